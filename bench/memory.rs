@@ -10,7 +10,7 @@ mod results;
 mod traffic;
 
 use directrix::flow::{ConnState, FlowEntry, FlowTable, Inserted, TableKey, V4Key, WideKey};
-use directrix::model::{ServerId, ServiceId};
+use directrix::model::{MatchId, ServerId};
 use directrix::time::{Span, Tick};
 use results::Results;
 use std::fs;
@@ -29,12 +29,12 @@ fn main() {
         let bytes = grown(|| Pipeline::established(size, 10));
         results.add(&format!("ipv4 {size}"), "bytes per connection", bytes / f64::from(size));
         let bytes = grown(|| {
-            table(size, |n| V4Key::new(Ipv4Addr::from_bits(n >> 14), n as u16 & 0x3fff, ServiceId(0)))
+            table(size, |n| V4Key::new(Ipv4Addr::from_bits(n >> 14), n as u16 & 0x3fff, MatchId(0)))
         });
         results.add(&format!("ipv4, table alone {size}"), "bytes per connection", bytes / f64::from(size));
         let bytes = grown(|| {
             let client = |n: u32| Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n >> 14));
-            table(size, |n| WideKey::new(client(n).into(), n as u16 & 0x3fff, ServiceId(0), 80))
+            table(size, |n| WideKey::new(client(n).into(), n as u16 & 0x3fff, MatchId(0), 80))
         });
         results.add(&format!("ipv6, table alone {size}"), "bytes per connection", bytes / f64::from(size));
     }

@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use directrix::flow::{ConnState, FlowEntry, FlowTable, Hint, Inserted, TableKey, V4Key};
 use directrix::forward::BATCH;
 use directrix::hash::{BucketPair, Seed};
-use directrix::model::{ServerId, ServiceId};
+use directrix::model::{MatchId, ServerId};
 use directrix::time::{Span, Tick};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const NOW: Tick = Tick(0);
 const SWEPT: usize = 256;
 
 fn key(n: u32) -> V4Key {
-    V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n >> 14), 1024 + (n & 0x3fff) as u16, ServiceId(0))
+    V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n >> 14), 1024 + (n & 0x3fff) as u16, MatchId(0))
 }
 
 fn full(connections: u32) -> FlowTable<V4Key> {
@@ -134,7 +134,7 @@ fn flood(criterion: &mut Criterion) {
             let deadline = NOW.after(Span::from_secs(300));
             table.begin_batch();
             let each = (next..next + BATCH as u32).map(|n| {
-                let key = V4Key::new(key(n).source(), key(n).port(), ServiceId(1));
+                let key = V4Key::new(key(n).source(), key(n).port(), MatchId(1));
                 let entry =
                     FlowEntry { key, deadline, server: ServerId(1), state: ConnState::UdpNew, template: 0 };
                 table.insert(entry, table.bucket_pair(key), NOW)

@@ -3,7 +3,7 @@
 
 use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
 use directrix::hash::Seed;
-use directrix::model::{InterfaceIndex, ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::model::{InterfaceIndex, MatchId, ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Pool, Templates};
 use directrix::stats::WorkerCounters;
 use directrix::time::{Span, Tick};
@@ -233,7 +233,7 @@ fn snapshot(services: &[(Protocol, u16)], servers: u16) -> Snapshot {
     let pool = |number: u16| number * servers..(number + 1) * servers;
     let address = |number: u16| {
         let (protocol, port) = services[usize::from(number)];
-        (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(number))
+        (ServiceAddress { protocol, address: (VIP, port).into() }, MatchId(number))
     };
     let mac = |id: u16| MacAddr([2, 1, 0, 0, (id >> 8) as u8, id as u8]);
     let own_macs = vec![MacAddr(DIRECTOR)];
@@ -242,6 +242,7 @@ fn snapshot(services: &[(Protocol, u16)], servers: u16) -> Snapshot {
         routes: (0..numbers.end * servers).map(|id| Route::new(&own_macs, server(id))).collect(),
         own_macs,
         services: ServiceMap::new(&numbers.clone().map(address).collect::<Vec<_>>()),
+        matches: (0..services.len() as u16).map(ServiceId).collect(),
         pools: numbers
             .map(|number| Pool::new(pool(number).map(|id| Candidate::new(ServerId(id), 1))))
             .collect(),

@@ -6,7 +6,9 @@ mod support;
 use directrix::flow::{Flow, FlowTable};
 use directrix::forward::{Batch, Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
 use directrix::hash::Seed;
-use directrix::model::{InterfaceIndex, Persistence, Scheduler, ServerId, ServiceAddress, ServiceId};
+use directrix::model::{
+    InterfaceIndex, MatchId, Persistence, Scheduler, ServerId, ServiceAddress, ServiceId,
+};
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -39,7 +41,7 @@ struct Bench {
 
 /// Web (TCP) on servers 1 and 0 in list order, DNS (UDP) on server 2, and a service without servers.
 fn snapshot() -> Snapshot {
-    let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
+    let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, MatchId(id));
     let pool = |ids: &[u16]| Pool::new(ids.iter().map(|id| Candidate::new(ServerId(*id), 1)));
     let server = |mac| Some(NextHop { interface: InterfaceIndex(0), mac });
     let own_macs = vec![MacAddr(DIRECTOR)];
@@ -51,6 +53,7 @@ fn snapshot() -> Snapshot {
             service(Protocol::Udp, DNS, 1),
             service(Protocol::Tcp, EMPTY, 2),
         ]),
+        matches: [0, 1, 2].map(ServiceId).into(),
         pools: vec![pool(&[1, 0]), pool(&[2]), pool(&[])],
         reserved: vec![DIP.into()],
         ..Snapshot::default()
@@ -669,7 +672,7 @@ fn a_refused_connection_holds_no_template() {
 fn wildcard(loads: &Loads, with_web: bool) -> Snapshot {
     let mut all = persistent(loads, None);
     let service =
-        |end: End, id| (ServiceAddress { protocol: Protocol::Tcp, address: end.into() }, ServiceId(id));
+        |end: End, id| (ServiceAddress { protocol: Protocol::Tcp, address: end.into() }, MatchId(id));
     let mut services = vec![service((WEB.0, 0), 2)];
     services.extend(with_web.then(|| service(WEB, 0)));
     all.services = ServiceMap::new(&services);
@@ -736,9 +739,9 @@ fn fixed_port_has_precedence_over_the_wildcard() {
     let mut bench = Bench::with_wildcard(true, 1000);
     assert_eq!([80, 81].map(|port| bench.server(&to(1, port, SYN))), [RS1, RS2]);
     assert_eq!([80, 81].map(|port| bench.server(&to(1, port, ACK))), [RS1, RS2]);
-    let mut ports: Vec<_> = bench.listed().iter().map(|flow| (flow.service, flow.port)).collect();
+    let mut ports: Vec<_> = bench.listed().iter().map(|flow| (flow.match_id, flow.port)).collect();
     ports.sort_unstable();
-    assert_eq!(ports, [(ServiceId(0), None), (ServiceId(2), Some(81))]);
+    assert_eq!(ports, [(MatchId(0), None), (MatchId(2), Some(81))]);
 }
 
 #[test]

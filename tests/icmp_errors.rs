@@ -6,7 +6,7 @@ mod support;
 use directrix::flow::{FlowEntry, FlowTable};
 use directrix::forward::{ServiceMap, Snapshot, Verdict};
 use directrix::hash::Seed;
-use directrix::model::{Policy, Scheduler, ServerId, ServiceAddress, ServiceId};
+use directrix::model::{MatchId, Policy, Scheduler, ServerId, ServiceAddress, ServiceId};
 use directrix::schedule::{Candidate, ClientAddr, Params, Pool};
 use directrix::stats::DropReason;
 use directrix::time::Span;
@@ -120,7 +120,7 @@ fn connections_of_a_wildcard_service_are_found() {
     let mut bench = bench();
     bench.forwarder.set_wide_table(FlowTable::new(100, Seed([1, 3, 5, 7])));
     let service =
-        |end: End, id| (ServiceAddress { protocol: Protocol::Tcp, address: end.into() }, ServiceId(id));
+        |end: End, id| (ServiceAddress { protocol: Protocol::Tcp, address: end.into() }, MatchId(id));
     let own_macs = vec![MacAddr(DIRECTOR)];
     let route = |id| {
         let hop = directrix::forward::NextHop {
@@ -129,10 +129,11 @@ fn connections_of_a_wildcard_service_are_found() {
         };
         directrix::forward::Route::new(&own_macs, Some(hop))
     };
-    let snapshot = |services: &[(ServiceAddress, ServiceId)]| Snapshot {
+    let snapshot = |services: &[(ServiceAddress, MatchId)]| Snapshot {
         routes: vec![route(0), route(1)],
         own_macs: own_macs.clone(),
         services: ServiceMap::new(services),
+        matches: [0, 1].map(ServiceId).into(),
         pools: [0, 1].map(|id| Pool::new([Candidate::new(ServerId(id), 1)])).into(),
         ..Snapshot::default()
     };

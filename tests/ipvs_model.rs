@@ -8,8 +8,8 @@ use directrix::flow::{ConnState, FlowTable};
 use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
 use directrix::hash::Seed;
 use directrix::model::{
-    ConnReuseMode, InterfaceIndex, Persistence, Policy, Scheduler, SchedulerFlags, ServerId, ServiceAddress,
-    ServiceId, Timeouts,
+    ConnReuseMode, InterfaceIndex, MatchId, Persistence, Policy, Scheduler, SchedulerFlags, ServerId,
+    ServiceAddress, ServiceId, Timeouts,
 };
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds};
 use directrix::stats::{DropReason, WorkerCounters};
@@ -206,10 +206,8 @@ fn forwarder(setup: Setup<'_>) -> (Forwarder, Counted) {
     let shared = (Arc::clone(&loads), Arc::clone(&templates));
     let mut forwarder = Forwarder::new(4096, SEED, shared.0, shared.1, Arc::clone(&counters));
     forwarder.set_wide_table(FlowTable::new(4096, SEED));
-    let services =
-        [(Protocol::Tcp, ports[0], 0), (Protocol::Udp, ports[1], 1)].map(|(protocol, port, id)| {
-            (ServiceAddress { protocol, address: (VIP, port).into() }, ServiceId(id))
-        });
+    let services = [(Protocol::Tcp, ports[0], 0), (Protocol::Udp, ports[1], 1)]
+        .map(|(protocol, port, id)| (ServiceAddress { protocol, address: (VIP, port).into() }, MatchId(id)));
     let candidates = weights.iter().zip(upper).zip(0..).map(|((weight, upper), id)| Candidate {
         thresholds: Thresholds { upper: *upper, lower: 0 },
         ..Candidate::new(ServerId(id), *weight)
@@ -223,6 +221,7 @@ fn forwarder(setup: Setup<'_>) -> (Forwarder, Counted) {
         routes: (0..weights.len()).map(|id| Route::new(&own_macs, server(id))).collect(),
         own_macs,
         services: ServiceMap::new(&services),
+        matches: [0, 1].map(ServiceId).into(),
         pools: vec![pool.clone(), pool],
         policy: Policy { conn_reuse_mode: ConnReuseMode(reuse), sloppy_tcp: sloppy, ..Policy::default() },
         ..Snapshot::default()

@@ -8,7 +8,7 @@ mod support;
 
 use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
 use directrix::hash::Seed;
-use directrix::model::{InterfaceIndex, Scheduler, ServerId, ServiceAddress, ServiceId};
+use directrix::model::{InterfaceIndex, MatchId, Scheduler, ServerId, ServiceAddress, ServiceId};
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::Tick;
@@ -111,10 +111,11 @@ impl Arrangement {
             Pool::new([]).successor(Params { scheduler, one_packet, ..Params::default() }, servers, &loads)
         });
         let services = SERVICES.iter().zip(0..).map(|((protocol, port), id)| {
-            (ServiceAddress { protocol: *protocol, address: (VIP, *port).into() }, ServiceId(id))
+            (ServiceAddress { protocol: *protocol, address: (VIP, *port).into() }, MatchId(id))
         });
         let services = ServiceMap::new(&services.collect::<Vec<_>>());
-        let snapshot = Snapshot { pools: pools.collect(), services, ..Snapshot::default() };
+        let matches = (0..).map(ServiceId).take(SERVICES.len()).collect();
+        let snapshot = Snapshot { matches, pools: pools.collect(), services, ..Snapshot::default() };
         let counters = Arc::new(WorkerCounters::new(routes.len(), SERVICES.len()));
         let templates = Arc::new(Templates::new(1, routes.len(), SEED));
         let mut forwarder = Forwarder::new(64, SEED, loads, templates, counters);

@@ -1,7 +1,7 @@
 //! Flow keys.
 
 use crate::hash::Seed;
-use crate::model::ServiceId;
+use crate::model::MatchId;
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -27,8 +27,8 @@ pub trait TableKey: Copy + Eq {
     /// halves serve as two independent hashes.
     fn hash(self, seed: &Seed) -> u64;
 
-    /// Virtual service of the flow.
-    fn service(self) -> ServiceId;
+    /// Match of the flow.
+    fn match_id(self) -> MatchId;
 }
 
 /// Key that can be converted back to its flow.
@@ -44,15 +44,15 @@ pub struct Flow {
     pub client: IpAddr,
     /// Client port, host order.
     pub client_port: u16,
-    /// Virtual service.
-    pub service: ServiceId,
-    /// Destination port, host order; `None`: that of the service.
+    /// Match of a virtual service.
+    pub match_id: MatchId,
+    /// Destination port, host order; `None`: that of the match.
     pub port: Option<u16>,
 }
 
-/// Key of an IPv4 flow: client address, client port and virtual service in eight bytes.
+/// Key of an IPv4 flow: client address, client port and match in eight bytes.
 ///
-/// The service stands for VIP, port and protocol, so it must be a fixed-port service. Address and port are
+/// The match stands for VIP, port and protocol, so it must have a fixed port. Address and port are
 /// in network byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct V4Key(u64);
@@ -61,12 +61,12 @@ impl V4Key {
     /// Key of no flow, as a placeholder.
     pub const NONE: Self = Self(u64::MAX);
 
-    /// Key of the flow from `source`:`port` (host order) to `service`.
+    /// Key of the flow from `source`:`port` (host order) to the match `id`.
     #[inline]
     #[must_use]
-    pub fn new(source: Ipv4Addr, port: u16, service: ServiceId) -> Self {
+    pub fn new(source: Ipv4Addr, port: u16, id: MatchId) -> Self {
         let [source, port] = [u32::from_ne_bytes(source.octets()).into(), u64::from(port.to_be())];
-        Self(source << 32 | port << 16 | u64::from(service.0))
+        Self(source << 32 | port << 16 | u64::from(id.0))
     }
 
     /// Client address.
@@ -81,11 +81,11 @@ impl V4Key {
         u16::from_be((self.0 >> 16) as u16)
     }
 
-    /// Virtual service.
+    /// Match of a virtual service.
     #[inline]
     #[must_use]
-    pub fn service(self) -> ServiceId {
-        ServiceId(self.0 as u16)
+    pub fn match_id(self) -> MatchId {
+        MatchId(self.0 as u16)
     }
 }
 
@@ -93,7 +93,7 @@ impl TableKey for V4Key {
     type Tag = Self;
     type Rest = ();
 
-    /// No service has the highest number.
+    /// No match has the highest number.
     const VACANT: Self = Self::NONE;
     const NO_REST: () = ();
 
@@ -113,15 +113,15 @@ impl TableKey for V4Key {
     }
 
     #[inline]
-    fn service(self) -> ServiceId {
-        V4Key::service(self)
+    fn match_id(self) -> MatchId {
+        V4Key::match_id(self)
     }
 }
 
 impl FlowKey for V4Key {
     #[inline]
     fn flow(self) -> Flow {
-        Flow { client: self.source().into(), client_port: self.port(), service: self.service(), port: None }
+        Flow { client: self.source().into(), client_port: self.port(), match_id: self.match_id(), port: None }
     }
 }
 
@@ -131,19 +131,19 @@ pub(super) mod tests {
 
     #[test]
     fn a_key_round_trips() {
-        let key = V4Key::new(Ipv4Addr::new(198, 51, 100, 7), 40000, ServiceId(513));
+        let key = V4Key::new(Ipv4Addr::new(198, 51, 100, 7), 40000, MatchId(513));
         assert_eq!(key.source(), Ipv4Addr::new(198, 51, 100, 7));
         assert_eq!(key.port(), 40000);
-        assert_eq!(key.service(), ServiceId(513));
+        assert_eq!(key.match_id(), MatchId(513));
         let flow =
-            Flow { client: key.source().into(), client_port: 40000, service: key.service(), port: None };
+            Flow { client: key.source().into(), client_port: 40000, match_id: key.match_id(), port: None };
         assert_eq!(key.flow(), flow);
     }
 
     #[test]
     fn consecutive_keys_spread_evenly() {
         let client = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n / 256);
-        spread(|n| V4Key::new(client(n), 1024 + (n % 256) as u16, ServiceId(0)));
+        spread(|n| V4Key::new(client(n), 1024 + (n % 256) as u16, MatchId(0)));
     }
 
     /// Asserts that 65,536 keys spread evenly over 256 buckets.

@@ -6,8 +6,8 @@
 //! reaches far beyond [`LOAD_PERCENT`] of the slots, so a table has a slot for each connection up to its
 //! capacity (the tests fill it to show it).
 //!
-//! A new entry evicts another once the table holds its capacity, or once its service holds its share of
-//! the table ([`Shares`]). The victim has expired or is unconfirmed, and belongs to the same service or to
+//! A new entry evicts another once the table holds its capacity, or once its match holds its share of
+//! the table ([`Shares`]). The victim has expired or is unconfirmed, and belongs to the same match or to
 //! one that holds more. Without a victim there is no room. Confirmed entries are never evicted.
 
 use super::bucket::{Bucket, EntryMut, FlowEntry, SLOTS, Victim};
@@ -139,7 +139,7 @@ impl<K: TableKey> FlowTable<K> {
         pair.both(self.buckets.len())
     }
 
-    /// Sets whether several services share the table. Each then takes a vacant slot only while it holds
+    /// Sets whether several matches share the table. Each then takes a vacant slot only while it holds
     /// at most eight times as many entries as there are vacant slots, so that the others find room.
     pub fn set_shared(&mut self, shared: bool) {
         self.shares.set_shared(shared);
@@ -210,13 +210,13 @@ impl<K: TableKey> FlowTable<K> {
 
     /// Inserts an entry whose key is not in the table.
     ///
-    /// At capacity, or once its service holds its share of a shared table, an expired or unconfirmed entry
+    /// At capacity, or once its match holds its share of a shared table, an expired or unconfirmed entry
     /// is evicted: the oldest in the candidate buckets, else the oldest of the first bucket with a victim
     /// within the batch's eviction budget. The budget keeps a flood into a table of confirmed connections
     /// from taking time from them.
     pub fn insert(&mut self, entry: FlowEntry<K>, pair: BucketPair, now: Tick) -> Inserted<K> {
         let free = self.capacity - self.len;
-        let room = free > 0 && self.shares.may_grow(entry.key.service(), free);
+        let room = free > 0 && self.shares.may_grow(entry.key.match_id(), free);
         if room && let Some(at) = self.vacant(pair) {
             return self.store(entry, at);
         }
@@ -258,7 +258,7 @@ impl<K: TableKey> FlowTable<K> {
     fn take(&mut self, at: SlotPosition) -> Option<FlowEntry<K>> {
         let entry = self.buckets[at.bucket].take(at.slot)?;
         self.len -= 1;
-        self.shares.remove(entry.key.service());
+        self.shares.remove(entry.key.match_id());
         Some(entry)
     }
 
@@ -274,7 +274,7 @@ impl<K: TableKey> FlowTable<K> {
     /// Stores `entry` in a vacant slot.
     #[inline]
     fn store(&mut self, entry: FlowEntry<K>, at: SlotPosition) -> Inserted<K> {
-        self.shares.add(entry.key.service());
+        self.shares.add(entry.key.match_id());
         self.buckets[at.bucket].store(at.slot, entry);
         self.len += 1;
         Inserted::Placed
@@ -352,7 +352,7 @@ impl<K: TableKey> FlowTable<K> {
     /// Likewise, in `bucket`.
     #[inline]
     fn victim(&self, bucket: usize, key: K, now: Tick) -> Option<Victim> {
-        self.buckets[bucket].victim(now, |held| self.shares.may_evict(key.service(), held.service()))
+        self.buckets[bucket].victim(now, |held| self.shares.may_evict(key.match_id(), held.match_id()))
     }
 
     /// Evicts an entry from the next buckets within the eviction budget, then places `entry`.

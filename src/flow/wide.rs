@@ -1,14 +1,14 @@
-//! Wide flow keys: IPv6 clients and services of many ports.
+//! Wide flow keys: IPv6 clients and matches of many ports.
 
 use super::key::{Flow, FlowKey, TableKey};
 use crate::hash::Seed;
-use crate::model::ServiceId;
+use crate::model::MatchId;
 use crate::random::mix;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Key of a flow whose client address or destination port does not fit a [`V4Key`](super::V4Key).
 ///
-/// The tag has eight bytes: a digest of the client address, both ports, and the service. The client address, an IPv4
+/// The tag has eight bytes: a digest of the client address, both ports, and the match. The client address, an IPv4
 /// one as IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2), lies in the second cache line of the bucket and verifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WideKey {
@@ -21,16 +21,16 @@ impl WideKey {
     /// Key of no flow, as a placeholder.
     pub const NONE: Self = Self { tag: u64::MAX, client: [0; 2] };
 
-    /// Key of the flow from `client`:`client_port` to `port` of `service`; ports in host order.
+    /// Key of the flow from `client`:`client_port` to `port` of the match `id`; ports in host order.
     #[inline]
     #[must_use]
-    pub fn new(client: IpAddr, client_port: u16, service: ServiceId, port: u16) -> Self {
+    pub fn new(client: IpAddr, client_port: u16, id: MatchId, port: u16) -> Self {
         let client = match client {
             IpAddr::V4(client) => words(client.to_ipv6_mapped()),
             IpAddr::V6(client) => words(client),
         };
         let ports = u64::from(port) << 32 | u64::from(client_port) << 16;
-        Self { tag: digest(client) << 48 | ports | u64::from(service.0), client }
+        Self { tag: digest(client) << 48 | ports | u64::from(id.0), client }
     }
 
     /// Client address.
@@ -61,7 +61,7 @@ impl TableKey for WideKey {
     type Tag = u64;
     type Rest = [u64; 2];
 
-    /// No service has the highest number.
+    /// No match has the highest number.
     const VACANT: u64 = u64::MAX;
     const NO_REST: [u64; 2] = [0; 2];
 
@@ -84,8 +84,8 @@ impl TableKey for WideKey {
     }
 
     #[inline]
-    fn service(self) -> ServiceId {
-        ServiceId(self.tag as u16)
+    fn match_id(self) -> MatchId {
+        MatchId(self.tag as u16)
     }
 }
 
@@ -93,7 +93,7 @@ impl FlowKey for WideKey {
     #[inline]
     fn flow(self) -> Flow {
         let [port, client_port] = [(self.tag >> 32) as u16, (self.tag >> 16) as u16];
-        Flow { client: self.client(), client_port, service: self.service(), port: Some(port) }
+        Flow { client: self.client(), client_port, match_id: self.match_id(), port: Some(port) }
     }
 }
 
@@ -110,30 +110,30 @@ mod tests {
 
     #[test]
     fn a_key_round_trips() {
-        let key = WideKey::new(v6(7), 40000, ServiceId(513), 8443);
-        assert_eq!((key.client(), key.service()), (v6(7), ServiceId(513)));
+        let key = WideKey::new(v6(7), 40000, MatchId(513), 8443);
+        assert_eq!((key.client(), key.match_id()), (v6(7), MatchId(513)));
         let (tag, client) = key.parts();
         assert_eq!(WideKey::from_parts(tag, client), key);
         let v4 = IpAddr::from(Ipv4Addr::new(198, 51, 100, 7));
-        let flow = Flow { client: v4, client_port: 40000, service: ServiceId(513), port: Some(8443) };
-        assert_eq!(WideKey::new(v4, 40000, ServiceId(513), 8443).flow(), flow);
+        let flow = Flow { client: v4, client_port: 40000, match_id: MatchId(513), port: Some(8443) };
+        assert_eq!(WideKey::new(v4, 40000, MatchId(513), 8443).flow(), flow);
     }
 
     #[test]
     fn every_part_distinguishes_flows() {
         let keys: HashSet<_> = [
-            WideKey::new(v6(7), 40000, ServiceId(1), 80),
-            WideKey::new(v6(8), 40000, ServiceId(1), 80),
-            WideKey::new(v6(7 << 64), 40000, ServiceId(1), 80),
-            WideKey::new(v6(7), 40001, ServiceId(1), 80),
-            WideKey::new(v6(7), 40000, ServiceId(2), 80),
-            WideKey::new(v6(7), 40000, ServiceId(1), 81),
+            WideKey::new(v6(7), 40000, MatchId(1), 80),
+            WideKey::new(v6(8), 40000, MatchId(1), 80),
+            WideKey::new(v6(7 << 64), 40000, MatchId(1), 80),
+            WideKey::new(v6(7), 40001, MatchId(1), 80),
+            WideKey::new(v6(7), 40000, MatchId(2), 80),
+            WideKey::new(v6(7), 40000, MatchId(1), 81),
         ]
         .into();
         assert_eq!(keys.len(), 6);
         let highest =
-            WideKey::new(Ipv6Addr::from(u128::MAX).into(), u16::MAX, ServiceId(u16::MAX - 1), u16::MAX);
-        assert_ne!(highest.parts().0, WideKey::VACANT, "no service has the highest number");
+            WideKey::new(Ipv6Addr::from(u128::MAX).into(), u16::MAX, MatchId(u16::MAX - 1), u16::MAX);
+        assert_ne!(highest.parts().0, WideKey::VACANT, "no match has the highest number");
     }
 
     #[test]
@@ -147,13 +147,13 @@ mod tests {
 
     #[test]
     fn consecutive_keys_spread_evenly() {
-        let service = ServiceId(0);
+        let id = MatchId(0);
         let ports = |n: u32| 1024 + (n % 256) as u16;
-        spread(|n| WideKey::new(v6(u128::from(n / 256)), ports(n), service, 80));
-        spread(|n| WideKey::new(v6(u128::from(n / 256) << 64), ports(n), service, 80));
-        spread(|n| WideKey::new(v6(u128::from(n / 256)), 1024, service, (n % 256) as u16));
-        spread(|n| WideKey::new(v6(0), 1024, service, n as u16));
+        spread(|n| WideKey::new(v6(u128::from(n / 256)), ports(n), id, 80));
+        spread(|n| WideKey::new(v6(u128::from(n / 256) << 64), ports(n), id, 80));
+        spread(|n| WideKey::new(v6(u128::from(n / 256)), 1024, id, (n % 256) as u16));
+        spread(|n| WideKey::new(v6(0), 1024, id, n as u16));
         let v4 = |n: u32| Ipv4Addr::from_bits(0x0a00_0000 + n / 256);
-        spread(|n| WideKey::new(v4(n).into(), ports(n), service, 80));
+        spread(|n| WideKey::new(v4(n).into(), ports(n), id, 80));
     }
 }

@@ -1,8 +1,9 @@
 //! Accounting of a worker: its counters, and the shared loads and templates.
 
 use super::Verdict;
+use super::snapshot::ServicePool;
 use crate::flow::{ConnState, Flow, FlowEntry, FlowKey};
-use crate::model::{Persistence, ServerId};
+use crate::model::ServerId;
 use crate::schedule::{Binding, Bound, ClientAddr, Loads, Pool, TemplateKey, Templates};
 use crate::stats::{DropReason, ServerCounters, WorkerCounters};
 use crate::time::Tick;
@@ -100,16 +101,17 @@ impl Accounting {
     #[inline]
     pub(super) fn choose(
         &self,
-        pool: &Pool,
+        service: ServicePool<'_>,
         flow: Flow,
         state: ConnState,
         now: Tick,
     ) -> Option<(ServerId, u8)> {
+        let pool = service.pool;
         let pick = || pool.pick(&self.loads, ClientAddr::new(flow.client, flow.client_port));
         let Some((persistence, generation)) = pool.persistence() else {
             return pick().map(|server| (server, 0));
         };
-        let key = template_key(persistence, generation, flow);
+        let key = TemplateKey { network: persistence.network(flow.client), service: service.id, generation };
         let datagram = state == ConnState::UdpNew;
         let binding = Binding { key, now, timeout: persistence.timeout, datagram };
         let Bound { server, counts } =
@@ -123,9 +125,9 @@ impl Accounting {
     }
 
     /// Releases the template of a connection that has ended, or was not opened after all.
-    pub(super) fn release<K: FlowKey>(&self, pool: Option<&Pool>, entry: &FlowEntry<K>) {
+    pub(super) fn release<K: FlowKey>(&self, service: Option<ServicePool<'_>>, entry: &FlowEntry<K>) {
         if entry.template > 0
-            && let Some(key) = key_in(pool, entry.key.flow())
+            && let Some(key) = key_in(service, entry.key.flow())
             // Connections of an older generation are no longer counted.
             && mark(key) == entry.template
         {
@@ -135,78 +137,84 @@ impl Accounting {
 
     /// Accounts for a state change.
     #[inline]
-    pub(super) fn moved(&self, pool: Option<&Pool>, flow: Flow, Transition { server, from, to }: Transition) {
+    pub(super) fn moved(
+        &self,
+        service: Option<ServicePool<'_>>,
+        flow: Flow,
+        Transition { server, from, to }: Transition,
+    ) {
         if from.is_active() != to.is_active() {
             self.loads.shift(server, to.is_active());
-            self.load_changed(pool, server);
+            self.load_changed(service, server);
         }
         if to.assures() {
-            self.assure(pool, flow, server);
+            self.assure(service, flow, server);
         }
     }
 
-    pub(super) fn opened<K: FlowKey>(&self, pool: Option<&Pool>, entry: &FlowEntry<K>) {
+    pub(super) fn opened<K: FlowKey>(&self, service: Option<ServicePool<'_>>, entry: &FlowEntry<K>) {
         self.loads.add(entry.server, entry.state.is_active());
-        self.load_changed(pool, entry.server);
+        self.load_changed(service, entry.server);
         self.counters.server(entry.server).connections.add(1);
         if entry.state.assures() {
-            self.assure(pool, entry.key.flow(), entry.server);
+            self.assure(service, entry.key.flow(), entry.server);
         }
     }
 
     /// Assures the client's template.
-    fn assure(&self, pool: Option<&Pool>, flow: Flow, server: ServerId) {
-        if let Some(key) = key_in(pool, flow) {
+    fn assure(&self, service: Option<ServicePool<'_>>, flow: Flow, server: ServerId) {
+        if let Some(key) = key_in(service, flow) {
             self.templates.assure(key, server);
         }
     }
 
     /// Accounts for one-packet scheduling: a connection that ends at once. Meanwhile it counts as any other,
     /// for the server's thresholds.
-    pub(super) fn passed(&self, pool: Option<&Pool>, server: ServerId) {
+    pub(super) fn passed(&self, service: Option<ServicePool<'_>>, server: ServerId) {
         self.loads.add(server, false);
         self.loads.remove(server, false);
-        self.load_changed(pool, server);
+        self.load_changed(service, server);
         self.counters.server(server).connections.add(1);
     }
 
-    pub(super) fn expired<K: FlowKey>(&self, pool: Option<&Pool>, entry: &FlowEntry<K>) {
-        self.remove(pool, entry);
+    pub(super) fn expired<K: FlowKey>(&self, service: Option<ServicePool<'_>>, entry: &FlowEntry<K>) {
+        self.remove(service, entry);
         self.counters.expired.add(1);
     }
 
     /// Accounts for an entry that a new one has replaced: expired or evicted.
-    pub(super) fn replaced<K: FlowKey>(&self, pool: Option<&Pool>, entry: &FlowEntry<K>, now: Tick) {
-        self.remove(pool, entry);
+    pub(super) fn replaced<K: FlowKey>(
+        &self,
+        service: Option<ServicePool<'_>>,
+        entry: &FlowEntry<K>,
+        now: Tick,
+    ) {
+        self.remove(service, entry);
         let expired = now.reached(entry.deadline);
         if expired { &self.counters.expired } else { &self.counters.evicted }.add(1);
     }
 
-    fn remove<K: FlowKey>(&self, pool: Option<&Pool>, entry: &FlowEntry<K>) {
+    fn remove<K: FlowKey>(&self, service: Option<ServicePool<'_>>, entry: &FlowEntry<K>) {
         self.loads.remove(entry.server, entry.state.is_active());
-        self.load_changed(pool, entry.server);
-        self.release(pool, entry);
+        self.load_changed(service, entry.server);
+        self.release(service, entry);
     }
 
     /// Notifies the server's pool, if its service still exists.
     #[inline]
-    fn load_changed(&self, pool: Option<&Pool>, server: ServerId) {
-        if let Some(pool) = pool {
+    fn load_changed(&self, service: Option<ServicePool<'_>>, server: ServerId) {
+        if let Some(ServicePool { pool, .. }) = service {
             pool.changed(server, &self.loads);
         }
     }
 }
 
-/// The template key of a flow; `None` without persistence.
+/// The template key of a flow; `None` without persistence. All matches of a service share its templates.
 #[inline]
-fn key_in(pool: Option<&Pool>, flow: Flow) -> Option<TemplateKey> {
-    let (persistence, generation) = pool?.persistence()?;
-    Some(template_key(persistence, generation, flow))
-}
-
-#[inline]
-fn template_key(persistence: Persistence, generation: u8, flow: Flow) -> TemplateKey {
-    TemplateKey { network: persistence.network(flow.client), service: flow.service, generation }
+fn key_in(service: Option<ServicePool<'_>>, flow: Flow) -> Option<TemplateKey> {
+    let ServicePool { id, pool } = service?;
+    let (persistence, generation) = pool.persistence()?;
+    Some(TemplateKey { network: persistence.network(flow.client), service: id, generation })
 }
 
 /// The value of [`FlowEntry::template`] for connections that a template of this key counts.

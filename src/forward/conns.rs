@@ -7,7 +7,6 @@ use super::staged::Staged;
 use crate::flow::{EntryMut, Flow, FlowEntry, FlowKey, FlowTable, Inserted, TableKey};
 use crate::hash::BucketPair;
 use crate::model::ServerId;
-use crate::schedule::Pool;
 use crate::stats::DropReason;
 use crate::time::{Span, Tick};
 
@@ -141,7 +140,7 @@ impl<K: FlowKey> Connections<K> {
         let (from, to) = (*state, state.after(staged.flags));
         if to != from {
             let transition = Transition { server, from, to };
-            context.accounting.moved(context.pool(staged.key), staged.key.flow(), transition);
+            context.accounting.moved(context.service(staged.key), staged.key.flow(), transition);
         }
         (*state, *deadline) = (to, now.after(context.lifetimes[to as usize]));
         Ok(server)
@@ -175,7 +174,7 @@ impl<K: FlowKey> Connections<K> {
         received: &ReceivedFrame<'_>,
     ) -> Result<ServerId, DropReason> {
         if let Some(old) = self.table.remove(staged.key, staged.buckets) {
-            context.accounting.expired(context.pool(staged.key), &old);
+            context.accounting.expired(context.service(staged.key), &old);
         }
         self.open(context, staged, now, received)
     }
@@ -191,29 +190,29 @@ impl<K: FlowKey> Connections<K> {
         let (state, accounting, flow) =
             (staged.first_state(&context.snapshot.policy)?, &context.accounting, staged.key.flow());
         received.admit(context, flow.client)?;
-        let pool = context.pool(staged.key);
-        let chosen = pool.and_then(|pool| accounting.choose(pool, flow, state, now));
+        let service = context.service(staged.key);
+        let chosen = service.and_then(|service| accounting.choose(service, flow, state, now));
         let (server, template) = chosen.ok_or(DropReason::NoServer)?;
         let deadline = now.after(context.lifetimes[state as usize]);
         let entry = FlowEntry { key: staged.key, deadline, server, state, template };
         if received.turns_back(context, server) {
-            accounting.release(pool, &entry);
+            accounting.release(service, &entry);
             return Err(DropReason::Looped);
         }
-        if pool.is_some_and(Pool::one_packet) {
-            accounting.passed(pool, server);
-            accounting.release(pool, &entry);
+        if service.is_some_and(|service| service.pool.one_packet()) {
+            accounting.passed(service, server);
+            accounting.release(service, &entry);
             return Ok(server);
         }
         match self.table.insert(entry, staged.buckets, now) {
             Inserted::Placed => {}
-            Inserted::Replaced(old) => accounting.replaced(context.pool(old.key), &old, now),
+            Inserted::Replaced(old) => accounting.replaced(context.service(old.key), &old, now),
             Inserted::Full => {
-                accounting.release(pool, &entry);
+                accounting.release(service, &entry);
                 return Err(DropReason::TableFull);
             }
         }
-        accounting.opened(pool, &entry);
+        accounting.opened(service, &entry);
         Ok(server)
     }
 
@@ -238,7 +237,7 @@ impl<K: FlowKey> Connections<K> {
     }
 
     fn sweep_buckets(&mut self, context: &Context, now: Tick, buckets: usize) {
-        let expired = |entry: FlowEntry<K>| context.accounting.expired(context.pool(entry.key), &entry);
+        let expired = |entry: FlowEntry<K>| context.accounting.expired(context.service(entry.key), &entry);
         self.table.sweep(now, buckets, expired);
     }
 

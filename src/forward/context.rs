@@ -1,10 +1,9 @@
 //! State that decisions about all frames share.
 
 use super::accounting::Accounting;
-use super::snapshot::{Route, Snapshot};
+use super::snapshot::{Route, ServicePool, Snapshot};
 use crate::flow::{ConnState, EntryMut, Flow, FlowKey};
 use crate::model::ServerId;
-use crate::schedule::Pool;
 use crate::time::Span;
 use crate::wire::transport::TcpFlags;
 use std::sync::Arc;
@@ -33,7 +32,7 @@ impl Context {
 
     /// The server that the connections of a client have by the service's scheduler, whatever the tables.
     pub(super) fn derived_server(&self, flow: Flow) -> Option<ServerId> {
-        self.accounting.derive(self.snapshot.pool(flow.service)?, flow)
+        self.accounting.derive(self.snapshot.service(flow.match_id)?.pool, flow)
     }
 
     /// True if `server` has been removed.
@@ -46,9 +45,9 @@ impl Context {
         self.snapshot.policy.expire_nodest_conn && self.is_removed(server)
     }
 
-    /// The pool of the flow's service, if the service still exists.
+    /// The service of the flow, if it still exists.
     #[inline]
-    pub(super) fn pool<K: FlowKey>(&self, key: K) -> Option<&Pool> {
-        self.snapshot.pool(key.flow().service)
+    pub(super) fn service<K: FlowKey>(&self, key: K) -> Option<ServicePool<'_>> {
+        self.snapshot.service(key.match_id())
     }
 }

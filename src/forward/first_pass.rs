@@ -8,7 +8,7 @@ use super::snapshot::INTERFACES_MAX;
 use super::staged::{Staged, StagedKind, WideFrames};
 use super::tables::Tables;
 use crate::flow::{Hint, V4Key, WideKey};
-use crate::model::{InterfaceIndex, ServiceId};
+use crate::model::{InterfaceIndex, MatchId};
 use crate::stats::DropReason;
 use crate::wire::ip_fragment::Fragment;
 use crate::wire::packet::{IpPacket, Packet};
@@ -171,12 +171,12 @@ impl<'a> FirstPass<'a> {
     }
 
     #[inline]
-    fn service_of_v6(&self, packet: &IpPacket<Ipv6Addr>) -> Option<ServiceId> {
+    fn service_of_v6(&self, packet: &IpPacket<Ipv6Addr>) -> Option<MatchId> {
         self.services.find_v6(packet.protocol, packet.destination, packet.ports.destination)
     }
 
     #[inline]
-    fn service_of(&self, packet: &IpPacket<Ipv4Addr>) -> Option<ServiceId> {
+    fn service_of(&self, packet: &IpPacket<Ipv4Addr>) -> Option<MatchId> {
         self.services.find(packet.protocol, packet.destination, packet.ports.destination)
     }
 
@@ -203,7 +203,7 @@ impl<'a> FirstPass<'a> {
 
     /// Stages a packet of a fixed-port service.
     #[inline]
-    fn staged(&self, packet: &IpPacket<Ipv4Addr>, service: ServiceId) -> Staged<V4Key> {
+    fn staged(&self, packet: &IpPacket<Ipv4Addr>, service: MatchId) -> Staged<V4Key> {
         let key = V4Key::new(packet.source, packet.ports.source, service);
         let buckets = self.v4.prefetch(key);
         let IpPacket { bytes, flags, protocol, .. } = *packet;
@@ -226,7 +226,7 @@ impl<'a> FirstPass<'a> {
     fn staged_wide<A: Into<IpAddr> + Copy + PartialEq>(
         &self,
         packet: &IpPacket<A>,
-        service: ServiceId,
+        service: MatchId,
         kind: StagedKind,
     ) -> Result<Staged<WideKey>, DropReason> {
         if packet.source == packet.destination {

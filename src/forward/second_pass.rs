@@ -312,9 +312,9 @@ fn earlier<K: FlowKey>(
     staged: &Staged<K>,
     now: Tick,
 ) -> Option<Staged<WideKey>> {
-    let Flow { client, client_port, service, .. } = staged.key.flow();
-    let (port, service) = context.snapshot.services.wildcard_beside(service)?;
-    let earlier = conns.restage(staged, WideKey::new(client, client_port, service, port));
+    let Flow { client, client_port, match_id, .. } = staged.key.flow();
+    let (port, wildcard) = context.snapshot.services.wildcard_beside(match_id)?;
+    let earlier = conns.restage(staged, WideKey::new(client, client_port, wildcard, port));
     conns.continues(context, &earlier, now).then_some(earlier)
 }
 

@@ -1,6 +1,6 @@
 //! Look-up of the virtual service by destination address.
 
-use crate::model::{ServiceAddress, ServiceId};
+use crate::model::{MatchId, ServiceAddress};
 use crate::random::{GOLDEN, mix};
 use crate::wire::Protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,9 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct ServiceMap {
     v4: FamilyServices<V4Service>,
     v6: FamilyServices<V6Service>,
-    /// By [`ServiceId`]: the port of a fixed-port service and the wildcard-port service of the same VIP and
+    /// By [`MatchId`]: the port of a fixed-port match and the wildcard-port match of the same VIP and
     /// protocol. Empty without wildcard-port services.
-    beside: Box<[Option<(u16, ServiceId)>]>,
+    beside: Box<[Option<(u16, MatchId)>]>,
     counts: ServiceCounts,
 }
 
@@ -80,7 +80,7 @@ impl ServiceMap {
     /// # Panics
     /// If a service has the highest number, which stands for none (see [`crate::flow::V4Key`]).
     #[must_use]
-    pub fn new(services: &[(ServiceAddress, ServiceId)]) -> Self {
+    pub fn new(services: &[(ServiceAddress, MatchId)]) -> Self {
         let mut map = Self {
             v4: FamilyServices::of(services, v4_key),
             v6: FamilyServices::of(services, v6_key),
@@ -106,20 +106,20 @@ impl ServiceMap {
     /// (`ip_vs_service_find` in net/netfilter/ipvs/ip_vs_ctl.c).
     #[inline]
     #[must_use]
-    pub fn find(&self, protocol: Protocol, vip: Ipv4Addr, port: u16) -> Option<ServiceId> {
+    pub fn find(&self, protocol: Protocol, vip: Ipv4Addr, port: u16) -> Option<MatchId> {
         self.v4.fixed.find(V4Service::new(protocol, vip, port))
     }
 
     /// Likewise, for an IPv6 address.
     #[inline]
     #[must_use]
-    pub fn find_v6(&self, protocol: Protocol, vip: Ipv6Addr, port: u16) -> Option<ServiceId> {
+    pub fn find_v6(&self, protocol: Protocol, vip: Ipv6Addr, port: u16) -> Option<MatchId> {
         self.v6.fixed.find(V6Service::new(protocol, vip, port))
     }
 
     /// The wildcard-port service of this VIP.
     #[must_use]
-    pub fn find_wildcard(&self, protocol: Protocol, vip: IpAddr) -> Option<ServiceId> {
+    pub fn find_wildcard(&self, protocol: Protocol, vip: IpAddr) -> Option<MatchId> {
         match vip {
             IpAddr::V4(vip) => self.v4.wildcard.find(V4Service::new(protocol, vip, 0)),
             IpAddr::V6(vip) => self.v6.wildcard.find(V6Service::new(protocol, vip, 0)),
@@ -128,11 +128,11 @@ impl ServiceMap {
 
     /// The port of `service`, and the wildcard-port service of the same VIP and protocol, if any.
     #[must_use]
-    pub fn wildcard_beside(&self, service: ServiceId) -> Option<(u16, ServiceId)> {
+    pub fn wildcard_beside(&self, service: MatchId) -> Option<(u16, MatchId)> {
         *self.beside.get(usize::from(service.0))?
     }
 
-    fn beside(&self, services: &[(ServiceAddress, ServiceId)]) -> Box<[Option<(u16, ServiceId)>]> {
+    fn beside(&self, services: &[(ServiceAddress, MatchId)]) -> Box<[Option<(u16, MatchId)>]> {
         let end = services.iter().map(|(_, id)| usize::from(id.0) + 1).max().unwrap_or_default();
         let mut beside = vec![None; end];
         for (ServiceAddress { protocol, address }, id) in services.iter().filter(|(at, _)| !at.is_wildcard())
@@ -146,7 +146,7 @@ impl ServiceMap {
 
 impl<K: AddressKey> FamilyServices<K> {
     /// The services for which `key` returns a key.
-    fn of(services: &[(ServiceAddress, ServiceId)], key: impl Fn(&ServiceAddress) -> Option<K>) -> Self {
+    fn of(services: &[(ServiceAddress, MatchId)], key: impl Fn(&ServiceAddress) -> Option<K>) -> Self {
         let keyed = |wildcard| {
             let of_kind = services.iter().filter(move |(address, _)| address.is_wildcard() == wildcard);
             of_kind.filter_map(|(address, id)| Some((key(address)?, *id))).collect::<Vec<_>>()
@@ -156,7 +156,7 @@ impl<K: AddressKey> FamilyServices<K> {
 }
 
 impl<K: AddressKey> AddressTable<K> {
-    fn of(services: &[(K, ServiceId)]) -> Self {
+    fn of(services: &[(K, MatchId)]) -> Self {
         let mut slots = Self(vec![AddressSlot::default(); (services.len() * 2).next_power_of_two()].into());
         for (key, id) in services {
             assert_ne!(id.0, NO_SERVICE, "the highest number stands for no service");
@@ -166,10 +166,10 @@ impl<K: AddressKey> AddressTable<K> {
     }
 
     #[inline]
-    fn find(&self, key: K) -> Option<ServiceId> {
+    fn find(&self, key: K) -> Option<MatchId> {
         let found = self.0[key.home() & (self.0.len() - 1)];
         let id = if found.key == key { found.id } else { self.find_displaced(key) };
-        (id != NO_SERVICE).then_some(ServiceId(id))
+        (id != NO_SERVICE).then_some(MatchId(id))
     }
 
     /// Slow path: probes from the home slot on. Returns [`NO_SERVICE`] if the key is not there.
@@ -188,7 +188,7 @@ impl<K: AddressKey> AddressTable<K> {
         }
     }
 
-    fn insert(&mut self, key: K, id: ServiceId) {
+    fn insert(&mut self, key: K, id: MatchId) {
         let mask = self.0.len() - 1;
         let mut slot = key.home();
         while ![K::default(), key].contains(&self.0[slot & mask].key) {
@@ -255,7 +255,7 @@ mod tests {
         let services: Vec<_> = (0..1000u16)
             .map(|n| {
                 let protocol = if n % 3 == 0 { Protocol::Udp } else { Protocol::Tcp };
-                (ServiceAddress { protocol, address: SocketAddr::from((vip(n), 1000 + n)) }, ServiceId(n))
+                (ServiceAddress { protocol, address: SocketAddr::from((vip(n), 1000 + n)) }, MatchId(n))
             })
             .collect();
         let map = ServiceMap::new(&services);
@@ -272,7 +272,7 @@ mod tests {
     fn wildcard_services_are_found_beside_fixed_ports() {
         let vips = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
         let service = |protocol, vip: usize, port, id| {
-            (ServiceAddress { protocol, address: SocketAddr::from((vips[vip], port)) }, ServiceId(id))
+            (ServiceAddress { protocol, address: SocketAddr::from((vips[vip], port)) }, MatchId(id))
         };
         let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
         let map = ServiceMap::new(&[
@@ -281,16 +281,16 @@ mod tests {
             service(udp, 0, 53, 3),
             service(tcp, 1, 80, 5),
         ]);
-        assert_eq!(map.find(tcp, vips[0], 80), Some(ServiceId(2)));
+        assert_eq!(map.find(tcp, vips[0], 80), Some(MatchId(2)));
         assert_eq!([0, 81].map(|port| map.find(tcp, vips[0], port)), [None; 2]);
-        assert_eq!(map.find_wildcard(tcp, vips[0].into()), Some(ServiceId(4)));
+        assert_eq!(map.find_wildcard(tcp, vips[0].into()), Some(MatchId(4)));
         assert_eq!(map.counts(), ServiceCounts { compact: 3, wide: 1 });
         assert_eq!(
             [map.find_wildcard(udp, vips[0].into()), map.find_wildcard(tcp, vips[1].into())],
             [None; 2]
         );
-        let beside = |id| map.wildcard_beside(ServiceId(id));
-        assert_eq!(beside(2), Some((80, ServiceId(4))));
+        let beside = |id| map.wildcard_beside(MatchId(id));
+        assert_eq!(beside(2), Some((80, MatchId(4))));
         assert_eq!([1, 3, 4, 5, 6].map(beside), [None; 5], "other protocols, other VIPs, and itself");
     }
 

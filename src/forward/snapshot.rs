@@ -1,7 +1,7 @@
 //! Immutable snapshot of services and servers that control publishes to workers.
 
 use super::ServiceMap;
-use crate::model::{InterfaceIndex, Policy, ServerId, ServiceId, Timeouts};
+use crate::model::{InterfaceIndex, MatchId, Policy, ServerId, ServiceId, Timeouts};
 use crate::schedule::Pool;
 use crate::stats::DropReason;
 use crate::wire::MacAddr;
@@ -42,8 +42,10 @@ pub enum Route {
 pub struct Snapshot {
     /// MAC addresses of the director's interfaces, by [`InterfaceIndex`]: one or two.
     pub own_macs: Vec<MacAddr>,
-    /// Services by address.
+    /// Matches by address.
     pub services: ServiceMap,
+    /// Services, by [`MatchId`].
+    pub matches: Vec<ServiceId>,
     /// Pools, by [`ServiceId`].
     pub pools: Vec<Pool>,
     /// Routes, by [`ServerId`].
@@ -56,7 +58,24 @@ pub struct Snapshot {
     pub policy: Policy,
 }
 
+/// A virtual service as connections refer to it.
+#[derive(Clone, Copy, Debug)]
+pub struct ServicePool<'a> {
+    /// Its id, as templates have it.
+    pub id: ServiceId,
+    /// Its real servers.
+    pub pool: &'a Pool,
+}
+
 impl Snapshot {
+    /// The service of a match; `None` if it has been removed.
+    #[inline]
+    #[must_use]
+    pub fn service(&self, id: MatchId) -> Option<ServicePool<'_>> {
+        let id = *self.matches.get(usize::from(id.0))?;
+        self.pool(id).map(|pool| ServicePool { id, pool })
+    }
+
     /// The pool of a service; `None` if the service has been removed.
     #[inline]
     #[must_use]

@@ -38,5 +38,7 @@ pub use place::{Place, Places};
 pub use policy::{ConnReuseMode, Ping, Policy, Reject, Timeouts};
 pub use rules::Rules;
 pub use scheduler::{BadFlag, Scheduler, SchedulerFlags};
-pub use service::{Persistence, RealServer, ServerId, ServiceAddress, ServiceId, VirtualService, Weight};
+pub use service::{
+    MatchId, Persistence, RealServer, ServerId, ServiceAddress, ServiceId, VirtualService, Weight,
+};
 pub use sources::{INCLUDED_MAX, SourceFile, Sources};

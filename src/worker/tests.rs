@@ -4,7 +4,7 @@ use crate::forward::{NextHop, Route, ServiceMap};
 use crate::hash::Seed;
 use crate::io::Levels;
 use crate::io::memory::{MemoryPorts, MemoryShape};
-use crate::model::{InterfaceIndex, ServerId, ServiceAddress, ServiceId};
+use crate::model::{InterfaceIndex, MatchId, ServerId, ServiceAddress, ServiceId};
 use crate::schedule::{Candidate, Loads, Pool, Templates};
 use crate::stats::WorkerCounters;
 use crate::wire::{MacAddr, Protocol};
@@ -23,7 +23,8 @@ fn snapshot() -> Snapshot {
     Snapshot {
         routes: vec![Route::new(&own_macs, Some(server))],
         own_macs,
-        services: ServiceMap::new(&[(service, ServiceId(0))]),
+        services: ServiceMap::new(&[(service, MatchId(0))]),
+        matches: vec![ServiceId(0)],
         pools: vec![Pool::new([Candidate::new(ServerId(0), 1)])],
         ..Snapshot::default()
     }

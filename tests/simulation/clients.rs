@@ -5,7 +5,7 @@ use crate::ipvs::Segment;
 use crate::random::Random;
 use crate::support::frames::{self, ACK, FIN, RST, SYN};
 use directrix::flow::V4Key;
-use directrix::model::ServiceId;
+use directrix::model::MatchId;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
@@ -22,7 +22,7 @@ pub(crate) struct Clients {
 struct Client {
     address: Ipv4Addr,
     port: u16,
-    service: ServiceId,
+    service: MatchId,
     /// Remaining segments: flags, last first; `None` for a datagram.
     plan: Vec<Option<u8>>,
     /// Time of the next segment, or of a new connection.

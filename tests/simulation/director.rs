@@ -9,7 +9,7 @@ use directrix::flow::{ConnState, Flow, FlowEntry, V4Key};
 use directrix::forward::{BATCH, Forwarder, Route, Snapshot, Verdict};
 use directrix::hash::Seed;
 use directrix::model::{
-    ConnReuseMode, Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
+    ConnReuseMode, MatchId, Policy, RealServer, Rules, ServerId, ServiceAddress, Timeouts, VirtualService,
     Weight,
 };
 use directrix::schedule::{Loads, ServerLoad, Templates};
@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
-pub(crate) const WEB: ServiceId = ServiceId(0);
-pub(crate) const DNS: ServiceId = ServiceId(1);
+pub(crate) const WEB: MatchId = MatchId(0);
+pub(crate) const DNS: MatchId = MatchId(1);
 const WEB_SERVERS: u8 = 4;
 const SERVERS: u8 = WEB_SERVERS + 2;
 /// Longest time that an expired connection may stay in the table.
@@ -287,7 +287,7 @@ impl Director {
 
     /// Server of a connection that a segment has opened; checks that this was right.
     fn opened(&self, number: usize, segment: &Segment, outcome: Outcome) -> Option<ServerId> {
-        let service = &self.registry.services[usize::from(segment.key.service().0)];
+        let service = &self.registry.services[usize::from(segment.key.match_id().0)];
         let eligible: Vec<_> = service
             .servers
             .iter()
@@ -306,7 +306,7 @@ impl Director {
             Err(DropReason::NoServer) => assert!(segment.opens() && eligible.is_empty(), "{eligible:?}"),
             Err(DropReason::TableFull) => {
                 assert!(segment.opens(), "{segment:?}");
-                assert!(self.workers[number].has_its_share(segment.key.service()), "{segment:?}");
+                assert!(self.workers[number].has_its_share(segment.key.match_id()), "{segment:?}");
             }
             Err(reason) => panic!("{segment:?} was dropped: {reason:?}"),
         }
@@ -344,8 +344,8 @@ impl Worker {
 
     /// True if a service holds at least eight times as many entries as there are vacant ones. Some known
     /// connections may have expired already.
-    fn has_its_share(&self, service: ServiceId) -> bool {
-        let held = self.known.keys().filter(|key| key.service() == service).count();
+    fn has_its_share(&self, service: MatchId) -> bool {
+        let held = self.known.keys().filter(|key| key.match_id() == service).count();
         held > 8 * self.capacity.saturating_sub(self.known.len())
     }
 
@@ -429,5 +429,5 @@ fn newcomer(port: u16, flags: u8) -> Segment {
 
 fn key(flow: &Flow) -> V4Key {
     let IpAddr::V4(client) = flow.client else { panic!("every client has an IPv4 address") };
-    V4Key::new(client, flow.client_port, flow.service)
+    V4Key::new(client, flow.client_port, flow.match_id)
 }

@@ -3,7 +3,7 @@
 use super::frames::{self, DIRECTOR, End};
 use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
 use directrix::hash::Seed;
-use directrix::model::{InterfaceIndex, Persistence, Policy, ServerId, ServiceAddress, ServiceId};
+use directrix::model::{InterfaceIndex, MatchId, Persistence, Policy, ServerId, ServiceAddress, ServiceId};
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -72,7 +72,7 @@ impl Bench {
 
     fn adopt(&mut self) {
         let service =
-            |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
+            |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, MatchId(id));
         let own_macs = vec![MacAddr(DIRECTOR)];
         let servers = (0..4u8).zip(self.weights).map(|(id, weight)| {
             let route = Route::new(
@@ -87,6 +87,7 @@ impl Bench {
             routes,
             own_macs,
             services: ServiceMap::new(&[service(Protocol::Tcp, WEB, 0), service(Protocol::Udp, DNS, 1)]),
+            matches: [0, 1].map(ServiceId).into(),
             pools: self.pools.to_vec(),
             policy: self.policy,
             ..Snapshot::default()

@@ -2,7 +2,7 @@
 
 use super::frames::{self, ACK, DIRECTOR, End, FIN, RST, SYN};
 use directrix::forward::{Batch, NextHop, Route, ServiceMap, Snapshot};
-use directrix::model::{InterfaceIndex, Persistence, ServerId, ServiceAddress, ServiceId, Timeouts};
+use directrix::model::{InterfaceIndex, MatchId, Persistence, ServerId, ServiceAddress, ServiceId, Timeouts};
 use directrix::schedule::{Candidate, Loads, Params, Pool};
 use directrix::time::Span;
 use directrix::wire::{MacAddr, Protocol};
@@ -86,7 +86,7 @@ impl Traffic {
 /// Snapshot with a web service on three servers, DNS on one, and a wildcard-port service on three. With
 /// `absent` = 1 there is a fixed-port service of port 3 beside it. Server `absent` is quiesced.
 pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
-    let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, ServiceId(id));
+    let service = |protocol, end: End, id| (ServiceAddress { protocol, address: end.into() }, MatchId(id));
     let mut services = vec![
         service(Protocol::Tcp, (VIP, 80), 0),
         service(Protocol::Udp, (VIP, 53), 1),
@@ -100,6 +100,7 @@ pub fn snapshot(absent: u16, timeouts: Timeouts) -> Snapshot {
         routes: (0..SERVERS).map(|id| Route::new(&own_macs, server(id))).collect(),
         own_macs,
         services: ServiceMap::new(&services),
+        matches: [0, 1, 2].map(ServiceId).into(),
         pools: lists(absent).map(Pool::new).into(),
         timeouts,
         ..Snapshot::default()

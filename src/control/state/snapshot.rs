@@ -4,7 +4,7 @@ use crate::control::state::entry::ServiceEntry;
 use crate::control::state::registry::Registry;
 use crate::control::state::removed::RemovedService;
 use crate::forward::{NextHop, Route, ServiceMap, Snapshot};
-use crate::model::{InterfaceIndex, ServerId, ServiceAddress, ServiceId};
+use crate::model::{InterfaceIndex, MatchId, ServerId, ServiceAddress, ServiceId};
 use crate::schedule::{Loads, Params};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -39,10 +39,12 @@ impl Registry {
         for server in self.services.iter().flat_map(|service| &service.servers) {
             routes[usize::from(server.id.0)] = self.route(server);
         }
-        let by_address = self.services.iter().map(|service| (service.config.address, service.id));
+        let by_address = self.services.iter().map(|service| (service.config.address, MatchId(service.id.0)));
+        let matches = (0..pools.len()).map(|id| ServiceId(id as u16)).collect();
         Snapshot {
             own_macs: self.own_macs.clone(),
             services: ServiceMap::new(&by_address.collect::<Vec<_>>()),
+            matches,
             pools,
             routes,
             timeouts: self.timeouts,

@@ -7,7 +7,7 @@ use crate::control::state::registry::{Registry, ServerEntry, ServiceEntry, VipSt
 use crate::control::state::snapshot::IdAddresses;
 use crate::control::workers::{WorkerClient, WorkerHandle, Workers};
 use crate::flow::{Flow, FlowEntry};
-use crate::model::{Persistence, ServerId, VirtualService};
+use crate::model::{Persistence, ServerId, ServiceId, VirtualService};
 use crate::schedule::{Loads, Template, Templates};
 use crate::stats::DropReason;
 use crate::time::{Span, Tick};
@@ -279,8 +279,8 @@ fn template_line(ids: &IdAddresses, template: &Template, now: Tick) -> Option<ap
 
 /// Converts a connection, with the destination port also for a wildcard-port service.
 fn connection_line(ids: &IdAddresses, entry: &FlowEntry<Flow>, now: Tick) -> Option<api::Connection> {
-    let Flow { client, client_port, service, port } = entry.key;
-    let mut service = *ids.services.get(&service)?;
+    let Flow { client, client_port, match_id, port } = entry.key;
+    let mut service = *ids.services.get(&ServiceId(match_id.0))?;
     let server = *ids.servers.get(&entry.server)?;
     service.address.set_port(port.unwrap_or(service.address.port()));
     Some(api::Connection {

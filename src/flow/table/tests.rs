@@ -1,6 +1,6 @@
 use super::super::{ConnState, V4Key, WideKey};
 use super::*;
-use crate::model::{ServerId, ServiceId};
+use crate::model::{MatchId, ServerId};
 use crate::time::Span;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -12,12 +12,12 @@ const SEED: Seed =
 const NOW: Tick = Tick(u32::MAX - 5); // every test runs across the tick's wrap
 
 fn key(n: u32) -> V4Key {
-    V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n >> 8), 1024 + (n & 0xff) as u16, ServiceId((n % 3) as u16))
+    V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n >> 8), 1024 + (n & 0xff) as u16, MatchId((n % 3) as u16))
 }
 
 fn wide_key(n: u32) -> WideKey {
     let client = Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n));
-    WideKey::new(client.into(), 1024 + (n & 0xff) as u16, ServiceId((n % 3) as u16), 80)
+    WideKey::new(client.into(), 1024 + (n & 0xff) as u16, MatchId((n % 3) as u16), 80)
 }
 
 /// A key with a tag that a third of all keys have.
@@ -150,7 +150,7 @@ fn the_oldest_unconfirmed_entry_is_evicted_first() {
 #[test]
 fn a_service_stops_at_eight_ninths_of_a_shared_table() {
     let of = |service, n: u32, state| FlowEntry {
-        key: V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n), 7, ServiceId(service)),
+        key: V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n), 7, MatchId(service)),
         ..entry(n, state)
     };
     let mut table = FlowTable::new(900, SEED);
@@ -171,7 +171,7 @@ fn a_service_stops_at_eight_ninths_of_a_shared_table() {
     }
     for _ in 0..100 {
         let Inserted::Replaced(old) = open(&mut table, 2, ConnState::SynRecv) else { panic!("full") };
-        assert_eq!(old.key.service(), ServiceId(2), "its own: those of the others are fewer or confirmed");
+        assert_eq!(old.key.match_id(), MatchId(2), "its own: those of the others are fewer or confirmed");
     }
     table.set_shared(false);
     while open(&mut table, 3, ConnState::Established) == Inserted::Placed {}
@@ -181,7 +181,7 @@ fn a_service_stops_at_eight_ninths_of_a_shared_table() {
 #[test]
 fn a_service_evicts_from_one_that_holds_more() {
     let of = |service, n: u32, state| FlowEntry {
-        key: V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n), 7, ServiceId(service)),
+        key: V4Key::new(Ipv4Addr::from_bits(0x0a00_0000 | n), 7, MatchId(service)),
         ..entry(n, state)
     };
     let mut table = FlowTable::new(900, SEED);
@@ -195,7 +195,7 @@ fn a_service_evicts_from_one_that_holds_more() {
     assert!((440..=460).contains(&opened), "{opened}: until both hold as many");
     for n in 10_000..20_000 {
         let Inserted::Replaced(old) = put(&mut table, of(1, n, ConnState::UdpNew)) else { panic!("full") };
-        assert_eq!(old.key.service(), ServiceId(1));
+        assert_eq!(old.key.match_id(), MatchId(1));
     }
 }
 
@@ -400,13 +400,13 @@ fn insert_both<K: TableKey>(
 ) {
     let new = FlowEntry { deadline: now.after(Span::from_secs(60)), ..new };
     let free = table.capacity - model.len();
-    let of = |service| model.values().filter(|held| held.key.service() == service).count();
-    let own = of(new.key.service());
+    let of = |service| model.values().filter(|held| held.key.match_id() == service).count();
+    let own = of(new.key.match_id());
     let grows = !shared || own <= 8 * free;
     let is_evictable = |held: &FlowEntry<K>| {
         let over = now.reached(held.deadline) || matches!(held.state, ConnState::SynRecv | ConnState::UdpNew);
-        let other = held.key.service();
-        over && (!shared || other == new.key.service() || of(other) > own)
+        let other = held.key.match_id();
+        over && (!shared || other == new.key.match_id() || of(other) > own)
     };
     let pair = table.bucket_pair(new.key);
     table.begin_batch();

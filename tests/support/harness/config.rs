@@ -2,7 +2,7 @@
 
 use directrix::control::api::Stats;
 use directrix::control::state::registry::Registry;
-use directrix::model::{Config, Diagnostics, ServiceId, parse};
+use directrix::model::{Config, Diagnostics, MatchId, parse};
 use directrix::schedule::Loads;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -50,6 +50,6 @@ fn is_usable(config: &Config) {
             IpAddr::V4(vip) => snapshot.services.find(protocol, vip, address.port()),
             IpAddr::V6(vip) => snapshot.services.find_v6(protocol, vip, address.port()),
         };
-        assert_eq!(found, Some(ServiceId(id)));
+        assert_eq!(found, Some(MatchId(id)));
     }
 }

@@ -10,7 +10,8 @@ use directrix::flow::FlowTable;
 use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot};
 use directrix::hash::Seed;
 use directrix::model::{
-    ConnReuseMode, InterfaceIndex, Persistence, Policy, ServerId, ServiceAddress, ServiceId, Timeouts,
+    ConnReuseMode, InterfaceIndex, MatchId, Persistence, Policy, ServerId, ServiceAddress, ServiceId,
+    Timeouts,
 };
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates};
 use directrix::stats::WorkerCounters;
@@ -193,6 +194,7 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
         routes: (0..SERVERS).map(route).collect(),
         own_macs,
         services: ServiceMap::new(&addresses()),
+        matches: (0..).map(ServiceId).take(SERVICES.len()).collect(),
         pools: (0..).zip(&SERVICES).map(pool).collect(),
         timeouts: [Timeouts::default(), short(), endless()][usize::from(shape >> 1) % 3],
         policy,
@@ -201,9 +203,9 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
     (snapshot, std::array::from_fn(|id| weight(id as u16)))
 }
 
-fn addresses() -> Vec<(ServiceAddress, ServiceId)> {
+fn addresses() -> Vec<(ServiceAddress, MatchId)> {
     let address = |&(protocol, vip, port, _)| ServiceAddress { protocol, address: (vip, port).into() };
-    SERVICES.iter().map(address).zip((0..).map(ServiceId)).collect()
+    SERVICES.iter().map(address).zip((0..).map(MatchId)).collect()
 }
 
 fn short() -> Timeouts {

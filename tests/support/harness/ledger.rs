@@ -4,7 +4,7 @@ use super::super::frames::{DIRECTOR, one_hop_on};
 use super::decide::{SERVERS, SERVICES, Weights};
 use directrix::flow::{ConnState, Flow, FlowEntry};
 use directrix::forward::{Forwarder, NextHop, Route, Snapshot, Verdict};
-use directrix::model::{InterfaceIndex, Policy, ServerId, ServiceId};
+use directrix::model::{InterfaceIndex, MatchId, Policy, ServerId, ServiceId};
 use directrix::schedule::{Loads, ServerLoad};
 use directrix::stats::{Counter, DropReason, ServerCounters, WorkerCounters};
 use directrix::time::{Span, Tick};
@@ -202,7 +202,7 @@ impl Ledger {
         let stay = !self.snapshot.policy.expire_quiescent_template;
         for (key, entry) in after.iter().filter(|(key, _)| !before.contains_key(key)) {
             let is_quiesced = self.weights[usize::from(entry.server.0)] == 0;
-            assert!(!is_quiesced || (stay && key.service == self.persistent), "{entry:?}");
+            assert!(!is_quiesced || (stay && key.match_id.0 == self.persistent.0), "{entry:?}");
             self.kept += u64::from(is_quiesced);
         }
     }
@@ -265,7 +265,7 @@ impl Ledger {
                 }
             };
             let same = |key: &&Flow| {
-                let service = SERVICES[usize::from(key.service.0)];
+                let service = SERVICES[usize::from(key.match_id.0)];
                 (key.client, key.client_port) == (client, ports.source)
                     && key.port.is_none_or(|port| port == ports.destination)
                     && (service.0, service.1) == (protocol, vip)
@@ -316,8 +316,8 @@ impl Ledger {
         let right = (Packet::parse(frame).is_ok() || Fragment::parse(frame).is_ok()) && ttl > 1;
         let source = MacAddr(frame[6..12].try_into().expect("six bytes"));
         let circles = (0..SERVERS).any(|id| super::decide::mac(id) == source) && ttl < 64;
-        let service = ServiceId(service as u16);
-        let key = Flow { client, client_port: ports.0, service, port };
+        let match_id = MatchId(service as u16);
+        let key = Flow { client, client_port: ports.0, match_id, port };
         right.then_some(Seen { key, flags: TcpFlags(flags), udp: protocol == Protocol::Udp, circles })
     }
 }
