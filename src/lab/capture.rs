@@ -9,6 +9,7 @@ use super::pcapng::Pcapng;
 use crate::sys::packet_socket::{FrameInfo, PacketSocket};
 use crate::sys::poll;
 use crate::wire::ethernet;
+use crate::wire::icmp::ICMPV6;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::Ipv6;
 use serde::{Deserialize, Serialize};
@@ -172,7 +173,6 @@ fn ip_header(frame: &[u8]) -> Option<(IpAddr, IpAddr, u16)> {
 
 /// Messages of RFC 4861 §4 directly behind the IPv6 header.
 fn is_neighbor_discovery(packet: &[u8]) -> bool {
-    const ICMPV6: u8 = 58;
     packet.get(6) == Some(&ICMPV6) && packet.get(40).is_some_and(|kind| (133..=137).contains(kind))
 }
 

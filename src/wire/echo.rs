@@ -1,5 +1,6 @@
 //! Echo requests (ping) of ICMP (RFC 792) and ICMPv6 (RFC 4443 section 4), and their replies.
 
+use super::icmp::{HEADER_LEN, ICMP, ICMPV6, kind, kind_v6};
 use super::ipv4::{self, Ipv4};
 use super::ipv6::{self, Ipv6};
 use super::{Malformed, checksum, ethernet};
@@ -9,18 +10,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const REPLY_TTL: u8 = 64;
 /// Least length of a frame in bytes, which Ethernet pads it to.
 const FRAME_MIN: usize = 60;
-/// Length of the header of an echo message in bytes.
-const HEADER_LEN: usize = 8;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
-
-/// Types of echo messages. Their code is 0.
-mod kind {
-    pub(super) const REPLY: u8 = 0;
-    pub(super) const REQUEST: u8 = 8;
-    pub(super) const REQUEST_V6: u8 = 128;
-    pub(super) const REPLY_V6: u8 = 129;
-}
 
 /// Echo request that may be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +77,7 @@ fn ends_v4(packet: &[u8]) -> Result<Ends, Malformed> {
     if ip.is_fragment() {
         return Err(Malformed::Fragment);
     }
-    is_request(ip.payload(), kind::REQUEST)?;
+    is_request(ip.payload(), kind::ECHO_REQUEST)?;
     let (source, destination) = (ip.source(), ip.destination());
     if !checksum::holds(ip.payload()) {
         return Err(Malformed::Checksum);
@@ -108,7 +97,7 @@ fn ends_v6(packet: &[u8]) -> Result<Ends, Malformed> {
     if upper.protocol != ICMPV6 || upper.payload_len + ipv6::HEADER_LEN < usize::from(ip.bytes()) {
         return Err(Malformed::Protocol);
     }
-    is_request(upper.payload, kind::REQUEST_V6)?;
+    is_request(upper.payload, kind_v6::ECHO_REQUEST)?;
     let (source, destination) = (ip.source(), ip.destination());
     if !checksum::holds_v6((source, destination), ICMPV6, upper.payload) {
         return Err(Malformed::Checksum);
@@ -119,6 +108,7 @@ fn ends_v6(packet: &[u8]) -> Result<Ends, Malformed> {
     Ok((source.into(), destination.into(), ip.bytes()))
 }
 
+/// True for a whole message of this type with code 0.
 fn is_request(message: &[u8], kind: u8) -> Result<(), Malformed> {
     let header: &[u8; HEADER_LEN] = message.first_chunk().ok_or(Malformed::Header)?;
     if header[..2] == [kind, 0] { Ok(()) } else { Err(Malformed::Protocol) }
@@ -141,7 +131,7 @@ fn reply_v4(packet: &mut [u8]) -> Option<()> {
     let [.., ttl, protocol, high, low, _, _, _, _, _, _, _, _] = header;
     checksum::update([high, low], [*ttl, *protocol], [REPLY_TTL, *protocol]);
     *ttl = REPLY_TTL;
-    answer(message, kind::REPLY)
+    answer(message, kind::ECHO_REPLY)
 }
 
 fn reply_v6(packet: &mut [u8]) -> Option<()> {
@@ -149,7 +139,7 @@ fn reply_v6(packet: &mut [u8]) -> Option<()> {
     let (source, destination) = header[8..].split_at_mut(16);
     source.swap_with_slice(destination);
     header[7] = REPLY_TTL;
-    answer(message, kind::REPLY_V6)
+    answer(message, kind_v6::ECHO_REPLY)
 }
 
 /// Writes the type of a reply. The pseudo-header of IPv6 has the same sum in both directions.

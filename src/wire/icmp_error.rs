@@ -3,6 +3,7 @@
 //! A director receives an error for the VIP when a packet of a real server, which has the VIP as its source, did not
 //! reach the client. The quote identifies the connection.
 
+use super::icmp::{HEADER_LEN, ICMP, ICMPV6, kind, kind_v6};
 use super::ipv4::{Ipv4, MIN_HEADER_LEN};
 use super::ipv6::{Ipv6, Upper};
 use super::packet::{IpPacket, Packet};
@@ -10,23 +11,8 @@ use super::transport::{PortPair, TcpFlags};
 use super::{Malformed, Protocol, checksum, ethernet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Protocol number of ICMP.
-const ICMP: u8 = 1;
-/// Protocol number of ICMPv6.
-const ICMPV6: u8 = 58;
-/// ICMPv6 types from here on are no errors (RFC 4443 section 2.1).
-const INFORMATIONAL: u8 = 128;
-/// Length of an ICMP header in bytes. The quote follows.
-const HEADER_LEN: usize = 8;
 /// Bytes of the quoted packet behind its header that every error has (RFC 792).
 const QUOTED_MIN: usize = 8;
-
-/// Types that IPVS forwards (`ip_vs_in_icmp` in net/netfilter/ipvs/ip_vs_core.c).
-mod kind {
-    pub(super) const DESTINATION_UNREACHABLE: u8 = 3;
-    pub(super) const SOURCE_QUENCH: u8 = 4;
-    pub(super) const TIME_EXCEEDED: u8 = 11;
-}
 
 /// Parses an ICMP error. Arguments as for [`Packet::within`].
 ///
@@ -64,6 +50,7 @@ fn parse_v4(bytes: &[u8], rest: usize) -> Result<IpPacket<Ipv4Addr>, Malformed> 
 fn quote_v4(message: &[u8], rest: usize) -> Result<&[u8], Malformed> {
     let (header, quote) = message.split_first_chunk::<HEADER_LEN>().ok_or(Malformed::Header)?;
     match header[0] {
+        // As IPVS forwards (`ip_vs_in_icmp` in net/netfilter/ipvs/ip_vs_core.c).
         kind::DESTINATION_UNREACHABLE | kind::SOURCE_QUENCH | kind::TIME_EXCEEDED => {}
         _ => return Err(Malformed::Protocol),
     }
@@ -113,7 +100,7 @@ fn parse_v6(bytes: &[u8], rest: usize) -> Result<IpPacket<Ipv6Addr>, Malformed> 
 /// The quote in an ICMPv6 message.
 fn quote_v6<'a>(ip: &Ipv6<'_>, message: &Upper<'a>, rest: usize) -> Result<&'a [u8], Malformed> {
     let (header, quote) = message.payload.split_first_chunk::<HEADER_LEN>().ok_or(Malformed::Header)?;
-    if header[0] >= INFORMATIONAL {
+    if header[0] >= kind_v6::FIRST_INFORMATIONAL {
         return Err(Malformed::Protocol);
     }
     if rest > 0 {

@@ -17,6 +17,7 @@ pub mod fast_path;
 pub mod fast_path_v6;
 pub mod fragment;
 pub mod hop;
+pub mod icmp;
 pub mod icmp_error;
 pub mod ip_fragment;
 pub mod ipv4;

@@ -1,6 +1,7 @@
 //! Neighbor solicitations and advertisements (RFC 4861), with the nonce of duplicate address detection (RFC 7527).
 
 use super::bytes::{array, word};
+use super::icmp::{ICMPV6, kind_v6};
 use super::{MacAddr, checksum, ethernet};
 use std::net::Ipv6Addr;
 
@@ -18,10 +19,7 @@ const MESSAGE_AT: usize = IP_AT + 40;
 const MESSAGE_LEN: usize = 24;
 const OPTION_LEN: usize = 8;
 
-const ICMPV6: u8 = 58;
 const HOP_LIMIT: u8 = 255;
-const SOLICITATION: u8 = 135;
-const ADVERTISEMENT: u8 = 136;
 const ROUTER: u8 = 0x80;
 const SOLICITED: u8 = 0x40;
 const OVERRIDE: u8 = 0x20;
@@ -125,8 +123,8 @@ impl NdpPacket {
     fn within(head: &[u8; MESSAGE_AT], message: &[u8]) -> Result<Self, NdpError> {
         let (fixed, options) = message.split_first_chunk::<MESSAGE_LEN>().ok_or(NdpError::Header)?;
         let link_layer_option = match (fixed[0], fixed[1]) {
-            (SOLICITATION, 0) => SOURCE_LINK_LAYER,
-            (ADVERTISEMENT, 0) => TARGET_LINK_LAYER,
+            (kind_v6::NEIGHBOR_SOLICITATION, 0) => SOURCE_LINK_LAYER,
+            (kind_v6::NEIGHBOR_ADVERTISEMENT, 0) => TARGET_LINK_LAYER,
             _ => return Err(NdpError::Kind),
         };
         let [source_ip, destination_ip] = [IP_AT + 8, IP_AT + 24].map(|at| ip(array(head, at)));
@@ -142,7 +140,7 @@ impl NdpPacket {
             target: ip(array(fixed, 8)),
             link_layer: options.link_layer,
             kind: match fixed[0] {
-                SOLICITATION => NdpKind::Solicitation { nonce: options.nonce },
+                kind_v6::NEIGHBOR_SOLICITATION => NdpKind::Solicitation { nonce: options.nonce },
                 _ => NdpKind::Advertisement(AdvertisementFlags::new(fixed[4])),
             },
         };
@@ -186,8 +184,10 @@ impl NdpPacket {
     /// Writes the message without its checksum. Returns its length.
     fn emit_message(&self, message: &mut [u8]) -> usize {
         let (kind, flags, option, nonce) = match self.kind {
-            NdpKind::Solicitation { nonce } => (SOLICITATION, 0, SOURCE_LINK_LAYER, nonce),
-            NdpKind::Advertisement(flags) => (ADVERTISEMENT, flags.bits(), TARGET_LINK_LAYER, None),
+            NdpKind::Solicitation { nonce } => (kind_v6::NEIGHBOR_SOLICITATION, 0, SOURCE_LINK_LAYER, nonce),
+            NdpKind::Advertisement(flags) => {
+                (kind_v6::NEIGHBOR_ADVERTISEMENT, flags.bits(), TARGET_LINK_LAYER, None)
+            }
         };
         (message[0], message[4]) = (kind, flags);
         message[8..24].copy_from_slice(&self.target.octets());

@@ -174,7 +174,7 @@ fn addresses_that_contradict_each_other_are_refused() {
     assert_eq!(parsed(to_all), refused, "a probe to all nodes");
     let advertisement = |flags: u8, to: Ipv6Addr| {
         move |frame: &mut Vec<u8>| {
-            (frame[54], frame[58], frame[78]) = (ADVERTISEMENT, flags, TARGET_LINK_LAYER);
+            (frame[54], frame[58], frame[78]) = (kind_v6::NEIGHBOR_ADVERTISEMENT, flags, TARGET_LINK_LAYER);
             destination(frame, to);
         }
     };

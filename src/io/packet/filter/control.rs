@@ -3,6 +3,7 @@
 use super::code::{KEEP, Program, REJECT, jump, load, load_indexed, require, statement};
 use super::{ETHERTYPE, IPV6, of_no_vlan};
 use crate::wire::ethernet;
+use crate::wire::icmp::{self, kind, kind_v6};
 use libc::{BPF_B, BPF_H, BPF_JEQ, BPF_JSET, BPF_LDX, BPF_MSH};
 
 /// Offset of the IP header.
@@ -12,12 +13,12 @@ const V6_MESSAGE: u32 = IP + 40;
 /// Bits of a fragment in the IPv4 header: more fragments, and the offset.
 const FRAGMENT: u32 = 0x3fff;
 
-const ICMP: u32 = 1;
-const ICMPV6: u32 = 58;
-const ECHO_REQUEST: u32 = 8;
-const ECHO_REQUEST_V6: u32 = 128;
-const SOLICITATION: u32 = 135;
-const ADVERTISEMENT: u32 = 136;
+const ICMP: u32 = icmp::ICMP as u32;
+const ICMPV6: u32 = icmp::ICMPV6 as u32;
+const ECHO_REQUEST: u32 = kind::ECHO_REQUEST as u32;
+const ECHO_REQUEST_V6: u32 = kind_v6::ECHO_REQUEST as u32;
+const SOLICITATION: u32 = kind_v6::NEIGHBOR_SOLICITATION as u32;
+const ADVERTISEMENT: u32 = kind_v6::NEIGHBOR_ADVERTISEMENT as u32;
 
 /// Keeps neighbor solicitations and advertisements without a VLAN (RFC 4861). One with an extension header is no valid
 /// one here, see [`crate::wire::ndp`].

@@ -3,6 +3,7 @@
 use super::code::{KEEP, Program, REJECT, jump, load, load_indexed, search, skip, statement};
 use crate::io::SteeredService;
 use crate::io::steered::{PortRange, merged};
+use crate::wire::icmp::{self, kind};
 use libc::{
     BPF_B, BPF_H, BPF_IMM, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JSET, BPF_LD, BPF_LDX, BPF_MISC, BPF_MSH, BPF_TAX,
     BPF_TXA, BPF_W,
@@ -41,10 +42,11 @@ const FRAGMENT: u32 = 0x3fff;
 /// authentication, destination options.
 const EXTENSIONS: [u8; 5] = [0, 43, 44, 51, 60];
 /// Protocol number of ICMP (RFC 792), and of ICMPv6 (RFC 4443).
-const ICMP: u32 = 1;
-const ICMP_V6: u32 = 58;
+const ICMP: u32 = icmp::ICMP as u32;
+const ICMP_V6: u32 = icmp::ICMPV6 as u32;
 /// ICMP errors that IPVS directs: destination unreachable, source quench, time exceeded. Of ICMPv6: types 1 to 4.
-const ERRORS: [u32; 3] = [3, 4, 11];
+const ERRORS: [u32; 3] =
+    [kind::DESTINATION_UNREACHABLE as u32, kind::SOURCE_QUENCH as u32, kind::TIME_EXCEEDED as u32];
 const FIRST_INFORMATION_V6: u32 = 5;
 /// In the index register, instead of a protocol: the frame is kept if it is for a VIP.
 const FOR_ANY_VIP: u32 = 256;
