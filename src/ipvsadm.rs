@@ -1,6 +1,7 @@
 //! ipvsadm's command line: its commands, options and switches, and their combinations.
 
 use crate::popt::{Switch, ValueArity};
+use crate::wire::Protocol;
 
 /// Longest timeout in seconds: 31 days.
 pub(crate) const TIMEOUT_MAX: u32 = 86_400 * 31;
@@ -134,22 +135,12 @@ options! {
     SyncDetail = "sync-maxlen",
 }
 
-/// Transport protocol of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
-    Tcp,
-    Udp,
-    Sctp,
-}
-
-impl Transport {
-    /// Name in /etc/services.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Sctp => "sctp",
-        }
+/// Switch in front of a service of this protocol.
+pub(crate) fn service_switch(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "-t",
+        Protocol::Udp => "-u",
+        Protocol::Sctp => "--sctp-service",
     }
 }
 
@@ -168,7 +159,7 @@ pub(crate) enum Meaning {
     Help,
     Version,
     /// A service by its address.
-    Service(Transport),
+    Service(Protocol),
     /// A service by its firewall mark.
     Mark,
     /// The service by firewall mark is an IPv6 service.
@@ -192,7 +183,7 @@ const fn command(long: &'static str, short: char, command: Command) -> Switch<Me
     switch(long, Some(short), ValueArity::None, Meaning::Command(command))
 }
 
-const fn service(long: &'static str, short: Option<char>, transport: Transport) -> Switch<Meaning> {
+const fn service(long: &'static str, short: Option<char>, transport: Protocol) -> Switch<Meaning> {
     switch(long, short, ValueArity::Required, Meaning::Service(transport))
 }
 
@@ -227,9 +218,9 @@ pub(crate) const SWITCHES: &[Switch<Meaning>] = &[
     switch("stop-daemon", None, ValueArity::Required, Meaning::Command(Command::StopDaemon)),
     switch("help", Some('h'), ValueArity::None, Meaning::Help),
     switch("version", Some('v'), ValueArity::None, Meaning::Version),
-    service("tcp-service", Some('t'), Transport::Tcp),
-    service("udp-service", Some('u'), Transport::Udp),
-    service("sctp-service", None, Transport::Sctp),
+    service("tcp-service", Some('t'), Protocol::Tcp),
+    service("udp-service", Some('u'), Protocol::Udp),
+    service("sctp-service", None, Protocol::Sctp),
     switch("fwmark-service", Some('f'), ValueArity::Required, Meaning::Mark),
     switch("ipv6", Some('6'), ValueArity::None, Meaning::MarkV6),
     switch("sort", None, ValueArity::None, Meaning::Sort),

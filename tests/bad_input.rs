@@ -459,7 +459,11 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
         "interface = \"eth0\"\ninterface = \"eth1\"",
         &["3: not TOML: duplicate key; keep one of the two"],
     ),
-    ("protocol = \"tcp\"", "protocol = \"sctp\"", &["5: protocol is \"sctp\"; write \"tcp\" or \"udp\""]),
+    (
+        "protocol = \"tcp\"",
+        "protocol = \"dccp\"",
+        &["5: protocol is \"dccp\"; write \"tcp\" or \"udp\" or \"sctp\""],
+    ),
     ("10.0.0.1:80", "10.0.0.1", &["6: address is \"10.0.0.1\", without a port; write \"10.0.0.1:80\""]),
     (
         "10.0.0.1:80",
@@ -520,7 +524,7 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
             "9: address is \"web1\", not an IP address; write the RIP alone, as in \"192.168.195.170\"",
             "10: weight is -1, out of range; write a number from 0 to 65535",
             "11: [[service]] has no address; add address = \"VIP:port\"",
-            "12: protocol is 6; write \"tcp\" or \"udp\"",
+            "12: protocol is 6; write \"tcp\" or \"udp\" or \"sctp\"",
             "13: \"adress\" is not a key of [[service]]; did you mean address?",
             "14: \"metrics\" is not a key of the file; its keys are include, director, service",
         ],

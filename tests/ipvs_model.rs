@@ -14,6 +14,7 @@ use directrix::model::{
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
+use directrix::wire::sctp::SctpEvent;
 use directrix::wire::transport::TcpFlags;
 use directrix::wire::{MacAddr, Protocol};
 use proptest::prelude::*;
@@ -40,7 +41,7 @@ struct Naive {
     persistence: Option<Persistence>,
     /// `conn_reuse_mode`.
     reuse: u8,
-    /// `sloppy_tcp`.
+    /// `sloppy_tcp` and `sloppy_sctp`.
     sloppy: bool,
     templates: HashMap<(Protocol, IpAddr), Template>,
     opened: Vec<u64>,
@@ -147,16 +148,19 @@ impl Naive {
     /// The server of the frame, or the drop reason.
     fn frame(&mut self, flow: Flow, flags: u8, now_ms: u64) -> Result<usize, DropReason> {
         self.expire(now_ms);
-        let tcp = flow.0 == Protocol::Tcp;
-        let syn = flags & frames::SYN != 0 && flags & frames::RST == 0;
-        let opens = !tcp || syn || (self.sloppy && flags & frames::RST == 0);
+        let (begins, ends) = match flow.0 {
+            Protocol::Tcp => (flags & frames::SYN != 0, flags & frames::RST != 0),
+            Protocol::Udp => (true, false),
+            Protocol::Sctp => (flags == SctpEvent::Init as u8, flags == SctpEvent::Abort as u8),
+        };
+        let opens = !ends && (begins || self.sloppy);
         let over = |state| match state {
-            ConnState::TimeWait | ConnState::Close => self.reuse > 0,
+            ConnState::TimeWait | ConnState::Close | ConnState::SctpClosed => self.reuse > 0,
             ConnState::FinWait => self.reuse & 2 > 0,
             _ => false,
         };
         let bound = self.persistence.is_some();
-        if tcp && syn && !bound && self.connections.get(&flow).is_some_and(|known| over(known.state)) {
+        if begins && !ends && !bound && self.connections.get(&flow).is_some_and(|known| over(known.state)) {
             self.connections.remove(&flow);
             self.judge_all();
         }
@@ -166,12 +170,16 @@ impl Naive {
             }
             let server = self.bind(flow, now_ms).ok_or(DropReason::NoServer)?;
             self.opened[server] += 1;
-            let state = if tcp { ConnState::None } else { ConnState::Udp };
+            let state = match flow.0 {
+                Protocol::Tcp => ConnState::None,
+                Protocol::Udp => ConnState::Udp,
+                Protocol::Sctp => ConnState::SctpNone,
+            };
             self.connections.insert(flow, Connection { server, state, deadline_ms: 0 });
             self.judge(server);
         }
         let connection = self.connections.get_mut(&flow).expect("just put there");
-        connection.state = connection.state.after(TcpFlags(if tcp { flags } else { 0 }));
+        connection.state = connection.state.after(TcpFlags(flags));
         let lifetime = connection.state.timeout(&Timeouts::default()).millis();
         connection.deadline_ms = now_ms + u64::from(lifetime);
         Ok(connection.server)
@@ -193,11 +201,11 @@ struct Setup<'a> {
     persistence: Option<Persistence>,
     reuse: u8,
     sloppy: bool,
-    /// Of the TCP service and the UDP service.
-    ports: [u16; 2],
+    /// Of the services of TCP, UDP and SCTP.
+    ports: [u16; 3],
 }
 
-/// The same servers for a TCP and a UDP service: one pool, one set of loads.
+/// The same servers for a service of each protocol: one pool, one set of loads.
 fn forwarder(setup: Setup<'_>) -> (Forwarder, Counted) {
     let Setup { scheduler, weights, upper, persistence, reuse, sloppy, ports } = setup;
     let (loads, counters) =
@@ -206,8 +214,11 @@ fn forwarder(setup: Setup<'_>) -> (Forwarder, Counted) {
     let shared = (Arc::clone(&loads), Arc::clone(&templates));
     let mut forwarder = Forwarder::new(4096, SEED, shared.0, shared.1, Arc::clone(&counters));
     forwarder.set_wide_table(FlowTable::new(4096, SEED));
-    let services = [(Protocol::Tcp, ports[0], 0), (Protocol::Udp, ports[1], 1)]
-        .map(|(protocol, port, id)| (ServiceAddress { protocol, address: (VIP, port).into() }, MatchId(id)));
+    let services = Protocol::ALL.into_iter().zip(ports).zip(0..);
+    let services = services.map(|((protocol, port), id)| {
+        (ServiceAddress { protocol, address: (VIP, port).into() }, MatchId(id))
+    });
+    let services: Vec<_> = services.collect();
     let candidates = weights.iter().zip(upper).zip(0..).map(|((weight, upper), id)| Candidate {
         thresholds: Thresholds { upper: *upper, lower: 0 },
         ..Candidate::new(ServerId(id), *weight)
@@ -221,9 +232,14 @@ fn forwarder(setup: Setup<'_>) -> (Forwarder, Counted) {
         routes: (0..weights.len()).map(|id| Route::new(&own_macs, server(id))).collect(),
         own_macs,
         services: ServiceMap::new(&services),
-        matches: [0, 1].map(ServiceId).into(),
-        pools: vec![pool.clone(), pool],
-        policy: Policy { conn_reuse_mode: ConnReuseMode(reuse), sloppy_tcp: sloppy, ..Policy::default() },
+        matches: [0, 1, 2].map(ServiceId).into(),
+        pools: vec![pool.clone(), pool.clone(), pool],
+        policy: Policy {
+            conn_reuse_mode: ConnReuseMode(reuse),
+            sloppy_tcp: sloppy,
+            sloppy_sctp: sloppy,
+            ..Policy::default()
+        },
         ..Snapshot::default()
     }));
     (forwarder, Counted { loads, templates, counters })
@@ -239,6 +255,7 @@ enum Event {
     Frame {
         protocol: Protocol,
         client: u8,
+        /// Control bits of TCP; for SCTP the type of the first chunk.
         flags: u8,
         other: bool,
     },
@@ -249,8 +266,8 @@ enum Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let flags = prop_oneof![Just(2u8), Just(16), Just(17), Just(4), Just(18), 0u8..32];
-    let protocol = prop_oneof![4 => Just(Protocol::Tcp), 1 => Just(Protocol::Udp)];
+    let flags = prop_oneof![Just(2u8), Just(16), Just(17), Just(4), Just(18), Just(1), Just(10), 0u8..32];
+    let protocol = prop_oneof![4 => Just(Protocol::Tcp), 1 => Just(Protocol::Udp), 4 => Just(Protocol::Sctp)];
     let frame = (protocol, 0u8..40, flags, any::<bool>())
         .prop_map(|(protocol, client, flags, other)| Event::Frame { protocol, client, flags, other });
     let wait = prop_oneof![0u32..50, 0u32..200_000].prop_map(|ms| Event::Wait { ms });
@@ -277,7 +294,7 @@ proptest! {
         let persistence =
             persistence.map(|(timeout, prefix)| Persistence { timeout: Span::from_secs(timeout), prefix });
         let wildcard = wildcard && persistence.is_some();
-        let ports = if wildcard { [0, 0] } else { [80, 53] };
+        let ports = if wildcard { [0; 3] } else { [80, 53, 3868] };
         let (mut forwarder, counted) = forwarder(Setup { scheduler, weights: &weights, upper: &upper, persistence, reuse, sloppy, ports });
         let Counted { loads, templates, counters } = counted;
         let (opened, overloaded) = (vec![0; weights.len()], vec![false; weights.len()]);
@@ -290,9 +307,15 @@ proptest! {
                 Event::Frame { protocol, client, flags, other } => {
                     let from = (Ipv4Addr::new(198, 51, 100, client), 1000 + u16::from(client));
                     let other = u16::from(wildcard && other);
-                    let (frame, port) = match protocol {
-                        Protocol::Tcp => (frames::tcp(from, (VIP, 80 + other), flags, b""), 80 + other),
-                        Protocol::Udp => (frames::udp(from, (VIP, 53 + other), b""), 53 + other),
+                    let to = |port| (VIP, port + other);
+                    let (frame, port, flags) = match protocol {
+                        Protocol::Tcp => (frames::tcp(from, to(80), flags, b""), to(80).1, flags),
+                        Protocol::Udp => (frames::udp(from, to(53), b""), to(53).1, 0),
+                        Protocol::Sctp => {
+                            let packet = frames::sctp_packet((from.1, to(3868).1), &[(flags, 4)]);
+                            let event = SctpEvent::of(&packet).expect("it has a chunk");
+                            (frames::ipv4(from.0, VIP, 132, &packet, |_| ()), to(3868).1, event as u8)
+                        }
                     };
                     // The model expires connections on time; the director must not count expired ones
                     // either.

@@ -7,6 +7,7 @@ use super::status::{BAD_INPUT, finish, print_file_error};
 use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, path};
 use crate::control::client::Blocking;
+use crate::ipvsadm::service_switch;
 use crate::model::{
     Config, Diagnostic, DiagnosticKind, Diagnostics, Difference, ServiceAddress, restart_required,
 };
@@ -188,7 +189,7 @@ pub(super) fn drain(args: &DrainArgs, socket: &Path) -> ExitCode {
 /// The signals are blocked in this thread first, which must be the only one.
 fn handle_interrupt(drain: &DrainArgs, weight: u16) -> io::Result<()> {
     let (service, server) = (drain.service, drain.server);
-    let protocol = if service.protocol == Protocol::Tcp { "-t" } else { "-u" };
+    let protocol = service_switch(service.protocol);
     let vip = service.address;
     let text = format!(
         "\ndirectrix: the drain continues: {server} gets no new connections and is removed once it has none; to end it: \
@@ -267,15 +268,11 @@ fn rip(text: &str) -> Result<IpAddr, String> {
     })
 }
 
-/// Parses `tcp:VIP:port` or `udp:VIP:port`.
+/// Parses `tcp:VIP:port`, and likewise for `udp` and `sctp`.
 fn service(text: &str) -> Result<ServiceAddress, String> {
     let expected = || "write protocol, VIP and port, as in tcp:192.168.195.150:80".to_owned();
     let (protocol, address) = text.split_once(':').ok_or_else(expected)?;
-    let protocol = match protocol {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        _ => return Err(expected()),
-    };
+    let protocol = Protocol::named(protocol).ok_or_else(expected)?;
     let address: SocketAddr = address.parse().map_err(|_| expected())?;
     Ok(ServiceAddress { protocol, address })
 }

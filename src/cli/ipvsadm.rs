@@ -15,9 +15,8 @@ mod usage;
 
 use crate::control::api::{self, Service, Services};
 use crate::control::client::Blocking;
-use crate::ipvsadm::{Command, Opt, Transport};
-use crate::model::{Diagnostic, Timeouts};
-use crate::wire::Protocol;
+use crate::ipvsadm::{Command, Opt};
+use crate::model::{Diagnostic, ServiceAddress, Timeouts};
 use args::{CommandLine, Invocation, Target};
 use error::CommandError;
 use format::{ListingView, Style};
@@ -152,13 +151,10 @@ fn list_one(
     Ok(format::service(out, service, style)?)
 }
 
-/// Whether `target` names the service. No service has a firewall mark or SCTP.
+/// Whether `target` names the service. No service has a firewall mark.
 fn is_target(service: &Service, target: Target) -> bool {
-    let protocol = match service.address.protocol {
-        Protocol::Tcp => Transport::Tcp,
-        Protocol::Udp => Transport::Udp,
-    };
-    target == Target::Address(protocol, service.address.address)
+    let ServiceAddress { protocol, address } = service.address;
+    target == Target::Address(protocol, address)
 }
 
 fn list_connections(

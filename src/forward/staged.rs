@@ -132,6 +132,8 @@ impl<K> Staged<K> {
             // Of an ICMP error, whose quote has no control bits.
             Protocol::Tcp if matches!(self.kind, StagedKind::Quoted) => Some(ConnState::None),
             Protocol::Tcp => ConnState::opened_by_tcp(self.flags, policy.sloppy_tcp),
+            Protocol::Sctp if matches!(self.kind, StagedKind::Quoted) => Some(ConnState::SctpNone),
+            Protocol::Sctp => ConnState::opened_by_sctp(self.flags, policy.sloppy_sctp),
         };
         state.ok_or(DropReason::NoConnection)
     }

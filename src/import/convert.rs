@@ -2,13 +2,14 @@
 
 use super::description::{
     At, Description, Forward, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings, Place,
-    ServiceIdentity, Transport,
+    ServiceIdentity,
 };
 use super::draft::{ConfigDraft, SERVER, ServerDraft, ServiceDraft};
 use super::notice::Notices;
 use super::validate::{self, Validator, key};
 use crate::ipvsadm::flag_name;
 use crate::model::{Diagnostic, SECONDS_MAX, Scheduler};
+use crate::wire::Protocol;
 use std::collections::HashSet;
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -109,19 +110,13 @@ impl Converter<'_> {
     }
 
     /// Validates the address of a service.
-    fn address(&mut self, service: &ImportedService) -> Result<(Transport, SocketAddr), Diagnostic> {
+    fn address(&mut self, service: &ImportedService) -> Result<(Protocol, SocketAddr), Diagnostic> {
         let refuse = |what: String, remedy: &str| Err(Diagnostic::invalid_rules(what, remedy));
         let vip = service.vip;
         let (transport, address) = match vip {
             ServiceIdentity::Mark(_) => {
                 let what = format!("{vip}: directrix takes frames before netfilter could mark them");
                 return refuse(what, "write a [[service]] for each address and port that gets this mark");
-            }
-            ServiceIdentity::Address(Transport::Sctp, _) => {
-                return refuse(
-                    format!("{vip}: directrix does not support SCTP"),
-                    "leave it in IPVS, on another VIP",
-                );
             }
             ServiceIdentity::Address(transport, address) => (transport, address),
         };
@@ -375,7 +370,7 @@ impl Converter<'_> {
 }
 
 /// Returns the lines that identify a service.
-fn identity(transport: Transport, address: SocketAddr) -> Vec<String> {
+fn identity(transport: Protocol, address: SocketAddr) -> Vec<String> {
     vec!["[[service]]".into(), key("protocol", transport.name()), key("address", &address.to_string())]
 }
 

@@ -1,7 +1,8 @@
 //! Content of an imported file, independent of its format and of what directrix supports.
 
-pub(super) use crate::ipvsadm::{Forward, Transport};
+pub(super) use crate::ipvsadm::Forward;
 pub(super) use crate::model::Place;
+use crate::wire::Protocol;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -41,7 +42,7 @@ pub(super) struct ImportedTimeouts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ServiceIdentity {
     /// Port 0 is the wildcard port.
-    Address(Transport, SocketAddr),
+    Address(Protocol, SocketAddr),
     /// A firewall mark.
     Mark(u32),
 }

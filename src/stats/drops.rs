@@ -43,7 +43,7 @@ drop_reasons! {
     Truncated = "truncated",
     /// The interface's driver cut the frame at the end of a receive buffer: use backend = "packet".
     CutByDriver = "cut_by_driver",
-    /// Fields of the IP, TCP or UDP header contradict each other.
+    /// Fields of the IP, TCP or UDP header contradict each other, or SCTP has no whole chunk header.
     Malformed = "malformed",
     /// The IPv4 header checksum is wrong.
     Checksum = "checksum",
@@ -51,11 +51,11 @@ drop_reasons! {
     ExtensionHeaders = "extension_headers",
     /// The EtherType is neither IPv4 nor IPv6.
     EtherType = "ethertype",
-    /// The protocol is neither TCP nor UDP.
+    /// The protocol is none of TCP, UDP and SCTP.
     Protocol = "protocol",
     /// A fragment of an ICMP message: it cannot be matched to a connection.
     Fragment = "fragment",
-    /// A first fragment ends before its TCP or UDP header does, or a later one would overwrite that (RFC 1858).
+    /// A first fragment ends before its TCP, UDP or SCTP header does, or a later one would overwrite that (RFC 1858).
     TinyFragment = "tiny_fragment",
     /// Not addressed to this host: the destination MAC address is another one.
     OtherHost = "other_host",
@@ -69,7 +69,7 @@ drop_reasons! {
     Martian = "martian",
     /// No virtual service has this address, port and protocol.
     NoService = "no_service",
-    /// A TCP segment of an unknown connection that does not open one (no SYN, or RST).
+    /// A TCP segment (no SYN, or RST) or SCTP packet (no INIT) of an unknown connection that does not open one.
     NoConnection = "no_connection",
     /// The packet that an ICMP error quotes is too short, a later fragment, or not from the error's destination.
     IcmpQuote = "icmp_quote",

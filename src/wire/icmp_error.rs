@@ -60,7 +60,7 @@ fn quote_v4(message: &[u8], rest: usize) -> Result<&[u8], Malformed> {
     if checksum::holds(message) { Ok(quote) } else { Err(Malformed::Checksum) }
 }
 
-/// The packet in the other direction. `None` unless the quote has the ports of a TCP or UDP packet. The total length
+/// The packet in the other direction. `None` unless the quote has the ports of a protocol of services. The total length
 /// of the quoted packet may exceed the quote.
 fn reversed_v4(quote: &[u8], error: &Ipv4<'_>) -> Option<IpPacket<Ipv4Addr>> {
     let fixed: &[u8; MIN_HEADER_LEN] = quote.first_chunk()?;
@@ -110,8 +110,8 @@ fn quote_v6<'a>(ip: &Ipv6<'_>, message: &Upper<'a>, rest: usize) -> Result<&'a [
     if is_right { Ok(quote) } else { Err(Malformed::Checksum) }
 }
 
-/// The packet in the other direction. `None` unless the quote has all extension headers, and the ports of a TCP or UDP
-/// packet.
+/// The packet in the other direction. `None` unless the quote has all extension headers, and the ports of a protocol
+/// of services.
 fn reversed_v6(quote: &[u8], error: &Ipv6<'_>) -> Option<IpPacket<Ipv6Addr>> {
     let ip = Ipv6::beginning(quote, usize::from(u16::MAX)).ok()?;
     let upper = ip.upper().ok()?;

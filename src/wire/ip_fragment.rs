@@ -8,11 +8,13 @@ use super::ethernet;
 use super::fragment::FragmentFields;
 use super::ipv4::Ipv4;
 use super::ipv6::{self, Fragmented, Ipv6, Upper};
+use super::sctp;
 use super::transport::{self, TransportHeader};
 use super::{Malformed, Protocol};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Offset of a second fragment that would overwrite a TCP header from its control bits on, in bytes.
+/// Offset of a second fragment that would overwrite a TCP header from its control bits on, or the header of SCTP's
+/// first chunk, in bytes.
 const OVERWRITING_OFFSET: u16 = 8;
 
 /// Fragment of an IPv4 or IPv6 packet.
@@ -155,7 +157,8 @@ const FRAGMENT_HEADER: usize = 8;
 /// Part of a fragment whose headers end before `payload`; `number` is the next protocol's.
 fn part_of(fields: FragmentFields, number: u8, payload: &[u8]) -> Result<FragmentPart, Malformed> {
     if fields.offset > 0 {
-        let overwrites = number == Protocol::TCP && fields.offset == OVERWRITING_OFFSET;
+        let overwrites =
+            matches!(number, Protocol::TCP | Protocol::SCTP) && fields.offset == OVERWRITING_OFFSET;
         return if overwrites {
             Err(Malformed::TinyFragment)
         } else {
@@ -169,11 +172,13 @@ fn part_of(fields: FragmentFields, number: u8, payload: &[u8]) -> Result<Fragmen
     TransportHeader::parse(number, payload, usize::from(u16::MAX)).map(FragmentPart::First)
 }
 
-/// Length of a transport header without options. No service has another protocol than these.
+/// Length of a transport header without options, for SCTP with the header of the first chunk. No service has another
+/// protocol than these.
 fn header_len(number: u8) -> Result<usize, Malformed> {
     match number {
         Protocol::TCP => Ok(transport::TCP_MIN_HEADER_LEN),
         Protocol::UDP => Ok(transport::UDP_HEADER_LEN),
+        Protocol::SCTP => Ok(sctp::COMMON_HEADER_LEN + sctp::CHUNK_HEADER_LEN),
         _ => Err(Malformed::Protocol),
     }
 }

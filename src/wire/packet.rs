@@ -11,9 +11,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Parsed frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet {
-    /// IPv4 with TCP or UDP.
+    /// IPv4 with the protocol of a service.
     V4(IpPacket<Ipv4Addr>),
-    /// IPv6 with TCP or UDP.
+    /// IPv6 with the protocol of a service.
     V6(IpPacket<Ipv6Addr>),
 }
 
@@ -24,11 +24,11 @@ pub struct IpPacket<A> {
     pub source: A,
     /// Destination address: the VIP, if the frame is for a service.
     pub destination: A,
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
     /// Both ports, host order.
     pub ports: PortPair,
-    /// TCP control bits; none for UDP.
+    /// TCP control bits; none for UDP; the [event](super::sctp::SctpEvent::flags) of SCTP.
     pub flags: TcpFlags,
     /// Length in bytes from the IP header on: IPv4's total length, or IPv6's payload length and 40.
     pub bytes: u16,

@@ -1,5 +1,6 @@
-//! Ports and control bits of TCP (RFC 9293) and UDP (RFC 768).
+//! Ports and control bits of TCP (RFC 9293) and UDP (RFC 768), and ports and event of SCTP (RFC 9260).
 
+use super::sctp::SctpEvent;
 use super::{Malformed, Protocol};
 
 /// Length of a TCP header without options, in bytes.
@@ -22,7 +23,7 @@ pub struct PortPair {
 }
 
 impl PortPair {
-    /// Reads the ports at the beginning of a TCP segment or a UDP datagram; `None` if it ends before.
+    /// Reads the ports at the beginning of a transport header, alike in all three protocols; `None` if it ends before.
     #[inline]
     #[must_use]
     pub fn of(payload: &[u8]) -> Option<Self> {
@@ -80,11 +81,11 @@ pub fn udp(datagram: &[u8], len: usize) -> Option<TcpFlags> {
 /// Fields of the transport header that the decision reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportHeader {
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub protocol: Protocol,
     /// Both ports, host order.
     pub ports: PortPair,
-    /// TCP control bits; none for UDP.
+    /// TCP control bits; none for UDP; the [event](SctpEvent::flags) of SCTP.
     pub flags: TcpFlags,
 }
 
@@ -98,6 +99,7 @@ impl TransportHeader {
         let (protocol, flags) = match number {
             Protocol::TCP => (Protocol::Tcp, tcp(payload)),
             Protocol::UDP => (Protocol::Udp, udp(payload, len)),
+            Protocol::SCTP => (Protocol::Sctp, SctpEvent::of(payload).map(SctpEvent::flags)),
             _ => return Err(Malformed::Protocol),
         };
         let (Some(flags), Some(ports)) = (flags, PortPair::of(payload)) else {

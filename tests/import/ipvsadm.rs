@@ -119,10 +119,6 @@ fn unsupported_rules_are_reported_by_line() {
             "3: not carried over: TCP 192.0.2.2:0: address is \"192.0.2.2:0\", a wildcard port, in a service that is not persistent",
         ),
         (
-            "-A --sctp-service 192.0.2.2:80",
-            "3: not carried over: SCTP 192.0.2.2:80: directrix does not support SCTP",
-        ),
-        (
             "-A -f 7",
             "3: not carried over: firewall mark 7: directrix takes frames before netfilter could mark them",
         ),

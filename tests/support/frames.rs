@@ -2,7 +2,7 @@
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{
-    EtherType, Ethernet2Header, Icmpv4Type, Icmpv6Type, IpNumber, Ipv4Header, PacketBuilder,
+    EtherType, Ethernet2Header, Icmpv4Type, Icmpv6Type, IpNumber, Ipv4Header, Ipv6Header, PacketBuilder,
     PacketBuilderStep, TcpHeader, icmpv4,
 };
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -64,6 +64,50 @@ pub fn udp(from: End, to: End, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(builder.size(payload.len()));
     builder.write(&mut frame, payload).expect("the payload fits");
     padded(frame)
+}
+
+/// An SCTP packet from one port to another, with chunks of these types and lengths, and a right checksum.
+pub fn sctp_packet((from, to): (u16, u16), chunks: &[(u8, u16)]) -> Vec<u8> {
+    let mut packet = [from.to_be_bytes(), to.to_be_bytes()].concat();
+    packet.resize(12, 0);
+    for (kind, length) in chunks {
+        packet.extend([*kind, 0]);
+        packet.extend(length.to_be_bytes());
+        packet.extend(std::iter::repeat_n(0x5a, usize::from(length.next_multiple_of(4).max(4)) - 4));
+    }
+    let checksum = crc32c(&packet);
+    packet[8..12].copy_from_slice(&checksum.to_le_bytes());
+    packet
+}
+
+/// An SCTP packet over IPv4 from the router to the director, padded to Ethernet's minimum.
+pub fn sctp(from: End, to: End, chunks: &[(u8, u16)]) -> Vec<u8> {
+    ipv4(from.0, to.0, 132, &sctp_packet((from.1, to.1), chunks), |_| ())
+}
+
+/// An SCTP packet over IPv6 from the router to the director.
+pub fn sctp_v6(from: End6, to: End6, chunks: &[(u8, u16)]) -> Vec<u8> {
+    let packet = sctp_packet((from.1, to.1), chunks);
+    let ip = Ipv6Header {
+        payload_length: packet.len() as u16,
+        next_header: IpNumber::SCTP,
+        hop_limit: 64,
+        source: from.0.octets(),
+        destination: to.0.octets(),
+        ..Ipv6Header::default()
+    };
+    let mut frame = Vec::new();
+    let ethernet = Ethernet2Header { destination: DIRECTOR, source: ROUTER, ether_type: EtherType::IPV6 };
+    ethernet.write(&mut frame).expect("a vector takes all");
+    ip.write(&mut frame).expect("a vector takes all");
+    frame.extend_from_slice(&packet);
+    padded(frame)
+}
+
+/// CRC32c bit by bit (RFC 9260 appendix A).
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    let shifted = |crc: u32| (crc >> 1) ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| shifted(crc)))
 }
 
 /// An IPv4 datagram of any protocol, with its header adjusted by `adjust` before the checksum.

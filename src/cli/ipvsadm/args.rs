@@ -2,10 +2,9 @@
 
 use super::grammar::{self, OptionSet};
 use crate::import::{Environment, ThisHost};
-use crate::ipvsadm::{
-    self, Command, DEFAULT_SCHEDULER, Forward, Meaning, Opt, SWITCHES, TIMEOUT_MAX, Transport,
-};
+use crate::ipvsadm::{self, Command, DEFAULT_SCHEDULER, Forward, Meaning, Opt, SWITCHES, TIMEOUT_MAX};
 use crate::popt::SwitchParser;
+use crate::wire::Protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Parsed arguments.
@@ -34,7 +33,7 @@ pub(super) struct CommandLine {
 /// A service as named on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    Address(Transport, SocketAddr),
+    Address(Protocol, SocketAddr),
     Mark(u32),
 }
 
@@ -176,10 +175,10 @@ impl CommandLine {
     }
 
     /// The protocol for port names of a real server.
-    fn transport(&self) -> Transport {
+    fn transport(&self) -> Protocol {
         match self.service {
             Some(Target::Address(transport, _)) => transport,
-            _ => Transport::Tcp,
+            _ => Protocol::Tcp,
         }
     }
 
@@ -192,7 +191,7 @@ impl CommandLine {
         if address.port() == 0 && !self.options.has(Opt::Persistent) {
             return Err("Zero port specified for non-persistent service".to_owned());
         }
-        if self.options.has(Opt::OnePacket) && transport != Transport::Udp {
+        if self.options.has(Opt::OnePacket) && transport != Protocol::Udp {
             return Err("One-Packet Scheduling is only for UDP virtual services".to_owned());
         }
         Ok(())
@@ -225,7 +224,7 @@ fn check_arguments(command: Command, arguments: &[&str]) -> Result<[u32; 3], Str
     }
 }
 
-fn service(text: &str, transport: Transport) -> Result<SocketAddr, String> {
+fn service(text: &str, transport: Protocol) -> Result<SocketAddr, String> {
     let found = endpoint(text, transport);
     found.ok_or_else(|| "illegal virtual server address[:port] specified".to_owned())
 }
@@ -246,7 +245,7 @@ fn number(text: &str, min: i64, max: i64) -> Option<i64> {
 
 /// Parses `host[:port]`, `[IPv6]:port` or a bare IPv6 address. The port is 0 if missing; host and port may be
 /// names. A number alone is not a host.
-pub(super) fn endpoint(text: &str, transport: Transport) -> Option<SocketAddr> {
+pub(super) fn endpoint(text: &str, transport: Protocol) -> Option<SocketAddr> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -271,7 +270,7 @@ fn host(name: &str) -> Option<IpAddr> {
     ThisHost.address(name)
 }
 
-fn port(text: &str, transport: Transport) -> Option<u16> {
+fn port(text: &str, transport: Protocol) -> Option<u16> {
     let numeric = number(text, 0, 65_535).and_then(|port| u16::try_from(port).ok());
     numeric.or_else(|| ThisHost.port(text, transport.name()))
 }

@@ -4,7 +4,7 @@ use super::args::{self, CommandLine, Invocation, Target};
 use super::error::CommandError;
 use crate::control::api::request::{ChangeRequest, Persistence, ServerSettings, ServiceSettings};
 use crate::control::client::Blocking;
-use crate::ipvsadm::{self, Command, Forward, Opt, Transport};
+use crate::ipvsadm::{self, Command, Forward, Opt};
 use crate::model::{self, Diagnostic, DiagnosticKind, SECONDS_MAX, ServiceAddress, read_input};
 use crate::wire::Protocol;
 use std::io::Read;
@@ -91,24 +91,17 @@ fn request(line: &CommandLine) -> Result<ChangeRequest, CommandError> {
     })
 }
 
-/// The service that the command applies to. A service by firewall mark or SCTP never exists; only the error of
-/// `-A` gives the reason.
+/// The service that the command applies to. A service by firewall mark never exists; only the error of `-A` gives the
+/// reason.
 fn service(line: &CommandLine) -> Result<ServiceAddress, CommandError> {
-    let cannot = match line.service {
-        Some(Target::Address(Transport::Tcp, address)) => {
-            return Ok(ServiceAddress { protocol: Protocol::Tcp, address });
-        }
-        Some(Target::Address(Transport::Udp, address)) => {
-            return Ok(ServiceAddress { protocol: Protocol::Udp, address });
-        }
-        Some(Target::Mark(_)) => {
-            "has no services by firewall mark, as it receives frames before the firewall: name VIP and port"
-        }
-        Some(Target::Address(Transport::Sctp, _)) | None => "has no SCTP services yet: TCP and UDP only",
-    };
+    if let Some(Target::Address(protocol, address)) = line.service {
+        return Ok(ServiceAddress { protocol, address });
+    }
     let message = match line.command {
-        Command::AddService => format!("directrix {cannot}"),
-        command => missing_service(command).to_owned(),
+        Command::AddService => {
+            "directrix has no services by firewall mark, as it receives frames before the firewall: name VIP and port"
+        }
+        command => missing_service(command),
     };
     Err(CommandError::new(message, 255))
 }
@@ -116,7 +109,7 @@ fn service(line: &CommandLine) -> Result<ServiceAddress, CommandError> {
 /// The RIP of the command. Its port is ignored, as ipvsadm does with -g.
 fn server(line: &CommandLine) -> Result<IpAddr, CommandError> {
     let text = line.value(Opt::Server).unwrap_or_default();
-    let address = args::endpoint(text, Transport::Tcp).map(|address| address.ip());
+    let address = args::endpoint(text, Protocol::Tcp).map(|address| address.ip());
     address.ok_or_else(|| CommandError::new("illegal real server address[:port] specified", 2))
 }
 

@@ -2,6 +2,7 @@
 
 use super::names::{Names, truncate};
 use crate::control::api::{Connection, Forwarding, Persistence, Rates, Server, Service, Stats};
+use crate::ipvsadm::service_switch;
 use crate::model::ServiceAddress;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
@@ -195,11 +196,7 @@ fn large(number: u64, exact: bool) -> String {
 /// Writes the commands that recreate a service. Thresholds are included, which ipvsadm does not save.
 fn rules(out: &mut impl Write, service: &Service, names: &Names) -> io::Result<()> {
     let ServiceAddress { protocol, address } = service.address;
-    let switch = match protocol {
-        crate::wire::Protocol::Tcp => "-t",
-        crate::wire::Protocol::Udp => "-u",
-    };
-    let name = format!("{switch} {}", names.endpoint(protocol, address));
+    let name = format!("{} {}", service_switch(protocol), names.endpoint(protocol, address));
     writeln!(out, "-A {name} -s {}{}", service.scheduler, rule_options(service))?;
     for server in &service.servers {
         let endpoint = names.endpoint(protocol, server.address);

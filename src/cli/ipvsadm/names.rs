@@ -47,7 +47,7 @@ impl Names {
     pub(super) fn endpoint(&self, protocol: Protocol, address: SocketAddr) -> String {
         let ip = address.ip();
         let host = self.hosts.get(&ip).cloned().unwrap_or_else(|| ip.to_string());
-        let port = self.ports.get(&(address.port(), key(protocol)));
+        let port = self.ports.get(&(address.port(), protocol.name()));
         let port = port.cloned().unwrap_or_else(|| address.port().to_string());
         let text = if ip.is_ipv6() { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         truncate(text, ENDPOINT_MAX)
@@ -60,13 +60,6 @@ pub(super) fn truncate(mut text: String, max: usize) -> String {
         text.truncate(end);
     }
     text
-}
-
-fn key(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
 }
 
 fn words(line: &str) -> impl Iterator<Item = &str> {
@@ -84,7 +77,7 @@ fn service_line(line: &str) -> Option<((u16, &'static str), &str)> {
     let mut words = words(line);
     let name = words.next()?;
     let (port, protocol) = words.next()?.split_once('/')?;
-    let protocol = ["tcp", "udp", "sctp"].into_iter().find(|known| *known == protocol)?;
+    let protocol = Protocol::named(protocol)?.name();
     Some(((port.parse().ok()?, protocol), name))
 }
 

@@ -100,7 +100,7 @@ fn flags_of_another_scheduler_get_ipvsadms_message() {
 
 #[test]
 fn right_arguments_name_their_command_and_service() {
-    use Transport::{Sctp, Tcp, Udp};
+    use crate::wire::Protocol::{Sctp, Tcp, Udp};
     let at = |transport, address: &str| Some(Target::Address(transport, address.parse().unwrap()));
     for (line, command, service) in [
         ("-Ln", Command::List, None),
@@ -173,7 +173,7 @@ fn server(address: &str) -> Server {
 }
 
 fn service(address: &str, servers: Vec<Server>) -> Service {
-    let address = ServiceAddress { protocol: Protocol::Tcp, address: address.parse().unwrap() };
+    let address = ServiceAddress { protocol: crate::wire::Protocol::Tcp, address: address.parse().unwrap() };
     Service {
         address,
         scheduler: "wlc".to_owned(),

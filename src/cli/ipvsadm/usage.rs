@@ -42,6 +42,8 @@ Commands:
 SERVICE:
   -t, --tcp-service HOST[:PORT] a TCP service; an IPv6 address with a port is in brackets
   -u, --udp-service HOST[:PORT] a UDP service
+      --sctp-service HOST[:PORT]
+                                an SCTP service
 
 Of a service:
   -s, --scheduler NAME          rr wrr lc wlc sed nq sh dh mh fo ovf twos; default wlc
@@ -72,7 +74,6 @@ Of listings:
 
 Not supported:
   -f, --fwmark-service MARK     services by firewall mark, with -6, --ipv6 for IPv6
-      --sctp-service HOST[:PORT]
   -i, --ipip                    tunnels, with --tun-type TYPE, --tun-port PORT, --tun-nocsum,
                                 --tun-csum, --tun-remcsum
   -m, --masquerading            NAT

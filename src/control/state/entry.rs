@@ -188,6 +188,7 @@ fn remembered(protocol: Protocol, timeouts: &Timeouts) -> Duration {
     let states: &[ConnState] = match protocol {
         Protocol::Tcp => &[ConnState::FinWait, ConnState::TimeWait],
         Protocol::Udp => &[ConnState::Udp],
+        Protocol::Sctp => &[ConnState::SctpShutdownReceived, ConnState::SctpClosed],
     };
     let longest = states.iter().map(|state| state.timeout(timeouts)).max().unwrap_or_default();
     Duration::from_millis(longest.millis().into())

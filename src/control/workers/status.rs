@@ -267,7 +267,7 @@ impl ChunkedList<'_> {
 /// IPVS assures a UDP template on replies only (`udp_state_transition` in ip_vs_proto_udp.c), and the director sees none.
 fn template_line(ids: &IdAddresses, template: &Template, now: Tick) -> Option<api::Connection> {
     let service = *ids.services.get(&template.key.service)?;
-    let assured = template.assured && service.protocol == Protocol::Tcp;
+    let assured = template.assured && service.protocol != Protocol::Udp;
     Some(api::Connection {
         service,
         expires: template.deadline.since(now).secs(),

@@ -1,13 +1,14 @@
 //! Parses one line of rules by ipvsadm's own grammar.
 
 use crate::import::description::{
-    At, Forward, ImportedPersistence, ImportedSettings, Place, ServiceIdentity, Transport,
+    At, Forward, ImportedPersistence, ImportedSettings, Place, ServiceIdentity,
 };
 use crate::import::environment::Environment;
 use crate::import::netmask::{self, number};
 use crate::ipvsadm::{self, Command, DEFAULT_SCHEDULER, Meaning, Opt, SWITCHES, TIMEOUT_MAX};
 use crate::model;
 use crate::popt::SwitchParser;
+use crate::wire::Protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Timeout of `-p` without a number, in seconds.
@@ -191,10 +192,10 @@ impl RuleCommand {
     }
 
     /// Returns the protocol by which port names of a real server are resolved.
-    fn transport(&self) -> Transport {
+    fn transport(&self) -> Protocol {
         match self.vip {
             Some(ServiceIdentity::Address(transport, _)) => transport,
-            _ => Transport::Tcp,
+            _ => Protocol::Tcp,
         }
     }
 
@@ -245,7 +246,7 @@ impl RuleCommand {
 }
 
 /// Parses `host[:port]`, `[IPv6]:port` or a bare IPv6 address; resolves names of hosts and ports.
-fn endpoint(text: &str, transport: Transport, host: &dyn Environment) -> Result<SocketAddr, String> {
+fn endpoint(text: &str, transport: Protocol, host: &dyn Environment) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse::<Ipv6Addr>() {
         return Ok(SocketAddr::new(address.into(), 0));
     }
@@ -261,7 +262,7 @@ fn endpoint(text: &str, transport: Transport, host: &dyn Environment) -> Result<
 }
 
 /// Parses or resolves a port.
-fn port(text: &str, transport: Transport, host: &dyn Environment) -> Result<u16, String> {
+fn port(text: &str, transport: Protocol, host: &dyn Environment) -> Result<u16, String> {
     let numeric = text.parse().ok();
     let port = numeric.or_else(|| host.port(text, transport.name()));
     port.ok_or_else(|| {

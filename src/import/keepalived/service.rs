@@ -6,12 +6,13 @@ use super::statement::Statement;
 use super::surplus;
 use crate::import::description::{
     At, Forward, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings, Place,
-    ServiceIdentity, Transport,
+    ServiceIdentity,
 };
 use crate::import::netmask;
 use crate::import::notice::Notices;
 use crate::ipvsadm::TIMEOUT_MAX;
 use crate::model;
+use crate::wire::Protocol;
 use std::net::{IpAddr, SocketAddr};
 
 /// Timeout of `persistence_timeout` without a number, in seconds.
@@ -88,7 +89,7 @@ fn members(statement: &Statement, groups: &Groups) -> Result<Vec<At<GroupMember>
 /// Settings and servers of a `virtual_server`, without its addresses.
 struct VirtualServer {
     settings: ImportedSettings,
-    transport: Option<Transport>,
+    transport: Option<Protocol>,
     netmask: Option<At<String>>,
     forward: Option<Forward>,
     weight: u32,
@@ -225,14 +226,14 @@ impl VirtualServer {
     }
 
     /// Returns the protocol; the default of keepalived and the kernel is UDP.
-    fn protocol(&self, location: &Place, notices: &mut Notices) -> Transport {
+    fn protocol(&self, location: &Place, notices: &mut Notices) -> Protocol {
         self.transport.unwrap_or_else(|| {
             notices.note(
                 location,
                 "there is no protocol, so it is UDP, as for keepalived",
                 "write protocol = \"tcp\" into directrix.toml if that is meant",
             );
-            Transport::Udp
+            Protocol::Udp
         })
     }
 
@@ -310,13 +311,10 @@ fn forward(statement: &Statement) -> Result<Forward, String> {
     }
 }
 
-fn transport(statement: &Statement) -> Result<Transport, String> {
-    match text(statement)?.value.to_ascii_lowercase().as_str() {
-        "tcp" => Ok(Transport::Tcp),
-        "udp" => Ok(Transport::Udp),
-        "sctp" => Ok(Transport::Sctp),
-        other => Err(format!("protocol is {other:?}, which is none of TCP, UDP, SCTP")),
-    }
+fn transport(statement: &Statement) -> Result<Protocol, String> {
+    let name = text(statement)?.value.to_ascii_lowercase();
+    let protocol = Protocol::named(&name);
+    protocol.ok_or_else(|| format!("protocol is {name:?}, which is none of TCP, UDP, SCTP"))
 }
 
 fn endpoint(statement: &Statement) -> Result<(IpAddr, u16), String> {

@@ -15,7 +15,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use toml::de::DeValue;
 
-const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+const PROTOCOLS: &[(&str, Protocol)] =
+    &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)];
 
 /// Reads all services of all files, and notes where they and their servers stand. Each that is wrong is reported and
 /// left out.
@@ -102,8 +103,9 @@ fn wildcard_persists(service: &Section<'_, '_>, address: Option<SocketAddr>) {
 
 fn one_packet(service: &Section<'_, '_>, protocol: Option<Protocol>) -> bool {
     let set = service.get("one_packet", boolean).unwrap_or_default();
-    if set && protocol == Some(Protocol::Tcp) {
-        let fault = invalid("is only for UDP: a connection of TCP has many packets", "remove it");
+    if set && let Some(protocol @ (Protocol::Tcp | Protocol::Sctp)) = protocol {
+        let fault =
+            invalid(format!("is only for UDP: a connection of {protocol} has many packets"), "remove it");
         service.object("one_packet", fault);
     }
     set

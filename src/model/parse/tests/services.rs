@@ -118,9 +118,9 @@ fn an_ipv6_vip_is_in_brackets() {
 #[test]
 fn a_services_other_keys_are_checked() {
     let cases = [
-        ("protocol = \"sctp\"", r#"4: protocol is "sctp"; write "tcp" or "udp""#),
-        ("protocol = \"TCP\"", r#"4: protocol is "TCP"; write "tcp" or "udp""#),
-        ("protocol = 6", r#"4: protocol is 6; write "tcp" or "udp""#),
+        ("protocol = \"dccp\"", r#"4: protocol is "dccp"; write "tcp" or "udp" or "sctp""#),
+        ("protocol = \"TCP\"", r#"4: protocol is "TCP"; write "tcp" or "udp" or "sctp""#),
+        ("protocol = 6", r#"4: protocol is 6; write "tcp" or "udp" or "sctp""#),
         (
             "protocol = \"tcp\"\nscheduler = \"lblcr\"",
             r#"5: scheduler is "lblcr", IPVS's scheduler for caches, which directrix does not have; write "mh" for clients that stay with their server"#,
