@@ -1,6 +1,6 @@
 //! Differential check of the parser of fragments against etherparse.
 
-use super::packet::ip_at;
+use super::packet::{has_ports, ip_at, sctp};
 use super::packet_v6::Chain;
 use directrix::wire::transport::TransportHeader;
 use directrix::wire::{Fragment, FragmentPart, IpFragment, Malformed, Packet};
@@ -74,19 +74,20 @@ fn expected(seen: &Seen<'_>) -> Result<Option<(u16, u16, u8)>, Malformed> {
     if seen.len == 0 || !is_even || seen.before + seen.offset + seen.len > 65_535 {
         return Err(Malformed::Header);
     }
-    let is_transport = matches!(seen.upper, IpNumber::TCP | IpNumber::UDP);
+    let is_transport = has_ports(seen.upper);
     if seen.offset > 0 {
         let is_known =
             is_transport || (seen.ends.0.is_ipv6() && matches!(seen.upper.0, 0 | 43 | 44 | 51 | 60));
         return match (seen.upper, seen.offset) {
             _ if !is_known => Err(Malformed::Protocol),
-            (IpNumber::TCP, 8) => Err(Malformed::TinyFragment),
+            (IpNumber::TCP | IpNumber::SCTP, 8) => Err(Malformed::TinyFragment),
             _ => Ok(None),
         };
     }
     match seen.upper {
         IpNumber::TCP if seen.payload.len() < 20 => Err(Malformed::TinyFragment),
         IpNumber::UDP if seen.payload.len() < 8 => Err(Malformed::TinyFragment),
+        IpNumber::SCTP => Ok(Some(sctp(seen.payload).ok_or(Malformed::TinyFragment)?)),
         IpNumber::TCP => {
             let tcp = TcpSlice::from_slice(seen.payload).map_err(|_| Malformed::Header)?;
             Ok(Some((tcp.source_port(), tcp.destination_port(), tcp.header_slice()[13])))

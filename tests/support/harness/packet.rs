@@ -4,6 +4,7 @@
 
 use super::{fragment, packet_v6};
 use directrix::wire::arp::{self, ArpPacket, FRAME_LEN, PACKET_LEN};
+use directrix::wire::sctp::SctpEvent;
 use directrix::wire::{IpPacket, Malformed, Packet, Protocol, checksum, fast_path};
 use etherparse::checksum::Sum16BitWords;
 use etherparse::err::packet::SliceError;
@@ -70,7 +71,7 @@ fn check_checksum(frame: &[u8]) {
 /// Checks that the fast path parses every plain frame as the slow path does.
 fn check_fast_path(frame: &[u8]) {
     let parsed = Packet::parse(frame).ok();
-    let plain = frame.len() >= 54 && frame[12..15] == [8, 0, 0x45];
+    let plain = frame.len() >= 54 && frame[12..15] == [8, 0, 0x45] && frame[23] != IpNumber::SCTP.0;
     assert_eq!(fast_path::parse(frame).map(Packet::V4), parsed.filter(|_| plain), "{frame:02x?}");
 }
 
@@ -97,7 +98,11 @@ fn agrees(packet: &IpPacket<Ipv4Addr>, frame: &[u8]) {
             (Protocol::Tcp, tcp.source_port(), tcp.destination_port(), tcp.header_slice()[13])
         }
         Some(TransportSlice::Udp(udp)) => (Protocol::Udp, udp.source_port(), udp.destination_port(), 0),
-        other => panic!("neither TCP nor UDP: {other:?}"),
+        None if ip.payload_ip_number() == IpNumber::SCTP => {
+            let (source, destination, event) = sctp(ip.payload().payload).expect("a whole header");
+            (Protocol::Sctp, source, destination, event)
+        }
+        other => panic!("no protocol of services: {other:?}"),
     };
     assert_eq!(packet.protocol, protocol);
     assert_eq!((packet.ports.source, packet.ports.destination), (source, destination));
@@ -146,9 +151,9 @@ fn is_right(reason: Malformed, frame: &[u8]) -> bool {
     match (reason, Ipv4HeaderSlice::from_slice(packet)) {
         (Malformed::EtherType, _) => ethertype(frame) != Some(EtherType::IPV4),
         (Malformed::Truncated, _) => matches!(whole, Err(SliceError::Len(_))),
-        (Malformed::Header, _) => whole.is_err() || is_udp_of_no_length(&whole),
+        (Malformed::Header, _) => whole.is_err() || is_udp_of_no_length(&whole) || is_short_sctp(&whole),
         (Malformed::Checksum, Ok(ip)) => !checksum_holds(&ip),
-        (Malformed::Protocol, Ok(ip)) => !matches!(ip.protocol(), IpNumber::TCP | IpNumber::UDP),
+        (Malformed::Protocol, Ok(ip)) => !has_ports(ip.protocol()),
         (Malformed::Quote, _) => false, // of ICMP errors alone
         (Malformed::Extension | Malformed::Fragment | Malformed::TinyFragment, _) | (_, Err(_)) => false,
     }
@@ -165,6 +170,40 @@ fn is_fragment(packet: &[u8]) -> bool {
 pub fn is_udp_of_no_length(whole: &Result<SlicedPacket<'_>, SliceError>) -> bool {
     let Ok(SlicedPacket { transport: Some(TransportSlice::Udp(udp)), .. }) = whole else { return false };
     udp.length() == 0
+}
+
+/// True for a protocol of services.
+pub fn has_ports(number: IpNumber) -> bool {
+    matches!(number, IpNumber::TCP | IpNumber::UDP | IpNumber::SCTP)
+}
+
+/// SCTP that ends within the header of its first chunk.
+pub fn is_short_sctp(whole: &Result<SlicedPacket<'_>, SliceError>) -> bool {
+    let payload = whole.as_ref().ok().and_then(SlicedPacket::ip_payload);
+    payload.is_some_and(|payload| payload.ip_number == IpNumber::SCTP && sctp(payload.payload).is_none())
+}
+
+/// Ports and event of an SCTP packet (RFC 9260 section 3), which etherparse does not read; `None` if it is too short.
+pub fn sctp(packet: &[u8]) -> Option<(u16, u16, u8)> {
+    const ABORT: u8 = 6;
+    let word = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
+    let (source, destination, length) = (word(0)?, word(2)?, usize::from(word(14)?));
+    let next = if length < 4 { usize::MAX } else { 12 + length + (4 - length % 4) % 4 };
+    let aborts = packet.len() >= next.saturating_add(4) && packet[next] == ABORT;
+    let event = match packet[12] {
+        10 | 11 if aborts => SctpEvent::Abort,
+        1 => SctpEvent::Init,
+        2 => SctpEvent::InitAck,
+        ABORT => SctpEvent::Abort,
+        7 => SctpEvent::Shutdown,
+        8 => SctpEvent::ShutdownAck,
+        9 => SctpEvent::Error,
+        10 => SctpEvent::CookieEcho,
+        11 => SctpEvent::CookieAck,
+        14 => SctpEvent::ShutdownComplete,
+        _ => SctpEvent::Data,
+    };
+    Some((source, destination, event as u8))
 }
 
 fn checksum_holds(ip: &Ipv4HeaderSlice<'_>) -> bool {

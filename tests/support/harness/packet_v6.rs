@@ -1,7 +1,7 @@
 //! Differential check of the parsers of IPv6 frames against etherparse: the same fields, or the same reason.
 
 use super::fragment;
-use super::packet::{ip_at, is_udp_of_no_length};
+use super::packet::{has_ports, ip_at, is_udp_of_no_length, sctp};
 use directrix::wire::{IpPacket, Malformed, Packet, Protocol, checksum, fast_path_v6};
 use etherparse::{
     EtherType, IpAuthHeaderSlice, IpNumber, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice,
@@ -17,7 +17,7 @@ const PAYLOAD_MAX: u16 = u16::MAX - HEADER as u16;
 /// Turns the bytes behind the MAC addresses into an IPv6 header and a chain of extension headers, which random
 /// bytes rarely are. `whole` makes the payload length that of the frame.
 pub fn dress(frame: &mut [u8], whole: bool) {
-    const NUMBERS: [u8; 8] = [6, 17, 0, 43, 44, 51, 60, 58];
+    const NUMBERS: [u8; 9] = [6, 17, 132, 0, 43, 44, 51, 60, 58];
     if frame.len() < ETHERNET + HEADER {
         return;
     }
@@ -29,7 +29,7 @@ pub fn dress(frame: &mut [u8], whole: bool) {
     }
     let (mut number_at, mut at) = (20, ETHERNET + HEADER);
     while let Some(number) = frame.get_mut(number_at) {
-        *number = NUMBERS[usize::from(*number & 7)];
+        *number = NUMBERS[usize::from(*number) % NUMBERS.len()];
         let number = *number;
         let Some(header) = frame.get_mut(at..at + 8) else { return };
         number_at = at;
@@ -77,7 +77,11 @@ fn agrees(packet: &IpPacket<Ipv6Addr>, frame: &[u8]) {
             (Protocol::Tcp, tcp.source_port(), tcp.destination_port(), tcp.header_slice()[13])
         }
         Some(TransportSlice::Udp(udp)) => (Protocol::Udp, udp.source_port(), udp.destination_port(), 0),
-        other => panic!("neither TCP nor UDP: {other:?}"),
+        None if ip.payload().ip_number == IpNumber::SCTP => {
+            let (source, destination, event) = sctp(ip.payload().payload).expect("a whole header");
+            (Protocol::Sctp, source, destination, event)
+        }
+        other => panic!("no protocol of services: {other:?}"),
     };
     assert_eq!(packet.protocol, protocol);
     assert_eq!((packet.ports.source, packet.ports.destination), (source, destination));
@@ -110,11 +114,12 @@ fn expected(frame: &[u8]) -> Result<(), Malformed> {
     if chain.fragment.is_some_and(|fragment| fragment.offset > 0 || fragment.more) {
         return Err(fragment::reason(bytes));
     }
-    if !matches!(chain.number, IpNumber::TCP | IpNumber::UDP) {
+    if !has_ports(chain.number) {
         return Err(Malformed::Protocol);
     }
+    let short = chain.number == IpNumber::SCTP && sctp(chain.rest).is_none();
     let whole = SlicedPacket::from_ethernet(frame);
-    if whole.is_err() || is_udp_of_no_length(&whole) { Err(Malformed::Header) } else { Ok(()) }
+    if short || whole.is_err() || is_udp_of_no_length(&whole) { Err(Malformed::Header) } else { Ok(()) }
 }
 
 /// Extension headers, and what is behind them.
