@@ -7,11 +7,13 @@ use super::services::ServiceMap;
 use super::snapshot::INTERFACES_MAX;
 use super::staged::{Staged, StagedKind, WideFrames};
 use super::tables::Tables;
+use super::vlans::VlanServices;
 use crate::flow::{Hint, V4Key, WideKey};
 use crate::model::{InterfaceIndex, MatchId};
 use crate::stats::DropReason;
 use crate::wire::ip_fragment::Fragment;
 use crate::wire::packet::{IpPacket, Packet};
+use crate::wire::vlan::{Tags, Vlans};
 use crate::wire::{Malformed, ethernet, fast_path, fast_path_v6, icmp_error};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -22,8 +24,10 @@ enum Keyed {
 }
 
 /// Inputs of the first pass of a batch.
+#[derive(Clone, Copy)]
 pub(super) struct FirstPass<'a> {
     services: &'a ServiceMap,
+    vlans: &'a VlanServices,
     /// MAC addresses of the interfaces, as [`crate::wire::MacAddr::bits`].
     own_macs: [u64; INTERFACES_MAX],
     v4: &'a Connections<V4Key>,
@@ -33,8 +37,8 @@ pub(super) struct FirstPass<'a> {
 impl<'a> FirstPass<'a> {
     #[inline]
     pub(super) fn new(context: &'a Context, tables: &'a Tables, own_macs: [u64; INTERFACES_MAX]) -> Self {
-        let services = &context.snapshot.services;
-        Self { services, own_macs, v4: &tables.v4, wide: tables.wide.as_ref() }
+        let (services, vlans) = (&context.snapshot.services, &context.snapshot.vlans);
+        Self { services, vlans, own_macs, v4: &tables.v4, wide: tables.wide.as_ref() }
     }
 
     /// Parses one frame and prefetches its first candidate bucket. A frame with a wide key is set in `wide`.
@@ -87,7 +91,7 @@ impl<'a> FirstPass<'a> {
         self.staged_wide(&packet, service, StagedKind::Lookup).ok()
     }
 
-    /// Slow path: options, a priority tag, a wildcard-port service, or a frame to be dropped.
+    /// Slow path: options, tags, a wildcard-port service, or a frame to be dropped.
     #[cold]
     fn stage_slow<B: Batch + ?Sized>(
         &self,
@@ -114,6 +118,25 @@ impl<'a> FirstPass<'a> {
         let (ethernet, payload) = ethernet::split(frame).ok_or(DropReason::Truncated)?;
         self.admit(ethernet)?;
         let ethertype = ethernet.ethertype();
+        if ethernet::is_tag(ethertype) {
+            return self.within_vlans(frame)?.parse_packet(ethertype, payload, rest);
+        }
+        self.parse_packet(ethertype, payload, rest)
+    }
+
+    /// The first pass with the services of the frame's VLANs.
+    fn within_vlans(&self, frame: &[u8]) -> Result<Self, DropReason> {
+        let tags = Tags::of(frame).ok_or(DropReason::Truncated)?;
+        let vlans = Vlans::of(&tags).ok_or(DropReason::Tags)?;
+        if vlans.is_none() {
+            return Ok(*self);
+        }
+        let services = self.vlans.find(vlans).ok_or(DropReason::Vlan)?;
+        Ok(Self { services, ..*self })
+    }
+
+    /// Parses what follows the Ethernet addresses, see [`FirstPass::parse_slow`].
+    fn parse_packet(&self, ethertype: u16, payload: &[u8], rest: usize) -> Result<Keyed, DropReason> {
         match Packet::within(ethertype, payload, rest) {
             Err(Malformed::Protocol) => {
                 let packet = icmp_error::parse(ethertype, payload, rest)?;
@@ -123,7 +146,7 @@ impl<'a> FirstPass<'a> {
                 let fragment = Fragment::within(ethertype, payload, rest)?.ok_or(DropReason::Fragment)?;
                 self.fragment(&fragment)
             }
-            packet if ethertype == ethernet::TAG => self.keyed(&packet?, StagedKind::Tagged),
+            packet if ethernet::is_tag(ethertype) => self.keyed(&packet?, StagedKind::Tagged),
             packet => self.keyed(&packet?, StagedKind::Lookup),
         }
     }

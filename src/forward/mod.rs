@@ -15,10 +15,12 @@ mod snapshot;
 mod staged;
 mod tables;
 mod testing;
+mod vlans;
 
 pub use decide::Forwarder;
 pub use services::ServiceMap;
 pub use snapshot::{NextHop, Route, Snapshot};
+pub use vlans::VlanServices;
 
 use crate::model::InterfaceIndex;
 use crate::stats::DropReason;

@@ -313,7 +313,7 @@ fn earlier<K: FlowKey>(
     now: Tick,
 ) -> Option<Staged<WideKey>> {
     let Flow { client, client_port, match_id, .. } = staged.key.flow();
-    let (port, wildcard) = context.snapshot.services.wildcard_beside(match_id)?;
+    let (port, wildcard) = context.snapshot.wildcard_beside(match_id)?;
     let earlier = conns.restage(staged, WideKey::new(client, client_port, wildcard, port));
     conns.continues(context, &earlier, now).then_some(earlier)
 }

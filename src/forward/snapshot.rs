@@ -1,6 +1,6 @@
 //! Immutable snapshot of services and servers that control publishes to workers.
 
-use super::ServiceMap;
+use super::{ServiceMap, VlanServices};
 use crate::model::{InterfaceIndex, MatchId, Policy, ServerId, ServiceId, Timeouts};
 use crate::schedule::Pool;
 use crate::stats::DropReason;
@@ -42,8 +42,10 @@ pub enum Route {
 pub struct Snapshot {
     /// MAC addresses of the director's interfaces, by [`InterfaceIndex`]: one or two.
     pub own_macs: Vec<MacAddr>,
-    /// Matches by address.
+    /// Matches by address, for frames without a VLAN.
     pub services: ServiceMap,
+    /// Matches of tagged frames.
+    pub vlans: VlanServices,
     /// Services, by [`MatchId`].
     pub matches: Vec<ServiceId>,
     /// Pools, by [`ServiceId`].
@@ -81,6 +83,12 @@ impl Snapshot {
     #[must_use]
     pub fn pool(&self, service: ServiceId) -> Option<&Pool> {
         self.pools.get(usize::from(service.0))
+    }
+
+    /// See [`ServiceMap::wildcard_beside`].
+    #[must_use]
+    pub fn wildcard_beside(&self, of: MatchId) -> Option<(u16, MatchId)> {
+        self.services.wildcard_beside(of).or_else(|| self.vlans.wildcard_beside(of))
     }
 
     /// The route to a real server.

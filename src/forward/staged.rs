@@ -25,7 +25,7 @@ pub(super) struct Staged<K> {
 pub(super) enum StagedKind {
     /// Look up or open its connection.
     Lookup,
-    /// Likewise, for a frame with a priority tag.
+    /// Likewise, for a tagged frame.
     Tagged,
     /// Process the frame in [`WideFrames`].
     Wide,

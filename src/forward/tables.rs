@@ -1,5 +1,6 @@
 //! The connection tables of one worker.
 
+use super::ServiceMap;
 use super::conns::Connections;
 use super::context::Context;
 use super::fragments::Fragments;
@@ -55,9 +56,12 @@ impl Tables {
 
     /// Sets for each table whether several services share it.
     pub(super) fn set_shared(&mut self, snapshot: &Snapshot) {
-        let counts = snapshot.services.counts();
-        self.v4.set_shared(counts.compact > 1);
-        self.wide.iter_mut().for_each(|wide| wide.set_shared(counts.wide > 1));
+        let maps = std::iter::once(&snapshot.services).chain(snapshot.vlans.iter());
+        let (compact, wide) = maps
+            .map(ServiceMap::counts)
+            .fold((0, 0), |(compact, wide), counts| (compact + counts.compact, wide + counts.wide));
+        self.v4.set_shared(compact > 1);
+        self.wide.iter_mut().for_each(|table| table.set_shared(wide > 1));
     }
 
     /// Sweeps a bounded number of buckets of each table. Returns true if more are due.

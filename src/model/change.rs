@@ -2,6 +2,7 @@
 
 use super::{Diagnostic, DiagnosticKind, RealServer, Rules, ServiceAddress, Subject, VirtualService};
 use crate::time::Span;
+use crate::wire::vlan::Vlans;
 use std::net::IpAddr;
 
 /// One step from rules to other rules.
@@ -60,6 +61,13 @@ impl Rules {
     pub fn service(&self, address: ServiceAddress) -> Result<&VirtualService, Diagnostic> {
         let found = self.services.iter().find(|service| service.address == address);
         found.ok_or_else(|| no_such_service(address))
+    }
+
+    /// The VLANs of a VIP; none without a service.
+    #[must_use]
+    pub fn vlan(&self, vip: IpAddr) -> Vlans {
+        let of_vip = self.services.iter().find(|service| service.address.address.ip() == vip);
+        of_vip.map_or(Vlans::NONE, |service| service.vlan)
     }
 
     /// The server at `rip` of the service at `address`.

@@ -28,7 +28,8 @@ impl Rules {
         self.services.iter().try_for_each(settings)?;
         self.servers().try_for_each(|(service, server)| rip(service.address, server))?;
         self.apart_from_vips()?;
-        self.one_mac_each()
+        self.one_mac_each()?;
+        self.one_vlan_each()
     }
 
     fn servers(&self) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
@@ -70,7 +71,28 @@ impl Rules {
         }
         Ok(())
     }
+
+    fn one_vlan_each(&self) -> Result<(), Diagnostic> {
+        let mut vlans = HashMap::new();
+        for service in &self.services {
+            for address in service.hosts() {
+                let (first, same) = *vlans.entry(address).or_insert((service.address, service.vlan));
+                if same != service.vlan {
+                    let what = format!(
+                        "virtual service {}: vlan is {}, but {address} has vlan {same}",
+                        service.address, service.vlan
+                    );
+                    let both = [first, service.address].map(Subject::ServiceSettings);
+                    return Err(Diagnostic::invalid_rules(what, ONE_VLAN).about(both));
+                }
+            }
+        }
+        Ok(())
+    }
 }
+
+/// Remedy for an address in two VLANs.
+pub(super) const ONE_VLAN: &str = "a host is in one VLAN: write the same vlan for all services with this address, or give one another address";
 
 /// The server as the subject of a diagnostic.
 fn subject(service: &VirtualService, server: &RealServer) -> Subject {
@@ -184,6 +206,7 @@ mod tests {
     use super::*;
     use crate::model::{Scheduler, Weight};
     use crate::wire::MacAddr;
+    use crate::wire::vlan::Vlans;
 
     fn service(address: &str, servers: &[&str]) -> VirtualService {
         let address = ServiceAddress { protocol: Protocol::Tcp, address: address.parse().unwrap() };
@@ -256,6 +279,34 @@ mod tests {
         }
         let good = service("[2001:db8::1]:80", &["2001:db8::9", "fd00::9"]);
         assert_eq!(Rules { services: vec![good], ..Rules::default() }.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_host_is_in_one_vlan() {
+        let web = || service("192.0.2.1:80", &["192.0.2.9"]);
+        let cases = [
+            (
+                vec![
+                    VirtualService { vlan: Vlans::new(&[100]).unwrap(), ..web() },
+                    service("192.0.2.1:81", &["192.0.2.8"]),
+                ],
+                "virtual service TCP 192.0.2.1:81: vlan is none, but 192.0.2.1 has vlan 100; a host is in one VLAN",
+            ),
+            (
+                vec![
+                    VirtualService { vlan: Vlans::new(&[100]).unwrap(), ..web() },
+                    VirtualService {
+                        vlan: Vlans::new(&[100, 7]).unwrap(),
+                        ..service("192.0.2.2:80", &["192.0.2.9"])
+                    },
+                ],
+                "virtual service TCP 192.0.2.2:80: vlan is 100.7, but 192.0.2.9 has vlan 100; a host is in",
+            ),
+        ];
+        for (services, complaint) in cases {
+            let flaw = flaw(services);
+            assert!(flaw.contains(complaint), "{flaw}");
+        }
     }
 
     #[test]

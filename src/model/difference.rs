@@ -93,6 +93,7 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
         service.scheduler_flags.names(service.scheduler).collect::<Vec<_>>().join(",")
     };
     let own = [
+        ("vlan", old.vlan.to_string(), new.vlan.to_string()),
         ("scheduler", old.scheduler.name().to_owned(), new.scheduler.name().to_owned()),
         ("scheduler_flags", flags(old), flags(new)),
         ("persistence", persistence(old), persistence(new)),
@@ -145,6 +146,7 @@ mod tests {
     use super::*;
     use crate::model::{Scheduler, Timeouts, Weight};
     use crate::wire::Protocol;
+    use crate::wire::vlan::Vlans;
 
     fn service(port: u16, servers: &[(u8, u16)]) -> VirtualService {
         let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() };
@@ -161,6 +163,7 @@ mod tests {
         let changed = VirtualService {
             scheduler: Scheduler::Wrr,
             slow_start: Some(Span::from_secs(30)),
+            vlan: Vlans::new(&[100, 10]).unwrap(),
             ..service(80, &[(11, 4), (12, 1)])
         };
         let timeouts = Timeouts { udp: Span::from_secs(10), ..Timeouts::default() };
@@ -170,7 +173,7 @@ mod tests {
         let expected = [
             "- TCP 192.0.2.1:443 with 1 real server",
             "+ TCP 192.0.2.1:53 without real servers",
-            "~ TCP 192.0.2.1:80: scheduler wlc -> wrr, slow_start none -> 30",
+            "~ TCP 192.0.2.1:80: vlan none -> 100.10, scheduler wlc -> wrr, slow_start none -> 30",
             "- TCP 192.0.2.1:80 -> 192.0.2.10",
             "~ TCP 192.0.2.1:80 -> 192.0.2.11: weight 1 -> 4",
             "+ TCP 192.0.2.1:80 -> 192.0.2.12, weight 1",

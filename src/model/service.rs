@@ -2,6 +2,7 @@
 
 use super::{Scheduler, SchedulerFlags};
 use crate::time::Span;
+use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, Protocol};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -75,6 +76,8 @@ impl fmt::Display for ServiceAddress {
 pub struct VirtualService {
     /// Protocol, VIP and port.
     pub address: ServiceAddress,
+    /// VLANs of the VIP and of the real servers, the same in all services of the VIP.
+    pub vlan: Vlans,
     /// Scheduler of new connections.
     pub scheduler: Scheduler,
     /// Flags of the scheduler; none that it does not have.
@@ -97,6 +100,7 @@ impl VirtualService {
     pub fn new(address: ServiceAddress, servers: Vec<RealServer>) -> Self {
         Self {
             address,
+            vlan: Vlans::NONE,
             scheduler: Scheduler::default(),
             scheduler_flags: SchedulerFlags::default(),
             persistence: None,
@@ -104,6 +108,11 @@ impl VirtualService {
             slow_start: None,
             servers,
         }
+    }
+
+    /// The VIP, and the addresses of the real servers.
+    pub fn hosts(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.address.address.ip()).chain(self.servers.iter().map(|server| server.address))
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     BackendChoice, Config, ControlOthers, DirectorConfig, OnConflict, OnServerClaim, Policy, RealServer,
     Timeouts, VirtualService, Wait, WorkerCount,
 };
+use crate::wire::vlan::Vlans;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 
@@ -63,6 +64,9 @@ fn policy(f: &mut Formatter<'_>, policy: &Policy) -> fmt::Result {
 fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     let protocol = service.address.protocol.to_string().to_lowercase();
     writeln!(f, "\n[[service]]\nprotocol = \"{protocol}\"\naddress = \"{}\"", service.address.address)?;
+    if !service.vlan.is_none() {
+        writeln!(f, "vlan = {}", vlan(service.vlan))?;
+    }
     writeln!(f, "scheduler = \"{}\"", service.scheduler.name())?;
     let flags: Vec<_> =
         service.scheduler_flags.names(service.scheduler).map(|flag| format!("\"{flag}\"")).collect();
@@ -84,6 +88,14 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
         writeln!(f, "slow_start = {}", slow_start.secs())?;
     }
     service.servers.iter().try_for_each(|one| server(f, one))
+}
+
+/// A number, or an array of two.
+fn vlan(vlans: Vlans) -> String {
+    match (vlans.outer(), vlans.inner()) {
+        (outer, 0) => outer.to_string(),
+        (outer, inner) => format!("[{outer}, {inner}]"),
+    }
 }
 
 fn server(f: &mut Formatter<'_>, server: &RealServer) -> fmt::Result {
@@ -205,8 +217,9 @@ mod tests {
         let slow_start = prop::option::of(1..=SLOW_START_MAX);
         let servers = prop::collection::vec(a_server(), 0..4);
         let service = (0..Scheduler::ALL.len(), any::<[bool; 2]>(), (persistence, slow_start), servers);
-        prop::collection::vec(service, 0..5)
-            .prop_map(|services| services.into_iter().zip(1..).map(a_service).collect())
+        (prop::collection::vec(service, 0..5), [0..3usize, 0..3]).prop_map(|(services, vlans)| {
+            services.into_iter().zip(1..).map(|drawn| a_service(drawn, vlans)).collect()
+        })
     }
 
     type Times = (Option<(u32, u8)>, Option<u32>);
@@ -214,6 +227,7 @@ mod tests {
 
     fn a_service(
         ((scheduler, [fallback, port], (persistence, slow_start), servers), number): (Drawn, u16),
+        family_vlans: [usize; 2],
     ) -> VirtualService {
         let protocol = if number % 2 == 0 { Protocol::Udp } else { Protocol::Tcp };
         // The wildcard port, where clients persist.
@@ -227,6 +241,9 @@ mod tests {
         let scheduler = Scheduler::ALL[scheduler];
         let flags = SchedulerFlags { fallback, port };
         let has_flags = !scheduler.flag_names().is_empty();
+        // By family, as all services of a family have one VIP.
+        let ids = [&[][..], &[100], &[100, 4094]][if ipv6 { family_vlans[0] } else { family_vlans[1] }];
+        let vlan = Vlans::new(ids).unwrap();
         let server = |((weight, mac, upper, lower), last): ((u16, Option<u8>, u32, u32), u8)| RealServer {
             mac: mac.map(|_| MacAddr([2, 0, 0, 0, ipv6.into(), last])),
             upper_threshold: upper,
@@ -241,6 +258,7 @@ mod tests {
                 prefix: prefix.min(Persistence::prefix_max(address.address.ip())),
             }),
             slow_start: slow_start.filter(|_| scheduler.starts_slowly()).map(Span::from_secs),
+            vlan,
             scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
             ..VirtualService::new(address, servers.into_iter().zip(0..).map(server).collect())
         }

@@ -51,6 +51,10 @@ drop_reasons! {
     ExtensionHeaders = "extension_headers",
     /// The EtherType is neither IPv4 nor IPv6.
     EtherType = "ethertype",
+    /// The frame has more than two VLAN tags, a priority tag beside another one, or the reserved VLAN 4095.
+    Tags = "tags",
+    /// No virtual service is in the VLAN of the frame.
+    Vlan = "vlan",
     /// The protocol is none of TCP, UDP and SCTP.
     Protocol = "protocol",
     /// A fragment of an ICMP message: it cannot be matched to a connection.

@@ -12,8 +12,9 @@ use super::ethernet;
 use super::protocol::Protocol;
 use refused::RefusedPacket;
 
-/// Longest answer in bytes: Ethernet header with tag, and the IPv4 minimum datagram, which no error exceeds.
-pub const ANSWER_MAX: usize = ethernet::HEADER_LEN + ethernet::TAG_LEN + error::PACKET_MAX;
+/// Longest answer in bytes: Ethernet header with two tags, and the IPv4 minimum datagram, which no error exceeds.
+pub const ANSWER_MAX: usize =
+    ethernet::HEADER_LEN + ethernet::TAGS_MAX * ethernet::TAG_LEN + error::PACKET_MAX;
 
 /// Content of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,10 +12,12 @@ pub const IPV6: u16 = 0x86dd;
 pub const ARP: u16 = 0x0806;
 /// EtherType of an IEEE 802.1Q tag. The inner EtherType follows the tag.
 pub const TAG: u16 = 0x8100;
+/// EtherType of an IEEE 802.1ad tag, the outer one of two.
+pub const SERVICE_TAG: u16 = 0x88a8;
 /// Length of a tag in bytes.
 pub const TAG_LEN: usize = 4;
-/// Bits of a tag that hold the VLAN identifier. The others are the priority.
-const VLAN_ID: u16 = 0x0fff;
+/// Most tags of a frame that are read.
+pub const TAGS_MAX: usize = 2;
 
 /// Destination and source address, the first twelve bytes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,16 +100,24 @@ pub fn split(frame: &[u8]) -> Option<(Header<'_>, &[u8])> {
     Some((Header(header), payload))
 }
 
-/// Skips a priority tag: a tag without a VLAN, which carries only a priority (IEEE 802.1Q clause 6.9.1).
-/// Returns EtherType and payload. A VLAN tag is kept. `None` if the tag is incomplete.
+/// True for the EtherType of a tag.
 #[must_use]
-pub fn untagged(ethertype: u16, payload: &[u8]) -> Option<(u16, &[u8])> {
-    if ethertype != TAG {
-        return Some((ethertype, payload));
+pub const fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, TAG | SERVICE_TAG)
+}
+
+/// Skips the tags, [`TAGS_MAX`] at most, whatever their VLANs. Returns EtherType and payload, which are a tag's if
+/// there are more. `None` if a tag is incomplete.
+#[must_use]
+pub fn untagged(mut ethertype: u16, mut payload: &[u8]) -> Option<(u16, &[u8])> {
+    for _ in 0..TAGS_MAX {
+        if !is_tag(ethertype) {
+            break;
+        }
+        let ([_, _, inner @ ..], behind) = payload.split_first_chunk::<TAG_LEN>()?;
+        (ethertype, payload) = (u16::from_be_bytes(*inner), behind);
     }
-    let ([high, low, inner @ ..], behind) = payload.split_first_chunk::<TAG_LEN>()?;
-    let has_vlan = u16::from_be_bytes([*high, *low]) & VLAN_ID != 0;
-    Some(if has_vlan { (ethertype, payload) } else { (u16::from_be_bytes(*inner), behind) })
+    Some((ethertype, payload))
 }
 
 /// Destination address; `None` if the frame ends before its end.
@@ -157,15 +167,17 @@ mod tests {
     }
 
     #[test]
-    fn a_priority_tag_is_skipped() {
-        let tagged = |tci: [u8; 2]| [&tci[..], &[0x08, 0x00, 0x45]].concat();
-        for priority in [[0, 0], [0xa0, 0], [0x10, 0], [0xf0, 0]] {
-            assert_eq!(untagged(TAG, &tagged(priority)), Some((IPV4, &[0x45][..])));
-        }
-        for vlan in [[0, 1], [0xa0, 10], [0x0f, 0xff], [0x01, 0]] {
-            assert_eq!(untagged(TAG, &tagged(vlan)), Some((TAG, &tagged(vlan)[..])));
+    fn two_tags_are_skipped() {
+        let once = |control: [u8; 2]| [&control[..], &[0x08, 0x00, 0x45]].concat();
+        for control in [[0, 0], [0xa0, 0], [0, 1], [0x0f, 0xff]] {
+            assert_eq!(untagged(TAG, &once(control)), Some((IPV4, &[0x45][..])));
+            let twice = [&[0, 7, 0x81, 0x00], &once(control)[..]].concat();
+            assert_eq!(untagged(SERVICE_TAG, &twice), Some((IPV4, &[0x45][..])));
+            let thrice = [&[0, 7, 0x81, 0x00], &twice[..]].concat();
+            assert_eq!(untagged(TAG, &thrice), Some((TAG, &thrice[8..])));
         }
         assert_eq!(untagged(TAG, &[0, 0, 8]), None);
+        assert_eq!(untagged(TAG, &[0, 7, 0x81, 0, 0, 7, 8]), None);
         assert_eq!(untagged(IPV4, &[0x45]), Some((IPV4, &[0x45][..])));
     }
 

@@ -1,13 +1,12 @@
 //! VLAN tags of a frame (IEEE 802.1Q, 802.1ad): one, or two with the service provider's outside.
 
-use super::ethernet::{HEADER_LEN, TAG, TAG_LEN};
+use super::ethernet::{HEADER_LEN, SERVICE_TAG, TAG, TAG_LEN, TAGS_MAX, is_tag};
+use std::fmt;
 
-/// EtherType of an IEEE 802.1ad tag, the outer one of two.
-pub const SERVICE_TAG: u16 = 0x88a8;
 /// Offset of the outer tag in a frame, behind both MAC addresses.
 pub const TAG_AT: usize = 12;
-/// Most tags of a frame that are looked at.
-pub const TAGS_MAX: usize = 2;
+/// The highest VLAN identifier; 0 is that of a priority tag, and 4095 is reserved.
+pub const VLAN_MAX: u16 = 4094;
 
 /// Tag of four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +71,6 @@ impl Tags {
         &self.tags[..self.count]
     }
 
-    /// VLAN identifiers, the outer one first, without priority tags.
-    pub fn vlans(&self) -> impl Iterator<Item = u16> {
-        self.as_slice().iter().map(|tag| tag.vlan()).filter(|vlan| *vlan != 0)
-    }
-
     /// Offset of the header behind the tags, in bytes.
     #[must_use]
     pub fn header_at(&self) -> usize {
@@ -84,10 +78,107 @@ impl Tags {
     }
 }
 
-/// True for the EtherType of a tag.
-#[must_use]
-pub const fn is_tag(ethertype: u16) -> bool {
-    matches!(ethertype, TAG | SERVICE_TAG)
+/// VLANs of a frame or a VIP, by the identifiers of their tags: none, one, or a customer's within a service
+/// provider's.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(try_from = "Vec<u16>", into = "Vec<u16>")]
+pub struct Vlans {
+    /// 0: none.
+    outer: u16,
+    /// 0: none.
+    inner: u16,
+}
+
+impl Vlans {
+    /// No VLAN.
+    pub const NONE: Self = Self { outer: 0, inner: 0 };
+
+    /// VLANs with these identifiers, the outer one first. `None` if they are more than [`TAGS_MAX`], or one is not
+    /// from 1 to [`VLAN_MAX`].
+    #[must_use]
+    pub fn new(ids: &[u16]) -> Option<Self> {
+        if ids.iter().any(|id| !(1..=VLAN_MAX).contains(id)) {
+            return None;
+        }
+        match *ids {
+            [] => Some(Self::NONE),
+            [outer] => Some(Self { outer, inner: 0 }),
+            [outer, inner] => Some(Self { outer, inner }),
+            _ => None,
+        }
+    }
+
+    /// VLANs of a frame. A priority tag alone is of none (IEEE 802.1Q clause 6.9.1).
+    ///
+    /// `None` for a priority tag beside another tag, for the reserved identifier, and for more than [`TAGS_MAX`] tags.
+    #[must_use]
+    pub fn of(tags: &Tags) -> Option<Self> {
+        match tags.as_slice() {
+            _ if is_tag(tags.ethertype) => None,
+            [tag] if tag.vlan() == 0 => Some(Self::NONE),
+            [] => Some(Self::NONE),
+            [outer] => Self::new(&[outer.vlan()]),
+            [outer, inner, ..] => Self::new(&[outer.vlan(), inner.vlan()]),
+        }
+    }
+
+    /// True for no VLAN.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.outer == 0
+    }
+
+    /// Identifier of the outer VLAN; 0 for none.
+    #[must_use]
+    pub const fn outer(self) -> u16 {
+        self.outer
+    }
+
+    /// Identifier of the inner VLAN of two; 0 for none.
+    #[must_use]
+    pub const fn inner(self) -> u16 {
+        self.inner
+    }
+
+    /// The identifiers, the outer one first.
+    pub fn ids(self) -> impl Iterator<Item = u16> {
+        [self.outer, self.inner].into_iter().filter(|id| *id != 0)
+    }
+
+    /// Tags of priority 0, the outer one first: of two, that is an IEEE 802.1ad tag.
+    pub fn tags(self) -> impl DoubleEndedIterator<Item = Tag> {
+        let service = if self.inner == 0 { TAG } else { SERVICE_TAG };
+        let tags =
+            [Tag { protocol: service, control: self.outer }, Tag { protocol: TAG, control: self.inner }];
+        tags.into_iter().filter(|tag| tag.vlan() != 0)
+    }
+}
+
+impl TryFrom<Vec<u16>> for Vlans {
+    type Error = &'static str;
+
+    fn try_from(ids: Vec<u16>) -> Result<Self, Self::Error> {
+        Self::new(&ids).ok_or("VLAN identifiers are two at most, from 1 to 4094")
+    }
+}
+
+impl From<Vlans> for Vec<u16> {
+    fn from(vlans: Vlans) -> Self {
+        vlans.ids().collect()
+    }
+}
+
+/// The identifiers with a dot between them, as in "100.10"; "none".
+impl fmt::Display for Vlans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.outer, self.inner) {
+            (0, _) => f.write_str("none"),
+            (outer, 0) => write!(f, "{outer}"),
+            (outer, inner) => write!(f, "{outer}.{inner}"),
+        }
+    }
 }
 
 /// Inserts `tag` as the outer one into the frame of `len` bytes at the beginning of `buffer`. Returns the new length.
@@ -143,10 +234,34 @@ mod tests {
     }
 
     #[test]
-    fn a_priority_tag_is_of_no_vlan() {
-        let tags = Tags::of(&tagged(&[Tag { protocol: TAG, control: 0xe000 }, CUSTOMER])).unwrap();
-        assert_eq!(tags.vlans().collect::<Vec<_>>(), [100]);
-        assert_eq!(tags.as_slice().len(), 2);
+    fn a_frame_is_of_the_vlans_of_its_tags() {
+        let of = |tags: &[Tag]| Vlans::of(&Tags::of(&tagged(tags)).unwrap());
+        let (priority, service) = (Tag { protocol: TAG, control: 0xe000 }, Tag { control: 7, ..SERVICE });
+        assert_eq!([of(&[]), of(&[priority])], [Some(Vlans::NONE); 2]);
+        assert_eq!(of(&[CUSTOMER]), Vlans::new(&[100]));
+        assert_eq!(of(&[service, CUSTOMER]), Vlans::new(&[7, 100]));
+        let refused = [
+            &[priority, CUSTOMER][..],
+            &[CUSTOMER, priority],
+            &[SERVICE],
+            &[service, SERVICE],
+            &[service, CUSTOMER, CUSTOMER],
+        ];
+        assert_eq!(refused.map(of), [None; 5]);
+    }
+
+    #[test]
+    fn vlans_have_tags_and_a_text() {
+        let vlans = [&[][..], &[100], &[7, 100]].map(|ids| Vlans::new(ids).unwrap());
+        assert_eq!(vlans.map(|vlans| vlans.to_string()), ["none", "100", "7.100"]);
+        assert_eq!(vlans.map(|vlans| vlans.is_none()), [true, false, false]);
+        for vlans in vlans {
+            let tags: Vec<_> = vlans.tags().collect();
+            assert_eq!(Vlans::of(&Tags::of(&tagged(&tags)).unwrap()), Some(vlans));
+        }
+        let outer = vlans[2].tags().next().unwrap();
+        assert_eq!(outer.protocol, SERVICE_TAG);
+        assert_eq!([&[0][..], &[4095], &[1, 0], &[1, 2, 3]].map(Vlans::new), [None; 4]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use directrix::control::api::{Connection, Forwarding, Persistence, Rates, Server, Service, Services, Stats};
 use directrix::model::ServiceAddress;
 use directrix::wire::Protocol;
+use directrix::wire::vlan::Vlans;
 
 pub(crate) fn address(protocol: Protocol, address: &str) -> ServiceAddress {
     ServiceAddress { protocol, address: address.parse().unwrap() }
@@ -11,6 +12,7 @@ pub(crate) fn address(protocol: Protocol, address: &str) -> ServiceAddress {
 pub(crate) fn service(protocol: Protocol, at: &str, scheduler: &str, servers: Vec<Server>) -> Service {
     Service {
         address: address(protocol, at),
+        vlan: Vlans::NONE,
         scheduler: scheduler.to_owned(),
         scheduler_flags: Vec::new(),
         persistence: None,

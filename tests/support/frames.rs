@@ -169,7 +169,8 @@ pub fn rechecksummed(mut frame: Vec<u8>) -> Vec<u8> {
 /// The frame after one more hop, without new MAC addresses. IPv4's checksum is etherparse's.
 pub fn one_hop_on(frame: &[u8]) -> Vec<u8> {
     let mut after = frame.to_vec();
-    let at = if frame[12..14] == [0x81, 0] { 18 } else { 14 };
+    let tags = (12..).step_by(4).take_while(|at| matches!(frame[*at..*at + 2], [0x81, 0] | [0x88, 0xa8]));
+    let at = 14 + 4 * tags.count();
     if frame[at] >> 4 == 6 {
         after[at + 7] = frame[at + 7].min(64) - 1;
         return after;
@@ -186,6 +187,11 @@ pub fn one_hop_on(frame: &[u8]) -> Vec<u8> {
 /// The frame with a tag of priority 5 and this VLAN; 0: none.
 pub fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
     [&frame[..12], &[0x81, 0x00], &(0xa000 | vlan).to_be_bytes(), &frame[12..]].concat()
+}
+
+/// The frame with another tag outside, of a service provider's VLAN.
+pub fn service_tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
+    [&frame[..12], &[0x88, 0xa8], &vlan.to_be_bytes(), &frame[12..]].concat()
 }
 
 /// The frame with this time to live.

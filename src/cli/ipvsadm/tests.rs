@@ -4,6 +4,7 @@ use super::args::{self, Invocation, UsageError};
 use super::*;
 use crate::control::api::{Forwarding, Persistence, Rates, Server, Stats};
 use crate::model::ServiceAddress;
+use crate::wire::vlan::Vlans;
 
 fn parse(line: &str) -> Result<Invocation, UsageError> {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -176,6 +177,7 @@ fn service(address: &str, servers: Vec<Server>) -> Service {
     let address = ServiceAddress { protocol: crate::wire::Protocol::Tcp, address: address.parse().unwrap() };
     Service {
         address,
+        vlan: Vlans::NONE,
         scheduler: "wlc".to_owned(),
         scheduler_flags: Vec::new(),
         persistence: None,

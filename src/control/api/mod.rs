@@ -11,6 +11,7 @@ pub mod request;
 pub use problem::{ErrorCode, Problem};
 
 use crate::model::{Diagnostic, DiagnosticKind, ServiceAddress};
+use crate::wire::vlan::Vlans;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -118,6 +119,9 @@ pub struct Service {
     /// Protocol, VIP and port.
     #[serde(flatten)]
     pub address: ServiceAddress,
+    /// VLANs of the VIP, the outer one first; empty for none.
+    #[serde(default)]
+    pub vlan: Vlans,
     /// Scheduler name.
     pub scheduler: String,
     /// Flags of the scheduler: "sh-fallback", "mh-port" and so on.

@@ -5,6 +5,7 @@ use crate::model::{
     Subject, VirtualService, Weight,
 };
 use crate::time::Span;
+use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, Protocol};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,7 +26,7 @@ pub enum ChangeRequest {
         #[serde(default)]
         settings: ServiceSettings,
     },
-    /// `ipvsadm -E`: a missing setting gets its default, except the slow start, which stays.
+    /// `ipvsadm -E`: a missing setting gets its default, except the VLAN and the slow start, which stay.
     EditService {
         /// Service.
         #[serde(deserialize_with = "strictly")]
@@ -107,6 +108,8 @@ pub enum ChangeRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceSettings {
+    /// VLANs of the VIP, the outer one first. `None`: those of its other services, or as before.
+    pub vlan: Option<Vlans>,
     /// Scheduler name.
     pub scheduler: String,
     /// "sh-fallback", "mh-port" and so on.
@@ -153,6 +156,7 @@ pub struct ServerSettings {
 impl Default for ServiceSettings {
     fn default() -> Self {
         Self {
+            vlan: None,
             scheduler: Scheduler::default().name().into(),
             scheduler_flags: Vec::new(),
             persistence: None,
@@ -239,11 +243,18 @@ impl ChangeRequest {
 
     fn change(&self, rules: &Rules) -> Result<Option<Change>, Diagnostic> {
         Ok(Some(match self {
-            Self::AddService { service, settings } => Change::AddService(settings.service(*service)?),
+            Self::AddService { service, settings } => {
+                let vlan = settings.vlan.unwrap_or_else(|| rules.vlan(service.address.ip()));
+                Change::AddService(VirtualService { vlan, ..settings.service(*service)? })
+            }
             Self::EditService { service, settings } => {
-                let (old, new) = (rules.service(*service)?.slow_start, settings.service(*service)?);
-                let slow_start = if settings.slow_start.is_some() { new.slow_start } else { old };
-                Change::EditService(VirtualService { slow_start, ..new })
+                let (old, new) = (rules.service(*service)?, settings.service(*service)?);
+                let slow_start = if settings.slow_start.is_some() { new.slow_start } else { old.slow_start };
+                Change::EditService(VirtualService {
+                    vlan: settings.vlan.unwrap_or(old.vlan),
+                    slow_start,
+                    ..new
+                })
             }
             Self::DeleteService { service } => Change::DeleteService(*service),
             Self::Clear {} => Change::Clear,

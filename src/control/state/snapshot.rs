@@ -3,10 +3,11 @@
 use crate::control::state::entry::ServiceEntry;
 use crate::control::state::registry::Registry;
 use crate::control::state::removed::RemovedService;
-use crate::forward::{NextHop, Route, ServiceMap, Snapshot};
+use crate::forward::{NextHop, Route, ServiceMap, Snapshot, VlanServices};
 use crate::model::{InterfaceIndex, MatchId, ServerId, ServiceAddress, ServiceId};
 use crate::schedule::{Loads, Params};
-use std::collections::HashMap;
+use crate::wire::vlan::Vlans;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -39,11 +40,18 @@ impl Registry {
         for server in self.services.iter().flat_map(|service| &service.servers) {
             routes[usize::from(server.id.0)] = self.route(server);
         }
-        let by_address = self.services.iter().map(|service| (service.config.address, MatchId(service.id.0)));
+        let mut maps: BTreeMap<_, Vec<_>> = BTreeMap::from([(Vlans::NONE, Vec::new())]);
+        for service in &self.services {
+            let of_vlans = maps.entry(service.config.vlan).or_default();
+            of_vlans.push((service.config.address, MatchId(service.id.0)));
+        }
+        let mut maps = maps.into_iter().map(|(vlans, services)| (vlans, ServiceMap::new(&services)));
+        let (_, services) = maps.next().expect("no VLAN comes first");
         let matches = (0..pools.len()).map(|id| ServiceId(id as u16)).collect();
         Snapshot {
             own_macs: self.own_macs.clone(),
-            services: ServiceMap::new(&by_address.collect::<Vec<_>>()),
+            services,
+            vlans: VlanServices::new(maps),
             matches,
             pools,
             routes,

@@ -72,6 +72,7 @@ impl RuntimeView<'_> {
         servers.sort_by_key(|server| server.address);
         api::Service {
             address: service.config.address,
+            vlan: service.config.vlan,
             scheduler: service.config.scheduler.name().into(),
             scheduler_flags: flags(&service.config),
             persistence: service.config.persistence.map(persistence),

@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::time::Span;
 use crate::wire::MacAddr;
+use crate::wire::vlan::{VLAN_MAX, Vlans};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use toml::de::{DeInteger, DeValue};
@@ -74,6 +75,19 @@ pub(super) fn seconds(value: &DeValue<'_>) -> Read<Span> {
 pub(super) fn slow_start(value: &DeValue<'_>) -> Read<Span> {
     let seconds = number(1..=SLOW_START_MAX)(value).map(Span::from_secs);
     seconds.map_err(|fault| invalid(fault.what, format!("{}: seconds", fault.remedy)))
+}
+
+/// A VLAN, or a service provider's and a customer's.
+pub(super) fn vlan(value: &DeValue<'_>) -> Read<Vlans> {
+    let remedy = "write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]";
+    let id = |value: &DeValue<'_>| number(1..=VLAN_MAX.into())(value).map(|id| id as u16);
+    let ids = match value.as_array() {
+        Some(both) => both.iter().map(|one| id(one.get_ref())).collect::<Read<Vec<_>>>(),
+        None => id(value).map(|one| vec![one]),
+    };
+    let ids = ids.map_err(|fault| invalid(fault.what, remedy))?;
+    let vlans = Vlans::new(&ids).filter(|vlans| !vlans.is_none());
+    vlans.ok_or_else(|| invalid(format!("has {} numbers", ids.len()), remedy))
 }
 
 pub(super) fn weight(value: &DeValue<'_>) -> Read<Weight> {

@@ -2,14 +2,16 @@
 
 use super::readers::{
     boolean, choice, mac, netmask, number, rip, scheduler, scheduler_flags, seconds, slow_start, threshold,
-    vip, weight,
+    vip, vlan, weight,
 };
 use super::report::invalid;
 use super::section::Section;
+use crate::model::check::ONE_VLAN;
 use crate::model::{
     COUNT_MAX, Persistence, Place, Places, RealServer, Scheduler, ServiceAddress, VirtualService,
 };
 use crate::time::Span;
+use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, Protocol};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -25,17 +27,17 @@ pub(super) fn read(roots: &[Section<'_, '_>], places: &mut Places) -> Vec<Virtua
     let sections: Vec<_> = sections.flatten().collect();
     let mut seen = HashMap::new();
     let mut placed = Vec::new();
-    let read = sections
-        .iter()
-        .filter_map(|section| Some((service(section, &mut seen, &mut placed)?, section.at("address"))));
-    let (services, at): (Vec<_>, _) = read.unzip();
+    let read =
+        sections.iter().filter_map(|section| Some((service(section, &mut seen, &mut placed)?, section)));
+    let (services, read): (Vec<_>, Vec<_>) = read.unzip();
     if let Some(root) = roots.first() {
         too_many(root, "services", services.len());
         too_many(root, "real servers", placed.len());
     }
     addresses_clash(&services, &placed);
+    vlans_clash(&services, &read);
     macs_clash(&placed);
-    places.services = at;
+    places.services = read.iter().map(|section| section.at("address")).collect();
     places.servers = placed.iter().map(|(section, _)| section.at("address")).collect();
     services
 }
@@ -50,6 +52,7 @@ fn service<'a, 'i>(
 ) -> Option<VirtualService> {
     let protocol = section.require("protocol", r#""tcp""#, choice(PROTOCOLS));
     let address = section.require("address", r#""VIP:port""#, vip);
+    let vlan = section.get("vlan", vlan).unwrap_or_default();
     let scheduler = section.get("scheduler", scheduler).unwrap_or_default();
     let flags = section.get("scheduler_flags", |value| scheduler_flags(value, scheduler));
     let (persistence, one_packet) = (persistence(section, address), one_packet(section, protocol));
@@ -66,7 +69,16 @@ fn service<'a, 'i>(
         section.object("address", invalid(what, "remove one of the two, or merge their servers"));
     }
     let scheduler_flags = flags.unwrap_or_default();
-    Some(VirtualService { address, scheduler, scheduler_flags, persistence, one_packet, slow_start, servers })
+    Some(VirtualService {
+        address,
+        vlan,
+        scheduler,
+        scheduler_flags,
+        persistence,
+        one_packet,
+        slow_start,
+        servers,
+    })
 }
 
 fn persistence(service: &Section<'_, '_>, address: Option<SocketAddr>) -> Option<Persistence> {
@@ -178,6 +190,25 @@ fn addresses_clash(services: &[VirtualService], placed: &[ServerInSection<'_, '_
     for (section, server) in placed.iter().filter(|(_, server)| vips.contains(&server.address)) {
         let what = format!("is {}, the VIP of a service", server.address);
         section.object("address", invalid(what, "write the real server's own address, its RIP"));
+    }
+}
+
+/// Requires one VLAN for each VIP and each real server.
+fn vlans_clash(services: &[VirtualService], sections: &[&Section<'_, '_>]) {
+    let mut first: HashMap<IpAddr, (Vlans, Place)> = HashMap::new();
+    for (service, section) in services.iter().zip(sections) {
+        let clash = service.hosts().find_map(|address| {
+            let (vlans, at) = first.entry(address).or_insert_with(|| (service.vlan, section.at("address")));
+            (*vlans != service.vlan).then(|| (address, *vlans, at.clone()))
+        });
+        if let Some((address, vlans, at)) = clash {
+            let what = format!(
+                "is {}, but {address} has vlan {vlans} {}",
+                service.vlan,
+                section.seen_from_here(&at)
+            );
+            section.object("vlan", invalid(what, ONE_VLAN));
+        }
     }
 }
 

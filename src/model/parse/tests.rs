@@ -6,6 +6,7 @@ use super::*;
 use crate::model::*;
 use crate::time::Span;
 use crate::wire::Protocol;
+use crate::wire::vlan::Vlans;
 use std::net::SocketAddr;
 
 const EXAMPLE: &str = include_str!("../../../tools/directrix.example.toml");
@@ -94,6 +95,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
     }];
     let services = vec![VirtualService {
         address,
+        vlan: Vlans::NONE,
         scheduler: Scheduler::Wlc,
         scheduler_flags: SchedulerFlags { fallback: false, port: false },
         persistence: None,
@@ -146,6 +148,7 @@ timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
 [[service]]
 protocol = "udp"
 address = "10.0.0.1:53"
+vlan = [100, 10]
 scheduler = "sh"
 scheduler_flags = ["sh-port", "sh-fallback"]
 one_packet = true
@@ -202,7 +205,8 @@ fn everything_that_is_set_arrives() {
         RealServer { upper_threshold: 2_147_483_647, ..RealServer::new([10, 0, 0, 2].into(), Weight(65535)) },
     ];
     let scheduler_flags = SchedulerFlags { fallback: true, port: true };
-    let service = VirtualService::new(address, servers);
+    let vlan = Vlans::new(&[100, 10]).unwrap();
+    let service = VirtualService { vlan, ..VirtualService::new(address, servers) };
     assert_eq!(
         config.services,
         [VirtualService { scheduler: Scheduler::Sh, scheduler_flags, one_packet: true, ..service }]
@@ -293,6 +297,7 @@ fn documented_keys_are_accepted_and_in_the_example() {
         "udp",
         "protocol",
         "address",
+        "vlan",
         "scheduler",
         "scheduler_flags",
         "one_packet",

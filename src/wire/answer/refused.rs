@@ -16,7 +16,7 @@ const OFFSET: u16 = 0x1fff;
 
 /// Refused packet, as far as an answer needs it.
 pub(super) struct RefusedPacket<'a> {
-    /// Ethernet header, with tag.
+    /// Ethernet header, with its tags.
     pub(super) link: &'a [u8],
     /// The packet from its IP header on, or its first part.
     pub(super) packet: &'a [u8],

@@ -290,9 +290,18 @@ fn udp(input: &mut Input<'_>) -> Vec<u8> {
     live_for(frames::udp(client(number), (VIP, 53), &vec![0x55; length]), number)
 }
 
-/// Raw bytes, or an IPv4 or IPv6 packet to the director.
+/// Raw bytes, or an IPv4 or IPv6 packet to the director, perhaps of a VLAN or with tags that exclude each other.
 fn raw(input: &mut Input<'_>) -> Vec<u8> {
     let shape = input.byte();
+    let frame = untagged(shape, input);
+    match (shape >> 1 & 7, frame.len()) {
+        (1, 14..) => frames::tagged(&frame, 7),
+        (2, 14..) => frames::service_tagged(&frames::tagged(&frame, 0), 7),
+        _ => frame,
+    }
+}
+
+fn untagged(shape: u8, input: &mut Input<'_>) -> Vec<u8> {
     let bytes = input.take(usize::from(shape & 0x7f));
     if shape & 0x80 == 0 {
         return bytes.to_vec();

@@ -11,6 +11,7 @@ use directrix::time::{Span, Tick};
 use directrix::wire::icmp_error;
 use directrix::wire::ip_fragment::Fragment;
 use directrix::wire::transport::TcpFlags;
+use directrix::wire::vlan::{Tags, Vlans};
 use directrix::wire::{IpPacket, MacAddr, Packet, Protocol};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use std::collections::HashMap;
@@ -313,7 +314,8 @@ impl Ledger {
         // The keys of IPv6 and wildcard-port services have the port.
         let of_one = one.map(|id| (id, vip.is_ipv6().then_some(ports.1)));
         let (service, port) = of_one.or_else(|| Some((find(0)?, Some(ports.1))))?;
-        let right = (Packet::parse(frame).is_ok() || Fragment::parse(frame).is_ok()) && ttl > 1;
+        let of_no_vlan = Tags::of(frame).and_then(|tags| Vlans::of(&tags)) == Some(Vlans::NONE);
+        let right = of_no_vlan && (Packet::parse(frame).is_ok() || Fragment::parse(frame).is_ok()) && ttl > 1;
         let source = MacAddr(frame[6..12].try_into().expect("six bytes"));
         let circles = (0..SERVERS).any(|id| super::decide::mac(id) == source) && ttl < 64;
         let match_id = MatchId(service as u16);

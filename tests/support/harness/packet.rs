@@ -10,7 +10,7 @@ use etherparse::checksum::Sum16BitWords;
 use etherparse::err::packet::SliceError;
 use etherparse::{
     ArpHardwareId, ArpPacketSlice, EtherType, Ethernet2Slice, IpNumber, Ipv4Header, Ipv4HeaderSlice,
-    LaxSlicedPacket, NetSlice, SingleVlanSlice, SlicedPacket, TransportSlice, VlanId,
+    LaxSlicedPacket, NetSlice, SingleVlanSlice, SlicedPacket, TransportSlice,
 };
 use std::net::Ipv4Addr;
 
@@ -35,8 +35,12 @@ pub fn check_dressed(input: &[u8]) {
         packet_v6::dress(&mut frame, dress & 64 != 0);
     }
     if dress & 8 != 0 && frame.len() >= ETHERNET {
-        let vlan = if dress & 16 == 0 { 0 } else { frame[1] & 1 };
-        frame.splice(12..12, [0x81, 0x00, frame[0] & 0xf0, vlan]);
+        let tag = |byte: u8| [[0x81, 0x00], [0x88, 0xa8]][usize::from(byte & 1)];
+        let (first, second) = (tag(frame[1]), tag(frame[1] >> 1));
+        frame.splice(12..12, [first[0], first[1], frame[0] & 0xf0, frame[1] >> 7]);
+        if dress & 16 != 0 {
+            frame.splice(12..12, [second[0], second[1], frame[2], frame[3]]);
+        }
     }
     check(&frame);
 }
@@ -119,23 +123,29 @@ fn ends_with_its_datagram(packet: IpPacket<Ipv4Addr>, frame: &[u8]) {
     assert_eq!(Packet::parse(&frame[..end - 1]), Err(Malformed::Truncated));
 }
 
-/// EtherType, behind a priority tag if there is one.
+/// EtherType behind the tags, two at most.
 fn ethertype(frame: &[u8]) -> Option<EtherType> {
     let inner = frame.get(ip_at(frame) - 2..)?.first_chunk()?;
     Some(EtherType(u16::from_be_bytes(*inner)))
 }
 
-/// Offset of the IP header, behind a priority tag if there is one.
+/// Offset of the IP header, behind two tags at most.
 pub fn ip_at(frame: &[u8]) -> usize {
-    ETHERNET + if has_priority_tag(frame) { 4 } else { 0 }
+    ETHERNET + 4 * tags(frame)
 }
 
-/// Fields by etherparse.
-fn has_priority_tag(frame: &[u8]) -> bool {
-    let Ok(ethernet) = Ethernet2Slice::from_slice_without_fcs(frame) else { return false };
-    let tag = SingleVlanSlice::from_slice(ethernet.payload_slice());
-    ethernet.ether_type() == EtherType::VLAN_TAGGED_FRAME
-        && tag.is_ok_and(|tag| tag.vlan_identifier() == VlanId::ZERO)
+/// Number of tags by etherparse, two at most.
+fn tags(frame: &[u8]) -> usize {
+    let Ok(ethernet) = Ethernet2Slice::from_slice_without_fcs(frame) else { return 0 };
+    let is_tag = |kind| matches!(kind, EtherType::VLAN_TAGGED_FRAME | EtherType::PROVIDER_BRIDGING);
+    let (mut kind, mut rest, mut count) = (ethernet.ether_type(), ethernet.payload_slice(), 0);
+    while count < 2
+        && is_tag(kind)
+        && let Ok(tag) = SingleVlanSlice::from_slice(rest)
+    {
+        (kind, rest, count) = (tag.ether_type(), &rest[4..], count + 1);
+    }
+    count
 }
 
 /// True if etherparse confirms the reason of the refusal.

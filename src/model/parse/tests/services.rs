@@ -176,6 +176,11 @@ const RULE_CASES: &[(&str, &str)] = &[
     ("scheduler_flags = [1]", r#"5: scheduler_flags is 1; write each flag in quotes"#),
     ("one_packet = true", "5: one_packet is only for UDP: a connection of TCP has many packets; remove it"),
     ("one_packet = 1", "5: one_packet is 1; write true or false"),
+    ("vlan = 0", VLAN_FAULTS[0]),
+    ("vlan = [100, 4095]", VLAN_FAULTS[1]),
+    ("vlan = \"100\"", VLAN_FAULTS[2]),
+    ("vlan = []", VLAN_FAULTS[3]),
+    ("vlan = [1, 2, 3]", VLAN_FAULTS[4]),
     ("slow_start = 0", "5: slow_start is 0, out of range; write a number from 1 to 86400: seconds"),
     (
         "slow_start = \"30s\"",
@@ -195,6 +200,47 @@ const RULE_CASES: &[(&str, &str)] = &[
     ),
     ("scheduler = \"WLC\"", "5: scheduler is \"WLC\", which is not a scheduler; did you mean \"wlc\"?"),
 ];
+
+const VLAN_FAULTS: [&str; 5] = [
+    "5: vlan is 0, out of range; write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]",
+    "5: vlan is 4095, out of range; write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]",
+    "5: vlan is \"100\", not a whole number; write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]",
+    "5: vlan has 0 numbers; write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]",
+    "5: vlan has 3 numbers; write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]",
+];
+
+#[test]
+fn a_vlan_is_one_number_or_two() {
+    let read = |value: &str| {
+        let text = format!("[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\nvlan = {value}\n");
+        check(&service(&text)).unwrap().services[0].vlan.to_string()
+    };
+    assert_eq!(["1", "4094", "[7]", "[4094, 10]"].map(read), ["1", "4094", "7", "4094.10"]);
+}
+
+#[test]
+fn a_host_is_in_one_vlan() {
+    let text = |second: &str| {
+        let first = "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\nvlan = 100\n";
+        let server = "[[service.server]]\naddress = \"10.0.0.9\"\n";
+        service(&format!("{first}{server}[[service]]\nprotocol = \"udp\"\n{second}"))
+    };
+    let remedy = "a host is in one VLAN: write the same vlan for all services with this address, or give one another \
+                  address";
+    let cases = [
+        ("address = \"10.0.0.1:53\"", 9, "none, but 10.0.0.1 has vlan 100"),
+        ("address = \"10.0.0.1:53\"\nvlan = [100, 7]", 12, "100.7, but 10.0.0.1 has vlan 100"),
+        (
+            "address = \"10.0.0.2:53\"\nvlan = 7\nserver = [{ address = \"10.0.0.9\" }]",
+            12,
+            "7, but 10.0.0.9 has vlan 100",
+        ),
+    ];
+    for (second, line, clash) in cases {
+        refused(&text(second), &[&format!("{line}: vlan is {clash} on line 5; {remedy}")]);
+    }
+    assert!(check(&text("address = \"10.0.0.1:53\"\nvlan = 100")).is_ok());
+}
 
 #[test]
 fn the_rule_of_a_service_is_checked() {
