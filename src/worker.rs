@@ -203,6 +203,7 @@ impl<P: Ports> Worker<P> {
     fn serve_inbox(&mut self, now: Instant) -> bool {
         let now = Tick::from_instant(now, self.shared.epoch);
         let mut any = false;
+        self.forwarder.begin_handed_batch();
         for _ in 0..BATCH {
             let Some(frame) = self.shared.hand_over.take() else { break };
             let last = self.shared.hand_over.has_returned(&frame);

@@ -3,11 +3,13 @@
 
 mod support;
 
+use directrix::forward::Verdict;
 use directrix::model::{Persistence, Policy};
 use directrix::stats::DropReason;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
-use support::bench::Bench;
-use support::frames::{ACK, SYN};
+use support::bench::{Bench, CAPACITY, DNS};
+use support::frames::{self, ACK, SYN};
 
 fn bench(persistence: Option<Persistence>) -> Bench {
     Bench::new(persistence, Policy::default())
@@ -64,6 +66,38 @@ fn a_service_leaves_room_for_others() {
     flood(&mut bench, 3000..6000, 1);
     assert!((0..100).all(|port| bench.web(port, ACK).is_ok()));
     assert!(full(&bench) > refused);
+}
+
+/// Fills the share of the DNS service with connections. All but the one in the last bucket are confirmed.
+fn confirm_all_but_the_last(bench: &mut Bench) {
+    flood(bench, 0..CAPACITY as u32, 1);
+    let listed = (0..).map_while(|bucket| bench.forwarder.connections(bucket)).flatten();
+    let mut clients: Vec<_> = listed.map(|entry| entry.key.client).collect();
+    clients.pop();
+    for client in clients {
+        let IpAddr::V4(client) = client else { panic!("{client} is an IPv4 client") };
+        bench.dns(client.to_bits() & 0xffff).unwrap();
+    }
+}
+
+/// Verdict on a client's datagram that another worker has passed on.
+fn handed(bench: &mut Bench, client: u32) -> Verdict {
+    let mut frame = frames::udp((Ipv4Addr::from_bits(0x0a00_0000 + client), 1024), DNS, b"query");
+    bench.forwarder.decide_handed(&mut frame, true, bench.now)
+}
+
+#[test]
+fn handed_frames_of_a_batch_share_one_eviction_budget() {
+    let mut bench = bench(None);
+    confirm_all_but_the_last(&mut bench);
+    let full = Verdict::Drop(DropReason::TableFull);
+    bench.forwarder.begin_handed_batch();
+    assert!((5000..5004).all(|client| handed(&mut bench, client) == full), "the first 128 buckets");
+    let batches = (5004..5010).take_while(|client| {
+        bench.forwarder.begin_handed_batch();
+        handed(&mut bench, *client) == full
+    });
+    assert_eq!(batches.count(), 1, "the next 128, and then the last ones");
 }
 
 #[test]

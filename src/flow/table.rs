@@ -147,7 +147,7 @@ impl<K: TableKey> FlowTable<K> {
 
     /// Renews the eviction budget of [`FlowTable::insert`].
     #[inline]
-    pub fn begin_batch(&mut self) {
+    pub fn renew_eviction_budget(&mut self) {
         self.eviction_budget = EVICTION_BUCKETS;
     }
 

@@ -53,8 +53,8 @@ impl<K: FlowKey> Connections<K> {
     }
 
     #[inline]
-    pub(super) fn begin_batch(&mut self) {
-        self.table.begin_batch();
+    pub(super) fn renew_eviction_budget(&mut self) {
+        self.table.renew_eviction_budget();
     }
 
     /// Computes the candidate buckets of `key`, and prefetches the first one.

@@ -118,6 +118,12 @@ impl Forwarder {
     /// # Panics
     /// If the batch holds more than [`BATCH`] frames.
     pub fn decide<B: Batch + ?Sized>(&mut self, batch: &mut B, now: Tick, verdicts: &mut Vec<Verdict>) {
+        self.tables.renew_eviction_budget();
+        self.decide_each(batch, now, verdicts);
+    }
+
+    #[inline]
+    fn decide_each<B: Batch + ?Sized>(&mut self, batch: &mut B, now: Tick, verdicts: &mut Vec<Verdict>) {
         verdicts.clear();
         self.tables.begin_batch();
         let (staged, wide) = (&mut self.staged[..batch.len()], &mut self.wide);
@@ -135,12 +141,18 @@ impl Forwarder {
         self.count_entries();
     }
 
+    /// Begins a batch of frames from other workers, which are decided one by one. They share one eviction budget, so
+    /// that a flood of them takes no more time than a batch of received frames.
+    pub fn begin_handed_batch(&mut self) {
+        self.tables.renew_eviction_budget();
+    }
+
     /// Decides about a frame that another worker has passed on. `last` if no worker knows its connection.
     pub fn decide_handed(&mut self, frame: &mut [u8], last: bool, now: Tick) -> Verdict {
         let mut verdicts = std::mem::take(&mut self.handed);
         let before = std::mem::replace(&mut self.context.may_hand_over, !last);
         self.context.is_handed = true;
-        self.decide(&mut Single(frame), now, &mut verdicts);
+        self.decide_each(&mut Single(frame), now, &mut verdicts);
         (self.context.may_hand_over, self.context.is_handed) = (before, false);
         let verdict = verdicts[0];
         self.handed = verdicts;

@@ -31,9 +31,14 @@ impl Tables {
 
     #[inline]
     pub(super) fn begin_batch(&mut self) {
-        self.v4.begin_batch();
         self.fragments.begin_batch();
-        self.wide.iter_mut().for_each(Connections::begin_batch);
+    }
+
+    /// Renews the eviction budget of each table.
+    #[inline]
+    pub(super) fn renew_eviction_budget(&mut self) {
+        self.v4.renew_eviction_budget();
+        self.wide.iter_mut().for_each(Connections::renew_eviction_budget);
     }
 
     /// Looks up each frame's connection in its first bucket, and prefetches the second one where it is not

@@ -36,7 +36,7 @@ fn entry_of<K>(key: K, n: u32, state: ConnState) -> FlowEntry<K> {
 
 fn put<K: TableKey>(table: &mut FlowTable<K>, entry: FlowEntry<K>) -> Inserted<K> {
     let pair = table.bucket_pair(entry.key);
-    table.begin_batch();
+    table.renew_eviction_budget();
     table.insert(entry, pair, NOW)
 }
 
@@ -99,7 +99,7 @@ fn a_batch_scans_a_bounded_number_of_buckets() {
     for n in 0..full {
         assert_eq!(put(&mut table, entry(n, ConnState::Established)), Inserted::Placed);
     }
-    table.begin_batch();
+    table.renew_eviction_budget();
     let from = table.eviction_cursor;
     for n in full..full + 64 {
         let (new, pair) = (entry(n, ConnState::SynRecv), table.bucket_pair(key(n)));
@@ -409,7 +409,7 @@ fn insert_both<K: TableKey>(
         over && (!shared || other == new.key.match_id() || of(other) > own)
     };
     let pair = table.bucket_pair(new.key);
-    table.begin_batch();
+    table.renew_eviction_budget();
     match table.insert(new, pair, now) {
         Inserted::Placed => assert!(grows && free > 0),
         Inserted::Replaced(old) => {
