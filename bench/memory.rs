@@ -52,7 +52,7 @@ fn table<K: TableKey>(size: u32, key: impl Fn(u32) -> K) -> FlowTable<K> {
             state: ConnState::Established,
             template: 0,
         };
-        table.begin_batch();
+        table.renew_eviction_budget();
         let inserted = table.insert(entry, table.bucket_pair(entry.key), Tick(0));
         assert!(matches!(inserted, Inserted::Placed), "connection {n} of {size} finds its place");
     }

@@ -132,7 +132,7 @@ fn flood(criterion: &mut Criterion) {
         let mut datagrams = |table: &mut FlowTable<V4Key>| {
             next += BATCH as u32;
             let deadline = NOW.after(Span::from_secs(300));
-            table.begin_batch();
+            table.renew_eviction_budget();
             let each = (next..next + BATCH as u32).map(|n| {
                 let key = V4Key::new(key(n).source(), key(n).port(), MatchId(1));
                 let entry =

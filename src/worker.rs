@@ -24,6 +24,7 @@ use hand_over::HandedFrame;
 use hdrhistogram::Histogram;
 use held::HeldFragments;
 use shared::HoldContext;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -316,9 +317,13 @@ impl<P: Ports> Worker<P> {
         (bucket + 1).is_multiple_of(LISTED_STRETCH)
     }
 
+    /// Sleeps until a frame arrives, from the ports or from another worker.
     fn sleep(&mut self) -> std::io::Result<()> {
-        self.shared.counters.sleeps.add(1);
-        self.ports.wait(SLEEP_MAX)
+        let Self { shared, ports, .. } = self;
+        shared.hand_over.sleep(|sleeper| {
+            shared.counters.sleeps.add(1);
+            ports.wait(SLEEP_MAX, sleeper.as_fd())
+        })
     }
 
     fn count(&mut self, received: u64, sent: SendOutcome) {

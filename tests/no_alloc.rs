@@ -22,6 +22,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -181,7 +182,7 @@ impl Ports for Generator {
         unreachable!("there is one worker")
     }
 
-    fn wait(&mut self, _timeout: Duration) -> io::Result<()> {
+    fn wait(&mut self, _timeout: Duration, _wake: BorrowedFd<'_>) -> io::Result<()> {
         unreachable!("there is always a frame")
     }
 
@@ -224,7 +225,7 @@ fn the_worker_loop_does_not_allocate() {
         counters: Arc::clone(&counters),
         stop: Arc::clone(&stop),
         epoch: Instant::now(),
-        hand_over: HandOver::alone(),
+        hand_over: HandOver::alone().unwrap(),
         refused: Arc::default(),
     };
     let (requests, inbox) = bounded(1);

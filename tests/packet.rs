@@ -12,10 +12,12 @@ use directrix::forward::{Batch, Verdict};
 use directrix::io::{Interface, Levels, Lost, PortPlan, Ports, SendOutcome, Steering, packet};
 use directrix::model::{InterfaceIndex, ServiceAddress};
 use directrix::stats::DropReason;
+use directrix::sys::Sleeper;
 use directrix::wire::{MacAddr, Packet, Protocol, ethernet};
 use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -174,7 +176,7 @@ fn work(
             verdicts.push(fate(batch.frame(index)));
         }
         if verdicts.is_empty() {
-            ports.wait(Duration::from_millis(20)).unwrap();
+            ports.wait(Duration::from_millis(20), Sleeper::new().unwrap().as_fd()).unwrap();
             continue;
         }
         let sent = ports.finish(&verdicts);
@@ -586,7 +588,7 @@ fn a_full_ring_loses_what_came_last_and_nothing_else() {
         assert_eq!(read_all(&mut ports), (0..slots).collect::<Vec<_>>(), "round {round}");
         (7..17).for_each(send);
         wait_until("ten frames wait", SOON, || ports.levels(0).receive == 10);
-        ports.wait(SOON).unwrap();
+        ports.wait(SOON, Sleeper::new().unwrap().as_fd()).unwrap();
         assert_eq!(ports.levels(0), Levels { receive: 10, transmit: 0, fill: slots - 10 });
         assert_eq!(read_all(&mut ports), (7..17).collect::<Vec<_>>());
     }

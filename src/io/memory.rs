@@ -3,8 +3,11 @@
 use super::{Levels, Ports, SendOutcome};
 use crate::forward::{BATCH, Batch, Verdict};
 use crate::model::InterfaceIndex;
-use crossbeam::channel::{Receiver, Select, Sender, TrySendError, bounded, unbounded};
+use crate::sys::{Sleeper, poll};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Dimensions of a memory backend.
@@ -34,6 +37,7 @@ pub struct MemoryPorts {
     leaving: Vec<Sender<Vec<u8>>>,
     longest: usize,
     batch: MemoryBatch,
+    sleeper: Arc<Sleeper>,
 }
 
 /// The far end of a [`MemoryPorts`]: the test's side.
@@ -41,6 +45,8 @@ pub struct MemoryPorts {
 pub struct Wire {
     arriving: Vec<Sender<Vec<u8>>>,
     leaving: Vec<Receiver<Vec<u8>>>,
+    /// The worker's.
+    sleeper: Arc<Sleeper>,
 }
 
 /// The frames of one [`MemoryPorts::receive`].
@@ -49,13 +55,17 @@ pub struct MemoryBatch(Vec<Vec<u8>>);
 
 impl MemoryPorts {
     /// Creates both ends.
+    ///
+    /// # Panics
+    /// If the system gives no eventfd.
     #[must_use]
     pub fn new(shape: MemoryShape) -> (Self, Wire) {
         let (to_ports, arriving) = (0..shape.ports).map(|_| unbounded()).unzip();
         let (leaving, from_interfaces) = (0..shape.interfaces).map(|_| bounded(shape.transmit)).unzip();
         let batch = MemoryBatch(Vec::with_capacity(BATCH));
-        let ports = Self { arriving, leaving, longest: shape.longest, batch };
-        (ports, Wire { arriving: to_ports, leaving: from_interfaces })
+        let sleeper = Arc::new(Sleeper::new().expect("an eventfd"));
+        let wire = Wire { arriving: to_ports, leaving: from_interfaces, sleeper: Arc::clone(&sleeper) };
+        (Self { arriving, leaving, longest: shape.longest, batch, sleeper }, wire)
     }
 }
 
@@ -79,6 +89,7 @@ impl Wire {
     /// If there is no such pair, or the [`MemoryPorts`] were dropped.
     pub fn push(&self, port: usize, frame: Vec<u8>) {
         self.arriving[port].send(frame).expect("the ports outlive the test's frames");
+        self.sleeper.wake();
     }
 
     /// Takes the frames sent on `interface`, in order.
@@ -135,15 +146,14 @@ impl Ports for MemoryPorts {
         sent
     }
 
-    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
-        let mut any = Select::new();
-        for queue in &self.arriving {
-            any.recv(queue);
+    fn wait(&mut self, timeout: Duration, wake: BorrowedFd<'_>) -> io::Result<()> {
+        self.sleeper.announce();
+        let mut waited = Ok(());
+        if self.arriving.iter().all(Receiver::is_empty) {
+            waited = poll::readable([&*self.sleeper, &wake], timeout).map(|_| ());
         }
-        if any.ready_timeout(timeout).is_ok() && self.arriving.iter().all(Receiver::is_empty) {
-            std::thread::sleep(timeout); // all senders were dropped: always ready, always empty
-        }
-        Ok(())
+        self.sleeper.wake_up();
+        waited
     }
 
     fn levels(&mut self, port: usize) -> Levels {
@@ -156,6 +166,7 @@ impl Ports for MemoryPorts {
 mod tests {
     use super::*;
     use crate::stats::DropReason;
+    use std::os::fd::AsFd;
     use std::time::Instant;
 
     const CLIENT: InterfaceIndex = InterfaceIndex::CLIENT;
@@ -201,19 +212,19 @@ mod tests {
     }
 
     #[test]
-    fn waiting_ends_with_a_frame_or_with_the_time() {
+    fn waiting_ends_with_a_frame_a_wake_up_or_the_time() {
         let (mut ports, wire) = MemoryPorts::new(MemoryShape::default());
-        let start = Instant::now();
-        ports.wait(Duration::from_millis(20)).unwrap();
+        let (start, other) = (Instant::now(), Sleeper::new().unwrap());
+        ports.wait(Duration::from_millis(20), other.as_fd()).unwrap();
         assert!(start.elapsed() >= Duration::from_millis(20));
-        let sender = std::thread::spawn(move || {
-            wire.push(0, vec![0; 60]);
-            wire
-        });
-        ports.wait(Duration::from_secs(60)).unwrap();
+        let sender = std::thread::spawn(move || wire.push(0, vec![0; 60]));
+        ports.wait(Duration::from_secs(60), other.as_fd()).unwrap();
         assert_eq!(ports.receive(0).len(), 1);
         ports.finish(&[Verdict::Drop(DropReason::NoService)]);
-        drop(sender.join().unwrap());
-        ports.wait(Duration::from_millis(5)).unwrap();
+        sender.join().unwrap();
+        other.announce();
+        other.wake();
+        ports.wait(Duration::from_secs(60), other.as_fd()).unwrap();
+        assert!(start.elapsed() < Duration::from_secs(60), "a frame and a wake-up");
     }
 }

@@ -29,6 +29,7 @@ pub use steered::{PortRange, SteeredService};
 use crate::forward::{Batch, Verdict};
 use crate::model::{Diagnostic, InterfaceIndex, ServiceAddress};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// One worker's (interface, queue) pairs: its receive ports, and transmission on every interface.
@@ -49,11 +50,11 @@ pub trait Ports: Send {
     /// Sends a frame that is not of the batch.
     fn send_copy(&mut self, interface: InterfaceIndex, frame: &[u8]) -> SendOutcome;
 
-    /// Sleeps until a frame arrives or `timeout` is over.
+    /// Sleeps until a frame arrives, `wake` has input, or `timeout` is over.
     ///
     /// # Errors
     /// Errors of poll(2), except EINTR.
-    fn wait(&mut self, timeout: Duration) -> io::Result<()>;
+    fn wait(&mut self, timeout: Duration, wake: BorrowedFd<'_>) -> io::Result<()>;
 
     /// Fill levels of the rings of `port`.
     fn levels(&mut self, port: usize) -> Levels;

@@ -1,4 +1,4 @@
-//! Thin system calls: rtnetlink, ethtool, packet sockets, peer credentials, memory advice, poll, bpf(2), signals.
+//! Thin system calls: rtnetlink, ethtool, packet sockets, peer credentials, memory advice, poll, sleep, bpf(2), signals.
 //!
 //! Each file wraps one kernel interface in safe functions and decides nothing. Errors are plain
 //! [`std::io::Error`]s; the callers add cause and remedy. All calls act in the calling thread's network namespace.
@@ -13,9 +13,11 @@ pub(crate) mod poll;
 pub mod process;
 pub mod rtnetlink;
 pub(crate) mod signals;
+pub mod sleeper;
 mod uapi;
 
 pub(crate) use errno::errno;
 pub use peer::PeerCredentials;
 pub use process::ProcessUsage;
 pub use rtnetlink::watch::NetworkWatch;
+pub use sleeper::Sleeper;

@@ -6,6 +6,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 use std::time::Duration;
 
+/// A poll entry that waits for nothing.
+pub(crate) const NOTHING: libc::pollfd = libc::pollfd { fd: -1, events: 0, revents: 0 };
+
 /// A poll entry that waits for input on `fd`.
 pub(crate) fn for_input(fd: impl AsFd) -> libc::pollfd {
     libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 }

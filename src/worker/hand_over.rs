@@ -5,10 +5,12 @@
 //! passes it to the next one, and the frame ends where it began. So at any moment at most one worker has the frame,
 //! and it is forwarded or counted as dropped once.
 //!
-//! All buffers are allocated at the start. A frame is dropped while every buffer is in use, or if it is longer than one.
+//! A worker that sleeps is woken. All buffers are allocated at the start. A frame is dropped while every buffer is in use, or if it is longer than one.
 
 use crate::time::Tick;
+use crate::sys::Sleeper;
 use crossbeam::queue::ArrayQueue;
+use std::io;
 use std::sync::Arc;
 
 /// Buffers for each worker.
@@ -37,8 +39,15 @@ pub struct HandOver {
 /// The inboxes of all workers.
 struct InboxRing {
     free: ArrayQueue<HandedFrame>,
-    /// By worker. Each has room for all buffers.
-    inboxes: Box<[ArrayQueue<HandedFrame>]>,
+    /// By worker.
+    inboxes: Box<[Inbox]>,
+}
+
+/// The frames for one worker.
+struct Inbox {
+    /// With room for all buffers.
+    frames: ArrayQueue<HandedFrame>,
+    sleeper: Sleeper,
 }
 
 impl HandedFrame {
@@ -50,23 +59,28 @@ impl HandedFrame {
 
 impl HandOver {
     /// Creates the ring of `workers` workers. Returns the access of each, in order.
-    #[must_use]
-    pub fn ring(workers: usize) -> Vec<Self> {
+    ///
+    /// # Errors
+    /// Errors of eventfd(2).
+    pub fn ring(workers: usize) -> io::Result<Vec<Self>> {
         let buffers = workers * BUFFERS;
         let free = ArrayQueue::new(buffers);
         for _ in 0..buffers {
             let bytes = vec![0; FRAME_MAX].into();
             let _ = free.push(HandedFrame { bytes, len: 0, origin: 0, held_until: None }); // there is room
         }
-        let inboxes = (0..workers).map(|_| ArrayQueue::new(buffers)).collect();
+        let inbox = |_| Ok(Inbox { frames: ArrayQueue::new(buffers), sleeper: Sleeper::new()? });
+        let inboxes = (0..workers).map(inbox).collect::<io::Result<_>>()?;
         let ring = Arc::new(InboxRing { free, inboxes });
-        (0..workers).map(|own| Self { ring: Arc::clone(&ring), own }).collect()
+        Ok((0..workers).map(|own| Self { ring: Arc::clone(&ring), own }).collect())
     }
 
     /// The access of a single worker.
-    #[must_use]
-    pub fn alone() -> Self {
-        Self::ring(1).remove(0)
+    ///
+    /// # Errors
+    /// Errors of eventfd(2).
+    pub fn alone() -> io::Result<Self> {
+        Ok(Self::ring(1)?.remove(0))
     }
 
     /// True if there is no other worker.
@@ -97,7 +111,23 @@ impl HandOver {
     /// Takes the next frame of this worker's inbox.
     #[must_use]
     pub fn take(&self) -> Option<HandedFrame> {
-        self.ring.inboxes[self.own].pop()
+        self.inbox().frames.pop()
+    }
+
+    /// Calls `sleep` with the sleeper that a frame for this worker wakes, unless its inbox has one.
+    ///
+    /// # Errors
+    /// Those of `sleep`.
+    pub fn sleep(&self, sleep: impl FnOnce(&Sleeper) -> io::Result<()>) -> io::Result<()> {
+        let Inbox { frames, sleeper } = self.inbox();
+        sleeper.announce();
+        let slept = if frames.is_empty() { sleep(sleeper) } else { Ok(()) };
+        sleeper.wake_up();
+        slept
+    }
+
+    fn inbox(&self) -> &Inbox {
+        &self.ring.inboxes[self.own]
     }
 
     /// True if a frame has been at every other worker.
@@ -106,10 +136,11 @@ impl HandOver {
         frame.origin == self.own
     }
 
-    /// Passes a frame to the next worker.
+    /// Passes a frame to the next worker, and wakes it if it sleeps.
     pub fn pass(&self, frame: HandedFrame) {
-        let next = (self.own + 1) % self.ring.inboxes.len();
-        let _ = self.ring.inboxes[next].push(frame); // there is room for all buffers
+        let next = &self.ring.inboxes[(self.own + 1) % self.ring.inboxes.len()];
+        let _ = next.frames.push(frame); // there is room for all buffers
+        next.sleeper.wake();
     }
 
     /// Frees the buffer of a frame.
@@ -124,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_frame_passes_every_worker_once() {
-        let ring = HandOver::ring(3);
+        let ring = HandOver::ring(3).unwrap();
         assert!(ring[1].begin(b"frame"));
         for worker in [2, 0] {
             let mut frame = ring[worker].take().unwrap();
@@ -140,7 +171,7 @@ mod tests {
 
     #[test]
     fn frames_beyond_the_buffers_are_refused() {
-        let ring = HandOver::ring(2);
+        let ring = HandOver::ring(2).unwrap();
         assert!(!ring[0].begin(&[0; FRAME_MAX + 1]));
         assert!((0..2 * BUFFERS).all(|n| ring[0].begin(&[n as u8])));
         assert!(!ring[0].begin(b"one too many"));
@@ -151,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_single_worker_hands_nothing_over() {
-        let ring = HandOver::ring(1);
+        let ring = HandOver::ring(1).unwrap();
         assert!(ring[0].is_alone() && !ring[0].begin(b"frame"));
     }
 }

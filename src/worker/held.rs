@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn fragments_are_taken_by_packet_in_order() {
-        let (pool, mut held) = (HandOver::alone(), HeldFragments::new());
+        let (pool, mut held) = (HandOver::alone().unwrap(), HeldFragments::new());
         for (digest, byte) in [(1, 10), (2, 20), (1, 11)] {
             assert!(held.hold(digest, pool.copy(&[byte]).unwrap(), NOW).is_none());
         }
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn fragments_expire_and_are_not_held_longer_again() {
-        let (pool, mut held) = (HandOver::alone(), HeldFragments::new());
+        let (pool, mut held) = (HandOver::alone().unwrap(), HeldFragments::new());
         assert!(held.hold(1, pool.copy(&[1]).unwrap(), NOW).is_none());
         assert!(held.take_expired(after(199)).is_none());
         let frame = held.take_of(&[1]).unwrap();
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn fragments_beyond_the_bounds_are_returned() {
-        let (pool, mut held) = (HandOver::ring(2).remove(0), HeldFragments::new());
+        let (pool, mut held) = (HandOver::ring(2).unwrap().remove(0), HeldFragments::new());
         let mut accepted = |digest| held.hold(digest, pool.copy(&[0]).unwrap(), NOW).is_none();
         assert_eq!((0..10).filter(|_| accepted(1)).count(), PER_PACKET);
         assert_eq!((2..100).filter(|digest| accepted(*digest)).count(), HELD_MAX - PER_PACKET);

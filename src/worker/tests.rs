@@ -9,8 +9,10 @@ use crate::schedule::{Candidate, Loads, Pool, Templates};
 use crate::stats::WorkerCounters;
 use crate::wire::{MacAddr, Protocol};
 use crossbeam::channel::bounded;
-use etherparse::PacketBuilder;
+use etherparse::icmpv4::DestUnreachableHeader;
+use etherparse::{Icmpv4Type, PacketBuilder};
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -50,7 +52,7 @@ fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Worker
         counters,
         stop: Arc::default(),
         epoch: Instant::now(),
-        hand_over: HandOver::alone(),
+        hand_over: HandOver::alone().unwrap(),
         refused: Arc::default(),
     };
     let (requests, inbox) = bounded(1);
@@ -113,33 +115,37 @@ fn a_listing_copies_a_bounded_part_between_batches() {
 /// Losses between any two reads.
 const LOST: Lost = Lost { ring_full: 3, no_buffer: 2, too_long: 5, not_delivered: 4 };
 
-struct Lossy(MemoryPorts);
+/// Ports that lose frames, and sleep for `patience` unless they are woken.
+struct TestPorts {
+    memory: MemoryPorts,
+    patience: Option<Duration>,
+}
 
-impl Ports for Lossy {
+impl Ports for TestPorts {
     type Batch = <MemoryPorts as Ports>::Batch;
 
     fn count(&self) -> usize {
-        self.0.count()
+        self.memory.count()
     }
 
     fn receive(&mut self, port: usize) -> &mut Self::Batch {
-        self.0.receive(port)
+        self.memory.receive(port)
     }
 
     fn finish(&mut self, verdicts: &[Verdict]) -> SendOutcome {
-        self.0.finish(verdicts)
+        self.memory.finish(verdicts)
     }
 
     fn send_copy(&mut self, interface: InterfaceIndex, frame: &[u8]) -> SendOutcome {
-        self.0.send_copy(interface, frame)
+        self.memory.send_copy(interface, frame)
     }
 
-    fn wait(&mut self, timeout: Duration) -> std::io::Result<()> {
-        self.0.wait(timeout)
+    fn wait(&mut self, timeout: Duration, wake: BorrowedFd<'_>) -> std::io::Result<()> {
+        self.memory.wait(self.patience.unwrap_or(timeout), wake)
     }
 
     fn levels(&mut self, port: usize) -> Levels {
-        self.0.levels(port)
+        self.memory.levels(port)
     }
 
     fn lost(&mut self, _port: usize) -> Lost {
@@ -147,35 +153,95 @@ impl Ports for Lossy {
     }
 }
 
+/// Worker over `memory`. The sender keeps its request channel open.
+fn test_worker(
+    memory: MemoryPorts,
+    patience: Option<Duration>,
+    shared: Shared,
+) -> (Worker<TestPorts>, Sender<WorkerRequest>) {
+    let seed = Seed([1, 2, 3, 4]);
+    let (loads, templates) = (Arc::new(Loads::new(1)), Arc::new(Templates::new(1, 1, seed)));
+    let forwarder = Forwarder::new(16, seed, loads, templates, Arc::clone(&shared.counters));
+    let (requests, inbox) = bounded(1);
+    let ports = TestPorts { memory, patience };
+    (Worker::new(ports, forwarder, shared, inbox, Wait::Adaptive), requests)
+}
+
+fn shared(hand_over: HandOver, ports: usize, stop: &Arc<AtomicBool>) -> Shared {
+    Shared {
+        snapshot: Arc::new(ArcSwap::from_pointee(snapshot())),
+        counters: Arc::new(WorkerCounters::new(1, ports)),
+        stop: Arc::clone(stop),
+        epoch: Instant::now(),
+        hand_over,
+        refused: Arc::default(),
+    }
+}
+
+/// Waits until `is_so`; panics after 20 s.
+fn wait_until(is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn kernel_losses_are_counted_without_traffic() {
     let (ports, _wire) = MemoryPorts::new(MemoryShape { ports: 2, ..MemoryShape::default() });
-    let counters = Arc::new(WorkerCounters::new(0, 2));
-    let seed = Seed([1, 2, 3, 4]);
-    let (loads, templates) = (Arc::new(Loads::new(0)), Arc::new(Templates::new(1, 0, seed)));
-    let forwarder = Forwarder::new(16, seed, loads, templates, Arc::clone(&counters));
     let stop = Arc::<AtomicBool>::default();
-    let (snapshot, epoch) = (Arc::default(), Instant::now());
-    let shared = Shared {
-        snapshot,
-        counters: Arc::clone(&counters),
-        stop: Arc::clone(&stop),
-        epoch,
-        hand_over: HandOver::alone(),
-        refused: Arc::default(),
-    };
-    let (_requests, inbox) = bounded(1);
-    let mut worker = Worker::new(Lossy(ports), forwarder, shared, inbox, Wait::Adaptive);
+    let shared = shared(HandOver::alone().unwrap(), 2, &stop);
+    let counters = Arc::clone(&shared.counters);
+    let (mut worker, _requests) = test_worker(ports, None, shared);
     std::thread::scope(|scope| {
         let running = scope.spawn(move || worker.run());
-        while counters.drops(DropReason::NoBuffer).get() < 3 * 2 * LOST.no_buffer {
-            assert!(epoch.elapsed() < Duration::from_secs(10), "three reads of two ports");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let no_buffer = counters.drops(DropReason::NoBuffer);
+        wait_until(|| no_buffer.get() >= 3 * 2 * LOST.no_buffer); // three reads of two ports
         stop.store(true, Relaxed);
         running.join().unwrap().unwrap();
     });
     let [ring_full, no_buffer] =
         [DropReason::RingFull, DropReason::NoBuffer].map(|reason| counters.drops(reason).get());
     assert_eq!(ring_full * LOST.no_buffer, no_buffer * LOST.ring_full);
+}
+
+/// Error for the VIP about a datagram of port 53 to `port` of the client.
+fn error(port: u16) -> Vec<u8> {
+    let mut quote = Vec::new();
+    PacketBuilder::ipv4(VIP, [192, 0, 2, 9], 64).udp(53, port).write(&mut quote, b"answer").unwrap();
+    let kind = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port);
+    let builder = PacketBuilder::ethernet2([2; 6], OWN.0).ipv4([192, 0, 2, 9], VIP, 64).icmpv4(kind);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &quote).unwrap();
+    frame
+}
+
+#[test]
+fn a_sleeping_worker_is_woken_for_frames_of_others() {
+    let stop = Arc::<AtomicBool>::default();
+    let ring = HandOver::ring(2).unwrap();
+    std::thread::scope(|scope| {
+        let workers = ring.into_iter().map(|hand_over| {
+            let (memory, wire) = MemoryPorts::new(MemoryShape::default());
+            let shared = shared(hand_over, 1, &stop);
+            let counters = Arc::clone(&shared.counters);
+            let (mut worker, requests) = test_worker(memory, Some(Duration::from_secs(60)), shared);
+            scope.spawn(move || worker.run());
+            (wire, counters, requests)
+        });
+        let [(first, ..), (second, counters, _requests)] = &workers.collect::<Vec<_>>()[..] else {
+            panic!("two workers")
+        };
+        second.push(0, datagram(7));
+        for forwarded in 1..10 {
+            wait_until(|| counters.forwarded.get() == forwarded);
+            std::thread::sleep(3 * ATTENTION); // it sleeps then
+            first.push(0, error(7));
+        }
+        wait_until(|| counters.forwarded.get() == 10);
+        stop.store(true, Relaxed);
+        first.push(0, datagram(8));
+        second.push(0, datagram(8));
+    });
 }

@@ -6,8 +6,10 @@ use directrix::forward::{Batch, Verdict};
 use directrix::io::xdp::{self, XdpPorts};
 use directrix::io::{Interface, PortInfo, PortPlan, Ports, SendOutcome};
 use directrix::model::{InterfaceIndex, ServiceAddress};
+use directrix::sys::Sleeper;
 use directrix::wire::{MacAddr, Protocol, ethernet};
 use etherparse::PacketBuilder;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -178,7 +180,7 @@ fn work(mut ports: XdpPorts, infos: Vec<PortInfo>, to: InterfaceIndex, stop: &At
             seen.sent.full += sent.full;
             seen.sent.too_long += sent.too_long;
         }
-        ports.wait(Duration::from_millis(5)).unwrap();
+        ports.wait(Duration::from_millis(5), Sleeper::new().unwrap().as_fd()).unwrap();
         let _ = ports.count_frames();
     }
     seen

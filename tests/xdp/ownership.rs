@@ -8,6 +8,8 @@ use directrix::io::xdp::{self, XdpPorts};
 use directrix::io::{Lost, Ports, SendOutcome};
 use directrix::model::InterfaceIndex;
 use directrix::stats::DropReason;
+use directrix::sys::Sleeper;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -34,7 +36,7 @@ fn turn(ports: &mut XdpPorts, interface: InterfaceIndex, total: &mut SendOutcome
 fn settle(ports: &mut XdpPorts) {
     wait_until("all frames are back", PATIENCE, || {
         turn(ports, InterfaceIndex::CLIENT, &mut SendOutcome::default());
-        ports.wait(Duration::from_millis(1)).unwrap();
+        ports.wait(Duration::from_millis(1), Sleeper::new().unwrap().as_fd()).unwrap();
         ports.count_frames().sending == 0
     });
     let count = ports.count_frames();
@@ -171,12 +173,12 @@ fn waiting_ends_with_a_frame_or_with_the_time() {
         opened.steering.update(&[udp(VIP, 53)]).unwrap();
         let (ports, _) = &mut opened.workers[0];
         let start = std::time::Instant::now();
-        ports.wait(Duration::from_millis(50)).unwrap();
+        ports.wait(Duration::from_millis(50), Sleeper::new().unwrap().as_fd()).unwrap();
         assert!(start.elapsed() >= Duration::from_millis(50), "nothing was there");
         assert!(ports.levels(0).fill > 2000, "primed: {:?}", ports.levels(0));
         flood(&wire, 3);
         let start = std::time::Instant::now();
-        ports.wait(PATIENCE).unwrap();
+        ports.wait(PATIENCE, Sleeper::new().unwrap().as_fd()).unwrap();
         assert!(start.elapsed() < PATIENCE / 2, "a frame was there");
         wait_until("all three", PATIENCE, || ports.levels(0).receive == 3);
     });
@@ -209,7 +211,7 @@ fn each_lost_frame_is_counted_once_by_reason() {
         lost_of(ports, "nothing to receive into", Lost { no_buffer: 10, ..Lost::default() });
         // Received frames that are not yet read count as with the kernel, so it gets no more: it drops further
         // frames before copying them.
-        ports.wait(Duration::from_millis(1)).unwrap();
+        ports.wait(Duration::from_millis(1), Sleeper::new().unwrap().as_fd()).unwrap();
         flood(&wire, 7);
         lost_of(ports, "still nothing to receive into", Lost { no_buffer: 7, ..Lost::default() });
         let mut received = 0;

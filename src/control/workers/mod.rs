@@ -84,7 +84,7 @@ impl Workers {
     /// Starts one worker per element of `ports`, each pinned to a core of its own as far as there are cores.
     ///
     /// # Errors
-    /// If the system gives no randomness or no thread.
+    /// If the system gives no randomness, no eventfd or no thread.
     pub fn start<P: Ports + 'static>(
         ports: Vec<(P, Vec<PortInfo>)>,
         settings: &WorkerSettings,
@@ -93,7 +93,7 @@ impl Workers {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let each = settings.connections.div_ceil(ports.len().max(1));
         let mut workers = Self { handles: Vec::new(), connections: each, stop, refused: Arc::default() };
-        let ring = HandOver::ring(ports.len());
+        let ring = HandOver::ring(ports.len())?;
         for (number, ((ports, info), hand_over)) in ports.into_iter().zip(ring).enumerate() {
             let core = cores.get(number % cores.len().max(1)).copied();
             let handle = WorkerHandle::start(

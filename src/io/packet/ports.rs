@@ -10,6 +10,7 @@ use crate::model::InterfaceIndex;
 use crate::sys::packet_socket::PacketSocket;
 use crate::sys::poll;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,10 +94,10 @@ impl Ports for PacketPorts {
         self.send_queue.send(self.transmitters[path.interface].socket(path))
     }
 
-    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
-        let mut entry = [poll::for_input(&*self.receiver)];
-        poll::wait(&mut entry, timeout)?;
-        if entry[0].revents & libc::POLLERR != 0 {
+    fn wait(&mut self, timeout: Duration, wake: BorrowedFd<'_>) -> io::Result<()> {
+        let mut entries = [poll::for_input(&*self.receiver), poll::for_input(wake)];
+        poll::wait(&mut entries, timeout)?;
+        if entries[0].revents & libc::POLLERR != 0 {
             // The interface went down. It may come up again, and the socket receives again then.
             self.receiver.clear_error()?;
         }

@@ -9,6 +9,7 @@ use crate::model::InterfaceIndex;
 use crate::sys::poll;
 use std::collections::HashSet;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// Longest sleep of a worker while the kernel has unsent frames.
@@ -28,6 +29,7 @@ pub struct XdpPorts {
     servers: Vec<XdpSocket>,
     /// By interface: frames of the batch to send.
     outgoing: Vec<Vec<Frame>>,
+    /// The receive queues, and last the wake-up.
     polled: Vec<libc::pollfd>,
 }
 
@@ -62,7 +64,8 @@ impl XdpPorts {
         client: Vec<Receiver>,
         servers: Vec<XdpSocket>,
     ) -> Self {
-        let polled = client.iter().map(|receiver| poll::for_input(receiver.socket.fd())).collect();
+        let queues = client.iter().map(|receiver| poll::for_input(receiver.socket.fd()));
+        let polled = queues.chain([poll::NOTHING]).collect();
         let outgoing = (0..=servers.len()).map(|_| Vec::with_capacity(BATCH)).collect();
         let total = free.len();
         let mut ports = Self { batch, from: 0, free, total, client, servers, outgoing, polled };
@@ -219,10 +222,11 @@ impl Ports for XdpPorts {
         self.send(interface.into())
     }
 
-    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+    fn wait(&mut self, timeout: Duration, wake: BorrowedFd<'_>) -> io::Result<()> {
         self.service_rings();
         let unsent = self.sockets().any(|socket| socket.unsent() > 0);
         let timeout = if unsent { timeout.min(UNSENT_WAIT_MAX) } else { timeout };
+        self.polled[self.client.len()] = poll::for_input(wake);
         poll::wait(&mut self.polled, timeout)
     }
 

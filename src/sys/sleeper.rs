@@ -1,0 +1,120 @@
+//! Sleep of one thread in poll(2), which others end by an eventfd(2).
+//!
+//! A sleeper announces its sleep, looks for work once more, and polls. A waker adds work, and then looks whether a sleep
+//! is announced. With a full fence between the two steps of each, one of them sees the other: no work waits for the end
+//! of a sleep. A waker makes a system call only while a sleep is announced, one for each sleep.
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst, fence};
+
+/// The sleep of one thread.
+#[derive(Debug)]
+pub struct Sleeper {
+    /// True from the announcement of a sleep until it ends or one waker ends it.
+    asleep: AtomicBool,
+    /// Readable once a waker has ended the sleep.
+    event: EventFd,
+}
+
+impl Sleeper {
+    /// Creates a sleeper that is awake.
+    ///
+    /// # Errors
+    /// Errors of eventfd(2).
+    pub fn new() -> io::Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(Self { asleep: AtomicBool::new(false), event: EventFd::from_flags(flags)? })
+    }
+
+    /// Announces a sleep. The thread has to look for work once more, then to poll [`Sleeper::as_fd`] for input, and in
+    /// any case to call [`Sleeper::wake_up`] afterwards.
+    pub fn announce(&self) {
+        self.asleep.store(true, Relaxed);
+        fence(SeqCst);
+    }
+
+    /// Ends the sleep of this thread.
+    pub fn wake_up(&self) {
+        if !self.asleep.swap(false, SeqCst) {
+            let _ = self.event.read(); // of the waker, which may not have written yet: a later sleep ends early then
+        }
+    }
+
+    /// Ends the sleep of the other thread, if one is announced. To be called after the work has been added.
+    pub fn wake(&self) {
+        fence(SeqCst);
+        if self.asleep.load(Relaxed) && self.asleep.swap(false, SeqCst) {
+            let _ = self.event.write(1); // only fails at 2⁶⁴ − 2 unread events
+        }
+    }
+}
+
+impl AsFd for Sleeper {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::poll;
+    use std::sync::atomic::AtomicU32;
+    use std::time::{Duration, Instant};
+
+    /// True if a poll ends at once.
+    fn is_woken(sleeper: &Sleeper) -> bool {
+        poll::readable([sleeper], Duration::ZERO).unwrap()[0]
+    }
+
+    #[test]
+    fn a_waker_ends_an_announced_sleep_once() {
+        let sleeper = Sleeper::new().unwrap();
+        sleeper.announce();
+        assert!(!is_woken(&sleeper));
+        sleeper.wake();
+        sleeper.wake();
+        assert!(is_woken(&sleeper));
+        sleeper.wake_up();
+        assert!(!is_woken(&sleeper), "one event for one sleep");
+    }
+
+    #[test]
+    fn an_awake_thread_is_not_signalled() {
+        let sleeper = Sleeper::new().unwrap();
+        sleeper.wake();
+        assert!(!is_woken(&sleeper));
+        sleeper.announce();
+        sleeper.wake_up();
+        sleeper.wake();
+        assert!(!is_woken(&sleeper));
+    }
+
+    #[test]
+    fn no_work_waits_for_the_end_of_a_sleep() {
+        const PIECES: u32 = 20_000;
+        let (sleeper, added) = (Sleeper::new().unwrap(), AtomicU32::new(0));
+        let begin = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for piece in 0..PIECES {
+                    added.fetch_add(1, Relaxed);
+                    sleeper.wake();
+                    (0..piece % 64).for_each(|_| std::hint::spin_loop());
+                }
+            });
+            let mut seen = 0;
+            while seen < PIECES {
+                sleeper.announce();
+                if added.load(Relaxed) == seen {
+                    poll::readable([&sleeper], Duration::from_secs(60)).unwrap();
+                }
+                sleeper.wake_up();
+                seen = added.load(Relaxed);
+            }
+        });
+        assert!(begin.elapsed() < Duration::from_secs(60), "a wake-up was lost");
+    }
+}
