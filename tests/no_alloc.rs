@@ -16,6 +16,7 @@ use directrix::schedule::{Candidate, ClientAddr, Loads, Params, Pool, Templates,
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::worker::hand_over::HandOver;
+use directrix::worker::refused::RefusedFrames;
 use directrix::worker::{Shared, Worker, WorkerRequest};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -226,7 +227,7 @@ fn the_worker_loop_does_not_allocate() {
         stop: Arc::clone(&stop),
         epoch: Instant::now(),
         hand_over: HandOver::alone().unwrap(),
-        refused: Arc::default(),
+        refused: Arc::new(RefusedFrames::new().unwrap()),
     };
     let (requests, inbox) = bounded(1);
     let loads = Arc::new(Loads::new(SERVERS.into()));

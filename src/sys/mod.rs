@@ -20,4 +20,4 @@ pub(crate) use errno::errno;
 pub use peer::PeerCredentials;
 pub use process::ProcessUsage;
 pub use rtnetlink::watch::NetworkWatch;
-pub use sleeper::Sleeper;
+pub use sleeper::{AsyncSleeper, Sleeper};

@@ -3,11 +3,15 @@
 //! A sleeper announces its sleep, looks for work once more, and polls. A waker adds work, and then looks whether a sleep
 //! is announced. With a full fence between the two steps of each, one of them sees the other: no work waits for the end
 //! of a sleep. A waker makes a system call only while a sleep is announced, one for each sleep.
+#![allow(unsafe_code)] // registration with tokio
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst, fence};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The sleep of one thread.
 #[derive(Debug)]
@@ -57,6 +61,51 @@ impl AsFd for Sleeper {
     }
 }
 
+impl AsRawFd for Sleeper {
+    fn as_raw_fd(&self) -> RawFd {
+        self.event.as_fd().as_raw_fd()
+    }
+}
+
+/// A [`Sleeper`] whose thread runs a tokio runtime.
+#[derive(Debug)]
+pub struct AsyncSleeper {
+    // Never borrowed mutably outside: see the proof in `new`.
+    watched: AsyncFd<Arc<Sleeper>>,
+}
+
+impl AsyncSleeper {
+    /// Registers `sleeper` with the current runtime.
+    ///
+    /// # Errors
+    /// Errors of epoll(7).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    pub fn new(sleeper: Arc<Sleeper>) -> io::Result<Self> {
+        // SAFETY: the sleeper owns its descriptor, always returns that one, and closes it only when it is dropped.
+        // `AsyncFd` owns a reference to the sleeper, and no code can replace it: the field is private and no method
+        // returns it mutably.
+        let watched = unsafe { AsyncFd::register_with_interest(sleeper, Interest::READABLE) };
+        Ok(Self { watched: watched.map_err(io::Error::from)? })
+    }
+
+    /// Announces a sleep, and waits until it ends, unless `has_work`. May end early.
+    ///
+    /// Events are not read: the runtime polls for edges, and each wake-up is one. An error of epoll(7) ends no wait:
+    /// other sockets report it.
+    pub async fn sleep_unless(&self, has_work: impl FnOnce() -> bool) {
+        self.watched.get_ref().announce();
+        if has_work() {
+            return;
+        }
+        match self.watched.readable().await {
+            Ok(mut guard) => guard.clear_ready(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +139,20 @@ mod tests {
         sleeper.wake_up();
         sleeper.wake();
         assert!(!is_woken(&sleeper));
+    }
+
+    #[tokio::test]
+    async fn a_runtime_sleeps_until_each_wake_up() {
+        let sleeper = Arc::new(Sleeper::new().unwrap());
+        let waiting = AsyncSleeper::new(Arc::clone(&sleeper)).unwrap();
+        waiting.sleep_unless(|| true).await;
+        for _ in 0..3 {
+            let sleep = waiting.sleep_unless(|| false);
+            let sleep = tokio::time::timeout(Duration::from_millis(20), sleep);
+            assert!(sleep.await.is_err(), "nothing has woken it");
+            sleeper.wake();
+            waiting.sleep_unless(|| false).await;
+        }
     }
 
     #[test]

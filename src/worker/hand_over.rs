@@ -7,8 +7,8 @@
 //!
 //! A worker that sleeps is woken. All buffers are allocated at the start. A frame is dropped while every buffer is in use, or if it is longer than one.
 
-use crate::time::Tick;
 use crate::sys::Sleeper;
+use crate::time::Tick;
 use crossbeam::queue::ArrayQueue;
 use std::io;
 use std::sync::Arc;

@@ -3,12 +3,17 @@
 //! A worker copies the head of such a frame. The control thread limits the rate, builds the answers and sends them.
 
 use crate::stats::DropReason;
+use crate::sys::{AsyncSleeper, Sleeper};
 use crossbeam::queue::ArrayQueue;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use tokio::sync::Notify;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Most frames that wait for an answer.
 const WAITING: usize = 256;
+/// Shortest time between two wake-ups of the control thread, each a system call of a worker. Answers are limited to
+/// one in that time anyway.
+const INTERVAL: Duration = Duration::from_millis(1);
 /// Bytes kept of a frame. An ICMP error quotes at least the headers and eight bytes (RFC 792); RFC 4443 section 2.4 asks
 /// for more, which a refused SYN does not have.
 pub const HEAD_MAX: usize = 256;
@@ -26,9 +31,17 @@ pub struct RefusedFrame {
 #[derive(Debug)]
 pub struct RefusedFrames {
     waiting: ArrayQueue<RefusedFrame>,
-    /// True from a notification until the control thread takes the frames: one wake-up serves many frames.
-    notified: AtomicBool,
-    notify: Notify,
+    /// The control thread's.
+    sleeper: Arc<Sleeper>,
+}
+
+/// The control thread's end of [`RefusedFrames`].
+#[derive(Debug)]
+pub struct RefusedReceiver {
+    frames: Arc<RefusedFrames>,
+    sleeper: AsyncSleeper,
+    /// Time before which the control thread does not wait for frames again.
+    resumes_at: Instant,
 }
 
 impl RefusedFrame {
@@ -48,69 +61,116 @@ impl RefusedFrame {
     }
 }
 
-impl Default for RefusedFrames {
-    fn default() -> Self {
-        Self { waiting: ArrayQueue::new(WAITING), notified: AtomicBool::new(false), notify: Notify::new() }
+impl RefusedFrames {
+    /// Creates an empty queue.
+    ///
+    /// # Errors
+    /// Errors of eventfd(2).
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { waiting: ArrayQueue::new(WAITING), sleeper: Arc::new(Sleeper::new()?) })
+    }
+
+    /// Adds the head of a frame. Returns false, and drops it, if too many wait.
+    pub fn push(&self, reason: DropReason, frame: &[u8]) -> bool {
+        // First: in a flood most frames find no room, and are not copied.
+        !self.waiting.is_full() && self.waiting.push(RefusedFrame::new(reason, frame)).is_ok()
+    }
+
+    /// Wakes the control thread for added frames, if it waits for some.
+    pub fn notify(&self) {
+        self.sleeper.wake();
     }
 }
 
-impl RefusedFrames {
-    /// Adds a frame. Returns false, and drops it, if too many wait.
-    pub fn push(&self, frame: RefusedFrame) -> bool {
-        self.waiting.push(frame).is_ok()
+impl RefusedReceiver {
+    /// Registers with the current runtime.
+    ///
+    /// # Errors
+    /// Errors of epoll(7).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    pub fn new(frames: Arc<RefusedFrames>) -> io::Result<Self> {
+        let sleeper = AsyncSleeper::new(Arc::clone(&frames.sleeper))?;
+        Ok(Self { frames, sleeper, resumes_at: Instant::now() })
     }
 
-    /// Notifies the control thread of added frames, once until it takes them.
-    pub fn notify(&self) {
-        if !self.notified.swap(true, SeqCst) {
-            self.notify.notify_one();
-        }
-    }
-
-    /// Waits for a notification.
-    pub async fn notified(&self) {
-        self.notify.notified().await;
+    /// Waits until there may be a frame, and for a millisecond since the last one.
+    pub async fn ready(&self) {
+        tokio::time::sleep_until(self.resumes_at.into()).await;
+        self.sleeper.sleep_unless(|| !self.frames.waiting.is_empty()).await;
     }
 
     /// Takes the waiting frames.
-    pub fn take(&self) -> impl Iterator<Item = RefusedFrame> {
-        // First: a frame added from here on is notified of again. Bounded, as workers may add frames faster.
-        self.notified.store(false, SeqCst);
-        (0..WAITING).map_while(|_| self.waiting.pop())
+    pub fn take(&mut self, now: Instant) -> impl Iterator<Item = RefusedFrame> {
+        self.resumes_at = now + INTERVAL;
+        // Bounded, as workers may add frames faster.
+        (0..WAITING).map_while(|_| self.frames.waiting.pop())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-    fn frame(n: u8) -> RefusedFrame {
-        RefusedFrame::new(DropReason::NoServer, &[n; 300])
+    fn queue() -> (Arc<RefusedFrames>, RefusedReceiver) {
+        let frames = Arc::new(RefusedFrames::new().unwrap());
+        (Arc::clone(&frames), RefusedReceiver::new(frames).unwrap())
     }
 
-    #[test]
-    fn heads_are_kept_and_excess_frames_dropped() {
-        let refused = RefusedFrames::default();
-        assert!((0..WAITING).all(|n| refused.push(frame(n as u8))));
-        assert!(!refused.push(frame(0)));
-        let taken: Vec<_> = refused.take().collect();
+    fn push(frames: &RefusedFrames, n: u8) -> bool {
+        frames.push(DropReason::NoServer, &[n; 300])
+    }
+
+    #[tokio::test]
+    async fn heads_are_kept_and_excess_frames_dropped() {
+        let (refused, mut receiver) = queue();
+        assert!((0..WAITING).all(|n| push(&refused, n as u8)));
+        assert!(!push(&refused, 0));
+        let taken: Vec<_> = receiver.take(Instant::now()).collect();
         assert_eq!(taken.len(), WAITING);
         assert_eq!(taken[7].head(), [7; HEAD_MAX]);
     }
 
     #[tokio::test]
     async fn one_notification_serves_many_frames() {
-        let refused = RefusedFrames::default();
+        let (refused, mut receiver) = queue();
         for n in 0..3 {
-            assert!(refused.push(frame(n)));
+            assert!(push(&refused, n));
             refused.notify();
         }
-        refused.notified().await;
-        assert_eq!(refused.take().count(), 3);
-        let waits = tokio::time::timeout(std::time::Duration::from_millis(20), refused.notified());
+        receiver.ready().await;
+        assert_eq!(receiver.take(Instant::now()).count(), 3);
+        let waits = tokio::time::timeout(Duration::from_millis(20), receiver.ready());
         assert!(waits.await.is_err(), "no second notification");
-        assert!(refused.push(frame(3)));
+        assert!(push(&refused, 3));
         refused.notify();
-        refused.notified().await;
+        receiver.ready().await;
+        assert_eq!(receiver.take(Instant::now()).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_flood_wakes_the_control_thread_once_a_millisecond() {
+        let (refused, mut receiver) = queue();
+        let stop = Arc::new(AtomicBool::new(false));
+        let flood = {
+            let (refused, stop) = (Arc::clone(&refused), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                while !stop.load(Relaxed) {
+                    push(&refused, 0);
+                    refused.notify();
+                }
+            })
+        };
+        let (begin, mut wake_ups) = (Instant::now(), 0);
+        while begin.elapsed() < Duration::from_millis(100) {
+            receiver.ready().await;
+            wake_ups += 1;
+            assert!(receiver.take(Instant::now()).count() <= WAITING);
+        }
+        stop.store(true, Relaxed);
+        flood.join().unwrap();
+        assert!((2..=begin.elapsed().as_millis() + 1).contains(&wake_ups), "{wake_ups}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::hand_over::{HandOver, HandedFrame};
 use super::held::HeldFragments;
-use super::refused::{RefusedFrame, RefusedFrames};
+use super::refused::RefusedFrames;
 use crate::forward::{Batch, Forwarder, Snapshot, Verdict};
 use crate::io::SendOutcome;
 use crate::stats::{DropReason, WorkerCounters};
@@ -92,7 +92,7 @@ impl Shared {
     }
 
     pub(super) fn refuse(&self, frame: &[u8], reason: DropReason) {
-        let _ = self.refused.push(RefusedFrame::new(reason, frame)); // beyond any limit of answers
+        let _ = self.refused.push(reason, frame); // beyond any limit of answers
         self.refused.notify();
     }
 

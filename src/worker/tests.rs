@@ -1,4 +1,5 @@
 use super::hand_over::HandOver;
+use super::refused::RefusedFrames;
 use super::*;
 use crate::forward::{NextHop, Route, ServiceMap};
 use crate::hash::Seed;
@@ -53,7 +54,7 @@ fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Worker
         stop: Arc::default(),
         epoch: Instant::now(),
         hand_over: HandOver::alone().unwrap(),
-        refused: Arc::default(),
+        refused: Arc::new(RefusedFrames::new().unwrap()),
     };
     let (requests, inbox) = bounded(1);
     let mut worker = Worker::new(ports, forwarder, shared, inbox, Wait::Adaptive);
@@ -174,7 +175,7 @@ fn shared(hand_over: HandOver, ports: usize, stop: &Arc<AtomicBool>) -> Shared {
         stop: Arc::clone(stop),
         epoch: Instant::now(),
         hand_over,
-        refused: Arc::default(),
+        refused: Arc::new(RefusedFrames::new().unwrap()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::control::state::rates;
 use crate::control::state::registry::{Reachability, ServiceEntry, VipState};
 use crate::control::workers::{status, watchdog};
 use crate::sys::NetworkWatch;
-use crate::worker::refused::RefusedFrames;
+use crate::worker::refused::RefusedReceiver;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -29,7 +29,7 @@ impl Director {
         let (driver, mut reports) = self.start_neighbors()?;
         let mut clock = tokio::time::interval(rates::INTERVAL);
         let mut driver = std::pin::pin!(driver);
-        let refused = Arc::clone(&self.backend.workers.refused);
+        let mut refused = RefusedReceiver::new(Arc::clone(&self.backend.workers.refused))?;
         loop {
             self.report_ready();
             tokio::select! {
@@ -60,7 +60,7 @@ impl Director {
                     self.check_local_vips();
                     self.update_addresses()?;
                 }
-                () = refused.notified() => self.answer_refused(&refused),
+                () = refused.ready() => self.answer_refused(&mut refused),
                 () = self.pings.readable() => self.answer_pings(),
                 _ = clock.tick() => self.tick()?,
                 () = reached(self.registry.next_step()) => self.publish()?,
@@ -89,9 +89,9 @@ impl Director {
     }
 
     /// Answers the frames that the workers have refused.
-    fn answer_refused(&mut self, refused: &RefusedFrames) {
+    fn answer_refused(&mut self, refused: &mut RefusedReceiver) {
         let (reject, now) = (self.registry.policy.reject, Instant::now());
-        for frame in refused.take() {
+        for frame in refused.take(now) {
             self.answers.answer(&frame, reject, now);
         }
     }

@@ -92,7 +92,8 @@ impl Workers {
         let stop = Arc::new(AtomicBool::new(false));
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let each = settings.connections.div_ceil(ports.len().max(1));
-        let mut workers = Self { handles: Vec::new(), connections: each, stop, refused: Arc::default() };
+        let refused = Arc::new(RefusedFrames::new()?);
+        let mut workers = Self { handles: Vec::new(), connections: each, stop, refused };
         let ring = HandOver::ring(ports.len())?;
         for (number, ((ports, info), hand_over)) in ports.into_iter().zip(ring).enumerate() {
             let core = cores.get(number % cores.len().max(1)).copied();
