@@ -104,6 +104,32 @@ pub fn sctp_v6(from: End6, to: End6, chunks: &[(u8, u16)]) -> Vec<u8> {
     padded(frame)
 }
 
+/// An unfragmented frame in two fragments: `cut` bytes behind the IP header, and the rest.
+pub fn fragmented(frame: &[u8], cut: usize, identification: u16) -> [Vec<u8>; 2] {
+    if frame[14] >> 4 == 4 {
+        let end = 14 + usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+        [(34..34 + cut, true), (34 + cut..end, false)].map(|(part, more)| {
+            let [source, destination] = [26, 30].map(|at| std::array::from_fn::<u8, 4, _>(|n| frame[at + n]));
+            ipv4(source.into(), destination.into(), frame[23], &frame[part.clone()], |ip| {
+                ip.identification = identification;
+                ip.more_fragments = more;
+                ip.fragment_offset = ((part.start as u16 - 34) / 8).try_into().expect("13 bits");
+            })
+        })
+    } else {
+        let end = 54 + usize::from(u16::from_be_bytes([frame[18], frame[19]]));
+        [(54..54 + cut, 1), (54 + cut..end, 0)].map(|(part, more)| {
+            let [a, b] = ((part.start as u16 - 54) | more).to_be_bytes();
+            let [c, d] = identification.to_be_bytes();
+            let header = [frame[20], 0, a, b, 0, 0, c, d];
+            let mut fragment = [&frame[..54], &header, &frame[part.clone()]].concat();
+            fragment[18..20].copy_from_slice(&(part.len() as u16 + 8).to_be_bytes());
+            fragment[20] = 44;
+            fragment
+        })
+    }
+}
+
 /// CRC32c bit by bit (RFC 9260 appendix A).
 pub fn crc32c(bytes: &[u8]) -> u32 {
     let shifted = |crc: u32| (crc >> 1) ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
