@@ -189,7 +189,7 @@ impl<K: FlowKey> Connections<K> {
     ) -> Result<ServerId, DropReason> {
         let (state, accounting, flow) =
             (staged.first_state(&context.snapshot.policy)?, &context.accounting, staged.key.flow());
-        received.admit(context, flow.client)?;
+        received.admit(context, flow.client, staged.protocol)?;
         let service = context.service(staged.key);
         let chosen = service.and_then(|service| accounting.choose(service, flow, state, now));
         let (server, template) = chosen.ok_or(DropReason::NoServer)?;

@@ -54,7 +54,7 @@ pub trait Batch {
         false
     }
 
-    /// True if the TCP or UDP checksum of frame `index` is completed on transmission.
+    /// True if the transport protocol's checksum of frame `index` is completed on transmission.
     fn completes_checksum(&mut self, index: usize) -> bool {
         let _ = index; // most backends send bytes as they are
         false

@@ -5,26 +5,31 @@ use super::snapshot::Route;
 use crate::model::ServerId;
 use crate::stats::DropReason;
 use crate::wire::packet::Packet;
-use crate::wire::{checksum, fast_path, fast_path_v6, hop};
+use crate::wire::{Protocol, checksum, fast_path, fast_path_v6, hop, sctp_checksum};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Frame that may open a connection, as received.
 #[derive(Debug)]
 pub(super) struct ReceivedFrame<'a> {
     pub(super) frame: &'a [u8],
-    /// The TCP or UDP checksum is completed on transmission.
+    /// The transport protocol's checksum is completed on transmission.
     pub(super) completed: bool,
 }
 
 impl ReceivedFrame<'_> {
     /// Refuses impossible client addresses, and counts frames with a checksum that no server accepts.
     #[inline]
-    pub(super) fn admit(&self, context: &Context, client: IpAddr) -> Result<(), DropReason> {
+    pub(super) fn admit(
+        &self,
+        context: &Context,
+        client: IpAddr,
+        protocol: Protocol,
+    ) -> Result<(), DropReason> {
         if is_martian(client) || context.snapshot.reserved.contains(&client) {
             return Err(DropReason::Martian);
         }
         let is_sound = fast_path::is_sound(self.frame) || fast_path_v6::is_sound(self.frame);
-        if is_sound { Ok(()) } else { self.admit_slow(context, client) }
+        if is_sound && protocol != Protocol::Sctp { Ok(()) } else { self.admit_slow(context, client) }
     }
 
     #[cold]
@@ -33,10 +38,15 @@ impl ReceivedFrame<'_> {
         if packet.destination() == client {
             return Err(DropReason::Martian);
         }
-        if !self.completed && checksum::is_unfinished(self.frame) {
+        if !self.completed && self.is_unfinished() {
             context.accounting.unfinished();
         }
         Ok(())
+    }
+
+    /// True if the checksum was left to a network card that did not compute it.
+    fn is_unfinished(&self) -> bool {
+        checksum::is_unfinished(self.frame) || sctp_checksum::is_missing(self.frame)
     }
 
     /// True if the frame would go back to the station that sent it: see [`hop::turns_back`].

@@ -1,6 +1,6 @@
 //! Checksum state of frames received on a veth.
 //!
-//! A veth delivers frames with an offloaded TCP or UDP checksum unfinished (CHECKSUM_PARTIAL). Transmit
+//! A veth delivers frames with an offloaded TCP, UDP or SCTP checksum unfinished (CHECKSUM_PARTIAL). Transmit
 //! checksum offload of the peer decides for all frames, also those of a bridge that the peer is a port of: if
 //! it is off, the kernel finishes checksums on transmission (`validate_xmit_skb` in net/core/dev.c).
 

@@ -82,7 +82,7 @@ pub struct WorkerCounters {
     /// Source MAC address of the last frame dropped as [`DropReason::Looped`], as
     /// [`crate::wire::MacAddr::bits`]; 0 before the first.
     pub looped_from: Counter,
-    /// Connections opened by a frame with an unfinished TCP or UDP checksum that is not completed on
+    /// Connections opened by a frame with an unfinished TCP, UDP or SCTP checksum that is not completed on
     /// transmission: the real server drops it.
     pub unfinished: Counter,
     /// Frames passed to other workers.

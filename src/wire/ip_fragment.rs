@@ -9,7 +9,8 @@ use super::fragment::FragmentFields;
 use super::ipv4::Ipv4;
 use super::ipv6::{self, Fragmented, Ipv6, Upper};
 use super::sctp;
-use super::transport::{self, TransportHeader};
+use super::transport;
+use super::transport_header::TransportHeader;
 use super::{Malformed, Protocol};
 use std::net::{Ipv4Addr, Ipv6Addr};
 

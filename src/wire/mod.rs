@@ -28,7 +28,9 @@ pub mod ndp;
 pub mod packet;
 mod protocol;
 pub mod sctp;
+pub mod sctp_checksum;
 pub mod transport;
+pub mod transport_header;
 pub mod vlan;
 
 pub use ip_fragment::{Fragment, FragmentPart, IpFragment};

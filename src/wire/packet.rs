@@ -4,7 +4,8 @@ use super::ethernet;
 use super::ip_fragment::{FragmentPart, IpFragment};
 use super::ipv4::Ipv4;
 use super::ipv6::Ipv6;
-use super::transport::{PortPair, TcpFlags, TransportHeader};
+use super::transport::{PortPair, TcpFlags};
+use super::transport_header::TransportHeader;
 use super::{Malformed, Protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

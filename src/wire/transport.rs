@@ -1,7 +1,4 @@
-//! Ports and control bits of TCP (RFC 9293) and UDP (RFC 768), and ports and event of SCTP (RFC 9260).
-
-use super::sctp::SctpEvent;
-use super::{Malformed, Protocol};
+//! Ports and control bits of TCP (RFC 9293) and UDP (RFC 768).
 
 /// Length of a TCP header without options, in bytes.
 pub const TCP_MIN_HEADER_LEN: usize = 20;
@@ -76,37 +73,6 @@ pub fn udp(datagram: &[u8], len: usize) -> Option<TcpFlags> {
     let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
     let fits = (UDP_HEADER_LEN..=len).contains(&length);
     fits.then_some(TcpFlags(0))
-}
-
-/// Fields of the transport header that the decision reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransportHeader {
-    /// TCP, UDP or SCTP.
-    pub protocol: Protocol,
-    /// Both ports, host order.
-    pub ports: PortPair,
-    /// TCP control bits; none for UDP; the [event](SctpEvent::flags) of SCTP.
-    pub flags: TcpFlags,
-}
-
-impl TransportHeader {
-    /// Parses the header of protocol `number` in front of a payload of `len` bytes, of which `payload` is the
-    /// first part.
-    ///
-    /// # Errors
-    /// [`Malformed::Protocol`] and [`Malformed::Header`].
-    pub fn parse(number: u8, payload: &[u8], len: usize) -> Result<Self, Malformed> {
-        let (protocol, flags) = match number {
-            Protocol::TCP => (Protocol::Tcp, tcp(payload)),
-            Protocol::UDP => (Protocol::Udp, udp(payload, len)),
-            Protocol::SCTP => (Protocol::Sctp, SctpEvent::of(payload).map(SctpEvent::flags)),
-            _ => return Err(Malformed::Protocol),
-        };
-        let (Some(flags), Some(ports)) = (flags, PortPair::of(payload)) else {
-            return Err(Malformed::Header);
-        };
-        Ok(Self { protocol, ports, flags })
-    }
 }
 
 #[cfg(test)]

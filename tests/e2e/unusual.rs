@@ -48,7 +48,7 @@ fn unfinished_checksums_are_logged_as_an_error(backend: &str) {
     let deployment = Deployment::new(Plan { client_offloads: true, ..Plan::REFERENCE });
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend));
-    let message = "unfinished TCP or UDP checksums arrive";
+    let message = "unfinished TCP, UDP or SCTP checksums arrive";
     if backend == "packet" {
         assert!(Flow::new(&deployment.client).exchange("finished by the kernel").starts_with("real"));
         std::thread::sleep(2 * std::time::Duration::from_secs(2)); // two periods of the control loop
@@ -59,7 +59,7 @@ fn unfinished_checksums_are_logged_as_an_error(backend: &str) {
     wait_until("an error about checksums", PATIENCE, || director.logged(message) == 1);
     assert!(director.log().lines().any(|line| line.contains(message) && line.contains("ERROR")));
     let (status, screen, _) = director.cli_as("--no-new-privs", "status");
-    let warning = "Warnings     unfinished TCP or UDP checksums arrive on eth0, and real servers drop the frames: at \
+    let warning = "Warnings     unfinished TCP, UDP or SCTP checksums arrive on eth0, and real servers drop the frames: at \
                    the sender, ethtool -K PEER tx off; or here, backend = \"packet\"";
     assert!(status == Some(3) && screen.contains(warning), "{screen}");
 }

@@ -40,6 +40,11 @@ impl Wire {
         wire
     }
 
+    /// Makes every frame to be sent begin with a virtio header (10 bytes, linux/virtio_net.h).
+    pub fn expect_virtio_headers(&self) {
+        self.set(libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1i32);
+    }
+
     /// Sends one frame; waits while the socket's buffer is full.
     pub fn send(&self, frame: &[u8]) {
         // SAFETY: send reads `frame.len()` bytes at that pointer.

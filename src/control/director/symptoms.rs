@@ -149,7 +149,7 @@ impl Symptom {
             Self::Unfinished => Warning::new(
                 "unfinished-checksums",
                 format!(
-                    "unfinished TCP or UDP checksums arrive on {interface}, and real servers drop the frames: at \
+                    "unfinished TCP, UDP or SCTP checksums arrive on {interface}, and real servers drop the frames: at \
                      the sender, ethtool -K PEER tx off; or here, backend = \"packet\""
                 ),
             ),
@@ -172,7 +172,7 @@ impl Symptom {
             ),
             Self::Unfinished => tracing::error!(
                 %interface,
-                "unfinished TCP or UDP checksums arrive, and real servers will drop the frames: the sender leaves \
+                "unfinished TCP, UDP or SCTP checksums arrive, and real servers will drop the frames: the sender leaves \
                  checksums to a network card that it does not have; there: ethtool -K INTERFACE tx off; or here: \
                  backend = \"packet\""
             ),

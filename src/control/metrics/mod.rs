@@ -90,7 +90,8 @@ fn table(readings: &Readings, page: &mut MetricsPage<'_>) -> fmt::Result {
     let help =
         "Connections of persistent services that got no template since the table of templates was full.";
     page.counters(("table_unbound", None), help, page::alone(readings.unbound))?;
-    let help = "Connections whose first frame had an unfinished TCP or UDP checksum: real servers drop it.";
+    let help =
+        "Connections whose first frame had an unfinished TCP, UDP or SCTP checksum: real servers drop it.";
     page.counters(("checksum_unfinished", None), help, page::alone(readings.unfinished))
 }
 

@@ -20,7 +20,7 @@ pub struct Readings {
     pub workers: Vec<WorkerReadings>,
     /// Connections of persistent services without a template, since the table was full.
     pub unbound: u64,
-    /// Connections whose first frame had an unfinished TCP or UDP checksum.
+    /// Connections whose first frame had an unfinished TCP, UDP or SCTP checksum.
     pub unfinished: u64,
     /// ARP counters.
     pub arp: ArpReadings,

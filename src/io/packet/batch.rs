@@ -10,7 +10,7 @@ use crate::sys::packet_socket::PacketSocket;
 /// The longest frame the kernel merges (64 KiB of IP), with its link and virtio headers.
 const MERGED_MAX: usize = VIRTIO_HEADER + 18 + 65_535;
 /// In the first byte of a virtio header (`VIRTIO_NET_HDR_F_NEEDS_CSUM` in linux/virtio_net.h).
-const NEEDS_CHECKSUM: u8 = 1;
+pub(super) const NEEDS_CHECKSUM: u8 = 1;
 /// Merged frames in one batch. Each stands for many of ordinary length, so a few are enough.
 const MERGED: usize = 16;
 

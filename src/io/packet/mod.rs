@@ -12,6 +12,7 @@
 //! The fan-out group selects a socket before that socket's filter runs; all have the same filter.
 
 mod batch;
+mod checksum;
 mod errors;
 pub mod filter;
 mod guard;

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::batch::PacketBatch;
+use super::checksum;
 use super::ring::VIRTIO_HEADER;
 use super::transmit::{SendQueue, TransmitPath, TransmitSockets};
 use crate::forward::{Batch, Verdict};
@@ -47,6 +48,7 @@ impl PacketPorts {
         for (index, verdict) in verdicts.iter().enumerate() {
             let Verdict::Forward(interface) = verdict else { continue };
             let packet = self.batch.packet(index);
+            checksum::complete(packet);
             let path = TransmitPath::of(usize::from(interface.0), packet);
             if let Some(before) = current.replace(path).filter(|before| *before != path) {
                 sent = sum(sent, self.send_queue.send(self.transmitters[before.interface].socket(before)));

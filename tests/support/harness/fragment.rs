@@ -2,7 +2,7 @@
 
 use super::packet::{has_ports, ip_at, sctp};
 use super::packet_v6::Chain;
-use directrix::wire::transport::TransportHeader;
+use directrix::wire::transport_header::TransportHeader;
 use directrix::wire::{Fragment, FragmentPart, IpFragment, Malformed, Packet};
 use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice, TcpSlice, UdpHeaderSlice};
 use std::net::IpAddr;
