@@ -91,7 +91,7 @@ impl<'a> FirstPass<'a> {
         self.staged_wide(&packet, service, StagedKind::Lookup).ok()
     }
 
-    /// Slow path: options, tags, a wildcard-port service, or a frame to be dropped.
+    /// Slow path: options, tags, a match of several ports, or a frame to be dropped.
     #[cold]
     fn stage_slow<B: Batch + ?Sized>(
         &self,
@@ -172,7 +172,7 @@ impl<'a> FirstPass<'a> {
             Packet::V6(packet) => return self.keyed_v6(packet, kind).map(Keyed::Wide),
         };
         let Some(service) = self.service_of(packet) else {
-            return self.staged_wildcard(packet, kind).map(Keyed::Wide);
+            return self.staged_several(packet, kind).map(Keyed::Wide);
         };
         if packet.source == packet.destination {
             return Err(DropReason::Martian);
@@ -189,7 +189,7 @@ impl<'a> FirstPass<'a> {
         }
         match self.service_of_v6(packet) {
             Some(service) => self.staged_wide(packet, service, kind),
-            None => self.staged_wildcard(packet, kind),
+            None => self.staged_several(packet, kind),
         }
     }
 
@@ -233,14 +233,15 @@ impl<'a> FirstPass<'a> {
         Staged { key, buckets, bytes, protocol, flags, hint: Hint::NONE, kind: StagedKind::Lookup }
     }
 
-    /// Stages a packet of a wildcard-port service, if its VIP has one.
-    fn staged_wildcard<A: Into<IpAddr> + Copy + PartialEq>(
+    /// Stages a packet of a match of several ports, if there is one.
+    fn staged_several<A: Into<IpAddr> + Copy + PartialEq>(
         &self,
         packet: &IpPacket<A>,
         kind: StagedKind,
     ) -> Result<Staged<WideKey>, DropReason> {
         let (vip, protocol) = (packet.destination.into(), packet.protocol);
-        let service = self.services.find_wildcard(protocol, vip).ok_or(DropReason::NoService)?;
+        let port = packet.ports.destination;
+        let service = self.services.find_several(protocol, vip, port).ok_or(DropReason::NoService)?;
         self.staged_wide(packet, service, kind)
     }
 

@@ -18,7 +18,7 @@ mod testing;
 mod vlans;
 
 pub use decide::Forwarder;
-pub use services::ServiceMap;
+pub use services::{Beside, ServiceMap};
 pub use snapshot::{NextHop, Route, Snapshot};
 pub use vlans::VlanServices;
 

@@ -304,7 +304,7 @@ impl SlowPath<'_> {
     }
 }
 
-/// Restages a frame for a connection that a wildcard-port service opened before its port got a service of
+/// Restages a frame for a connection that a match of several ports opened before its port got a match of
 /// its own. IPVS, too, looks up connections before services.
 fn earlier<K: FlowKey>(
     context: &Context,
@@ -312,10 +312,13 @@ fn earlier<K: FlowKey>(
     staged: &Staged<K>,
     now: Tick,
 ) -> Option<Staged<WideKey>> {
-    let Flow { client, client_port, match_id, .. } = staged.key.flow();
-    let (port, wildcard) = context.snapshot.wildcard_beside(match_id)?;
-    let earlier = conns.restage(staged, WideKey::new(client, client_port, wildcard, port));
-    conns.continues(context, &earlier, now).then_some(earlier)
+    let Flow { client, client_port, match_id, port } = staged.key.flow();
+    let beside = context.snapshot.beside(match_id)?;
+    let port = beside.port.or(port)?;
+    beside.others.iter().flatten().find_map(|other| {
+        let earlier = conns.restage(staged, WideKey::new(client, client_port, *other, port));
+        conns.continues(context, &earlier, now).then_some(earlier)
+    })
 }
 
 /// Parses a fragment again, of which the first pass knows that it is one.

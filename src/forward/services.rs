@@ -1,35 +1,53 @@
-//! Look-up of the virtual service by destination address.
+//! Look-up of the match of a virtual service by destination address.
 
-use crate::model::{MatchId, ServiceAddress};
+use crate::model::{Match, MatchId};
 use crate::random::{GOLDEN, mix};
 use crate::wire::Protocol;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Immutable map from (protocol, VIP, port) to service.
+/// The port of FTP's data connections from the server (RFC 959 section 3.2).
+const FTP_DATA: u16 = 20;
+/// The lowest port that needs no privilege (`inet_prot_sock` in net/ipv4/af_inet.c, its default).
+const UNPRIVILEGED: u16 = 1024;
+
+/// Immutable map from (protocol, VIP, port) to the match of a service.
 #[derive(Clone, Debug)]
 pub struct ServiceMap {
-    v4: FamilyServices<V4Service>,
-    v6: FamilyServices<V6Service>,
-    /// By [`MatchId`]: the port of a fixed-port match and the wildcard-port match of the same VIP and
-    /// protocol. Empty without wildcard-port services.
-    beside: Box<[Option<(u16, MatchId)>]>,
-    counts: ServiceCounts,
+    v4: FamilyMatches<V4Service>,
+    v6: FamilyMatches<V6Service>,
+    /// Matches of several ports, but for the wildcard port. Sorted; no two overlap.
+    ranges: Box<[(Match, MatchId)]>,
+    /// By [`MatchId`]. Empty unless a match gives way to others.
+    beside: Box<[Option<Beside>]>,
+    counts: MatchCounts,
 }
 
-/// Numbers of services by the flow table of their connections.
+/// Numbers of matches by the flow table of their connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServiceCounts {
-    /// IPv4 services of a fixed port: [`crate::flow::V4Key`].
+pub struct MatchCounts {
+    /// IPv4 and one port: [`crate::flow::V4Key`].
     pub compact: usize,
     /// All others: [`crate::flow::WideKey`].
     pub wide: usize,
 }
 
-/// The services of an address family.
+/// The matches of the same VIP and protocol that give way to a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// The only port of the match.
+    pub port: Option<u16>,
+    /// FTP's data connections, and the wildcard port.
+    pub others: [Option<MatchId>; 2],
+}
+
+/// The matches of an address family.
 #[derive(Clone, Debug)]
-struct FamilyServices<K> {
+struct FamilyMatches<K> {
+    /// Of one port.
     fixed: AddressTable<K>,
-    /// Wildcard-port services, under port 0. Kept apart: fixed-port look-ups never match them.
+    /// FTP's data connections, under port 0.
+    ftp: AddressTable<K>,
+    /// Wildcard ports, under port 0. Kept apart: fixed-port look-ups never match them.
     wildcard: AddressTable<K>,
 }
 
@@ -40,14 +58,14 @@ struct AddressTable<K>(
     Box<[AddressSlot<K>]>,
 );
 
-/// Address and number of a service. A vacant slot has key 0, which no address has: its protocol is not 0.
+/// Address and number of a match. A vacant slot has key 0, which no address has: its protocol is not 0.
 #[derive(Clone, Copy, Debug, Default)]
 struct AddressSlot<K> {
     key: K,
     id: u16,
 }
 
-/// Protocol, VIP and port of a service. The default value is vacant.
+/// Protocol, VIP and port of a match. The default value is vacant.
 trait AddressKey: Copy + Default + Eq {
     /// Home slot, modulo the table's size.
     fn home(self) -> usize;
@@ -64,45 +82,57 @@ struct V6Service {
     port: u64,
 }
 
-/// No service.
-const NO_SERVICE: u16 = u16::MAX;
+/// No match.
+const NO_MATCH: u16 = u16::MAX;
 
 impl Default for ServiceMap {
     fn default() -> Self {
-        Self::new(&[])
+        Self::new::<Match>(&[])
     }
 }
 
 impl ServiceMap {
-    /// Builds a table of `services`, where port 0 is the wildcard port. Of equal addresses the first
-    /// wins; the model has no duplicates.
+    /// Builds a map of `matches`. Of equal ones the first wins; the model has none that overlap.
     ///
     /// # Panics
-    /// If a service has the highest number, which stands for none (see [`crate::flow::V4Key`]).
+    /// If a match has the highest number, which stands for none (see [`crate::flow::V4Key`]).
     #[must_use]
-    pub fn new(services: &[(ServiceAddress, MatchId)]) -> Self {
+    pub fn new<M: Into<Match> + Copy>(matches: &[(M, MatchId)]) -> Self {
+        Self::with_ftp(matches, &[])
+    }
+
+    /// Likewise, with the matches of FTP's data connections to these VIPs: of TCP port 20 and the unprivileged ports
+    /// that no other match but a wildcard port has (`ip_vs_service_find` in net/netfilter/ipvs/ip_vs_ctl.c).
+    ///
+    /// # Panics
+    /// As [`ServiceMap::new`].
+    #[must_use]
+    pub fn with_ftp<M: Into<Match> + Copy>(matches: &[(M, MatchId)], ftp: &[(IpAddr, MatchId)]) -> Self {
+        let matches: Vec<(Match, MatchId)> = matches.iter().map(|(of, id)| ((*of).into(), *id)).collect();
+        let of_several = |of: &Match| of.port().is_none() && !of.is_wildcard();
+        let mut ranges: Vec<_> = matches.iter().copied().filter(|(of, _)| of_several(of)).collect();
+        ranges.sort_unstable();
+        let compact = matches.iter().filter(|(of, _)| of.is_compact()).count();
         let mut map = Self {
-            v4: FamilyServices::of(services, v4_key),
-            v6: FamilyServices::of(services, v6_key),
+            v4: FamilyMatches::of(&matches, ftp, v4_key),
+            v6: FamilyMatches::of(&matches, ftp, v6_key),
+            ranges: ranges.into(),
             beside: Box::default(),
-            counts: ServiceCounts::default(),
+            counts: MatchCounts { compact, wide: matches.len() + ftp.len() - compact },
         };
-        let compact = |address: &ServiceAddress| address.address.is_ipv4() && !address.is_wildcard();
-        let compact = services.iter().filter(|(address, _)| compact(address)).count();
-        map.counts = ServiceCounts { compact, wide: services.len() - compact };
-        if services.iter().any(|(address, _)| address.is_wildcard()) {
-            map.beside = map.beside(services);
+        if !ftp.is_empty() || matches.iter().any(|(of, _)| of.is_wildcard()) {
+            map.beside = map.beside_each(&matches, ftp);
         }
         map
     }
 
-    /// Numbers of services by flow table.
+    /// Numbers of matches by flow table.
     #[must_use]
-    pub fn counts(&self) -> ServiceCounts {
+    pub fn counts(&self) -> MatchCounts {
         self.counts
     }
 
-    /// The service at this address; `port` in host order. It has precedence over a wildcard-port service
+    /// The match of one port at this address; `port` in host order. It has precedence over all others
     /// (`ip_vs_service_find` in net/netfilter/ipvs/ip_vs_ctl.c).
     #[inline]
     #[must_use]
@@ -117,49 +147,87 @@ impl ServiceMap {
         self.v6.fixed.find(V6Service::new(protocol, vip, port))
     }
 
-    /// The wildcard-port service of this VIP.
+    /// The match of several ports that takes this one, if no match of one port does: a range, then FTP's data
+    /// connections, then the wildcard port.
     #[must_use]
-    pub fn find_wildcard(&self, protocol: Protocol, vip: IpAddr) -> Option<MatchId> {
+    pub fn find_several(&self, protocol: Protocol, vip: IpAddr, port: u16) -> Option<MatchId> {
+        let range = || self.find_range(protocol, vip, port);
+        let ftp = || self.find_ftp(protocol, vip).filter(|_| port == FTP_DATA || port >= UNPRIVILEGED);
+        range().or_else(ftp).or_else(|| self.find_wildcard(protocol, vip))
+    }
+
+    /// The matches that give way to the match `id`, if there are any.
+    #[must_use]
+    pub fn beside(&self, id: MatchId) -> Option<Beside> {
+        *self.beside.get(usize::from(id.0))?
+    }
+
+    fn find_range(&self, protocol: Protocol, vip: IpAddr, port: u16) -> Option<MatchId> {
+        let before =
+            |(of, _): &(Match, MatchId)| (of.protocol, of.vip, of.ports.first) <= (protocol, vip, port);
+        let (of, id) = self.ranges.get(self.ranges.partition_point(before).checked_sub(1)?)?;
+        let contains = (of.protocol, of.vip) == (protocol, vip) && of.ports.contains(port);
+        contains.then_some(*id)
+    }
+
+    fn find_ftp(&self, protocol: Protocol, vip: IpAddr) -> Option<MatchId> {
+        match vip {
+            IpAddr::V4(vip) => self.v4.ftp.find(V4Service::new(protocol, vip, 0)),
+            IpAddr::V6(vip) => self.v6.ftp.find(V6Service::new(protocol, vip, 0)),
+        }
+    }
+
+    fn find_wildcard(&self, protocol: Protocol, vip: IpAddr) -> Option<MatchId> {
         match vip {
             IpAddr::V4(vip) => self.v4.wildcard.find(V4Service::new(protocol, vip, 0)),
             IpAddr::V6(vip) => self.v6.wildcard.find(V6Service::new(protocol, vip, 0)),
         }
     }
 
-    /// The port of `service`, and the wildcard-port service of the same VIP and protocol, if any.
-    #[must_use]
-    pub fn wildcard_beside(&self, service: MatchId) -> Option<(u16, MatchId)> {
-        *self.beside.get(usize::from(service.0))?
-    }
-
-    fn beside(&self, services: &[(ServiceAddress, MatchId)]) -> Box<[Option<(u16, MatchId)>]> {
-        let end = services.iter().map(|(_, id)| usize::from(id.0) + 1).max().unwrap_or_default();
-        let mut beside = vec![None; end];
-        for (ServiceAddress { protocol, address }, id) in services.iter().filter(|(at, _)| !at.is_wildcard())
-        {
-            let other = self.find_wildcard(*protocol, address.ip());
-            beside[usize::from(id.0)] = other.map(|other| (address.port(), other));
+    fn beside_each(&self, matches: &[(Match, MatchId)], ftp: &[(IpAddr, MatchId)]) -> Box<[Option<Beside>]> {
+        let ids = matches.iter().map(|(_, id)| id).chain(ftp.iter().map(|(_, id)| id));
+        let mut beside = vec![None; ids.map(|id| usize::from(id.0) + 1).max().unwrap_or_default()];
+        for (of, id) in matches.iter().filter(|(of, _)| !of.is_wildcard()) {
+            let others = [self.find_ftp(of.protocol, of.vip), self.find_wildcard(of.protocol, of.vip)];
+            beside[usize::from(id.0)] = Some(Beside { port: of.port(), others }).filter(Beside::has_any);
+        }
+        for (vip, id) in ftp {
+            let others = [None, self.find_wildcard(Protocol::Tcp, *vip)];
+            beside[usize::from(id.0)] = Some(Beside { port: None, others }).filter(Beside::has_any);
         }
         beside.into()
     }
 }
 
-impl<K: AddressKey> FamilyServices<K> {
-    /// The services for which `key` returns a key.
-    fn of(services: &[(ServiceAddress, MatchId)], key: impl Fn(&ServiceAddress) -> Option<K>) -> Self {
-        let keyed = |wildcard| {
-            let of_kind = services.iter().filter(move |(address, _)| address.is_wildcard() == wildcard);
-            of_kind.filter_map(|(address, id)| Some((key(address)?, *id))).collect::<Vec<_>>()
-        };
-        Self { fixed: AddressTable::of(&keyed(false)), wildcard: AddressTable::of(&keyed(true)) }
+impl Beside {
+    fn has_any(&self) -> bool {
+        self.others.iter().any(Option::is_some)
+    }
+}
+
+impl<K: AddressKey> FamilyMatches<K> {
+    /// The matches whose VIP `key` takes.
+    fn of(
+        matches: &[(Match, MatchId)],
+        ftp: &[(IpAddr, MatchId)],
+        key: impl Fn(Protocol, SocketAddr) -> Option<K>,
+    ) -> Self {
+        let fixed = matches.iter().filter(|(of, _)| of.port().is_some());
+        let fixed = fixed.filter_map(|(of, id)| Some((key(of.protocol, of.address())?, *id)));
+        let wildcard = matches.iter().filter(|(of, _)| of.is_wildcard());
+        let wildcard = wildcard.filter_map(|(of, id)| Some((key(of.protocol, of.address())?, *id)));
+        let ftp = ftp.iter().filter_map(|(vip, id)| Some((key(Protocol::Tcp, (*vip, 0).into())?, *id)));
+        let [fixed, ftp, wildcard] =
+            [fixed.collect::<Vec<_>>(), ftp.collect(), wildcard.collect()].map(|of| AddressTable::of(&of));
+        Self { fixed, ftp, wildcard }
     }
 }
 
 impl<K: AddressKey> AddressTable<K> {
-    fn of(services: &[(K, MatchId)]) -> Self {
-        let mut slots = Self(vec![AddressSlot::default(); (services.len() * 2).next_power_of_two()].into());
-        for (key, id) in services {
-            assert_ne!(id.0, NO_SERVICE, "the highest number stands for no service");
+    fn of(matches: &[(K, MatchId)]) -> Self {
+        let mut slots = Self(vec![AddressSlot::default(); (matches.len() * 2).next_power_of_two()].into());
+        for (key, id) in matches {
+            assert_ne!(id.0, NO_MATCH, "the highest number stands for no match");
             slots.insert(*key, *id);
         }
         slots
@@ -169,10 +237,10 @@ impl<K: AddressKey> AddressTable<K> {
     fn find(&self, key: K) -> Option<MatchId> {
         let found = self.0[key.home() & (self.0.len() - 1)];
         let id = if found.key == key { found.id } else { self.find_displaced(key) };
-        (id != NO_SERVICE).then_some(MatchId(id))
+        (id != NO_MATCH).then_some(MatchId(id))
     }
 
-    /// Slow path: probes from the home slot on. Returns [`NO_SERVICE`] if the key is not there.
+    /// Slow path: probes from the home slot on. Returns [`NO_MATCH`] if the key is not there.
     #[inline(never)]
     fn find_displaced(&self, key: K) -> u16 {
         let mut slot = key.home();
@@ -182,7 +250,7 @@ impl<K: AddressKey> AddressTable<K> {
                 return found.id;
             }
             if found.key == K::default() {
-                return NO_SERVICE;
+                return NO_MATCH;
             }
             slot += 1;
         }
@@ -234,20 +302,21 @@ impl AddressKey for V6Service {
     }
 }
 
-fn v4_key(ServiceAddress { protocol, address }: &ServiceAddress) -> Option<V4Service> {
+fn v4_key(protocol: Protocol, address: SocketAddr) -> Option<V4Service> {
     let IpAddr::V4(vip) = address.ip() else { return None };
-    Some(V4Service::new(*protocol, vip, address.port()))
+    Some(V4Service::new(protocol, vip, address.port()))
 }
 
-fn v6_key(ServiceAddress { protocol, address }: &ServiceAddress) -> Option<V6Service> {
+fn v6_key(protocol: Protocol, address: SocketAddr) -> Option<V6Service> {
     let IpAddr::V6(vip) = address.ip() else { return None };
-    Some(V6Service::new(*protocol, vip, address.port()))
+    Some(V6Service::new(protocol, vip, address.port()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::SocketAddr;
+    use crate::model::{PortRange, ServiceAddress};
+    use proptest::prelude::*;
 
     #[test]
     fn only_listed_services_are_found() {
@@ -284,20 +353,84 @@ mod tests {
         assert_eq!(map.find(tcp, vips[0], 80), Some(MatchId(2)));
         assert_eq!([0, 81].map(|port| map.find(tcp, vips[0], port)), [None; 2]);
         assert_eq!(map.find_wildcard(tcp, vips[0].into()), Some(MatchId(4)));
-        assert_eq!(map.counts(), ServiceCounts { compact: 3, wide: 1 });
+        assert_eq!(map.counts(), MatchCounts { compact: 3, wide: 1 });
         assert_eq!(
             [map.find_wildcard(udp, vips[0].into()), map.find_wildcard(tcp, vips[1].into())],
             [None; 2]
         );
-        let beside = |id| map.wildcard_beside(MatchId(id));
-        assert_eq!(beside(2), Some((80, MatchId(4))));
+        let beside = |id| map.beside(MatchId(id));
+        assert_eq!(beside(2), Some(Beside { port: Some(80), others: [None, Some(MatchId(4))] }));
         assert_eq!([1, 3, 4, 5, 6].map(beside), [None; 5], "other protocols, other VIPs, and itself");
+    }
+
+    #[test]
+    fn ftp_data_gives_way_to_all_but_the_wildcard_port() {
+        let vip = IpAddr::from([192, 0, 2, 1]);
+        let tcp = |first, last, id| {
+            (Match { protocol: Protocol::Tcp, vip, ports: PortRange { first, last } }, MatchId(id))
+        };
+        let matches = [tcp(21, 21, 0), tcp(8080, 8080, 1), tcp(9000, 9009, 2), tcp(0, u16::MAX, 3)];
+        let map = ServiceMap::with_ftp(&matches, &[(vip, MatchId(4))]);
+        let found = |port| map.find_several(Protocol::Tcp, vip, port).map(|id| id.0);
+        assert_eq!([20, 1024, 8999, 9010, u16::MAX].map(found), [Some(4); 5]);
+        assert_eq!([22, 80, 1023].map(found), [Some(3); 3]);
+        assert_eq!([9000, 9009].map(found), [Some(2); 2]);
+        assert_eq!(map.find_several(Protocol::Udp, vip, 9000), None);
+        let beside = |id| map.beside(MatchId(id));
+        let both = [Some(MatchId(4)), Some(MatchId(3))];
+        assert_eq!(beside(2), Some(Beside { port: None, others: both }));
+        assert_eq!(beside(1), Some(Beside { port: Some(8080), others: both }));
+        assert_eq!(beside(4), Some(Beside { port: None, others: [None, Some(MatchId(3))] }));
+        assert_eq!(beside(3), None);
+        assert_eq!(map.counts(), MatchCounts { compact: 2, wide: 3 });
+    }
+
+    /// Small numbers, so that ranges meet: two protocols, three VIPs, ports to 40.
+    fn a_match() -> impl Strategy<Value = Match> {
+        (any::<bool>(), 0..3u8, prop_oneof![3 => 1..=32u16, 1 => Just(0)], 0..8u16).prop_map(
+            |(udp, vip, first, more)| {
+                let vip = match vip {
+                    2 => Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | 1).into(),
+                    last => IpAddr::from([192, 0, 2, last]),
+                };
+                let ports =
+                    if first == 0 { PortRange::EVERY } else { PortRange { first, last: first + more } };
+                Match { protocol: if udp { Protocol::Udp } else { Protocol::Tcp }, vip, ports }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn matches_are_found_as_in_a_list(drawn in prop::collection::vec(a_match(), 0..24)) {
+            let mut matches: Vec<(Match, MatchId)> = Vec::new();
+            for of in drawn {
+                if matches.iter().all(|(other, _)| !of.clashes(other)) {
+                    matches.push((of, MatchId(matches.len() as u16)));
+                }
+            }
+            let map = ServiceMap::new(&matches);
+            let vips = [[192, 0, 2, 0].into(), [192, 0, 2, 1].into(), Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | 1).into()];
+            for (protocol, vip) in [Protocol::Tcp, Protocol::Udp].into_iter().flat_map(|of| vips.map(|vip| (of, vip))) {
+                for port in (1..42).chain([u16::MAX]) {
+                    let of_vip = |of: &Match| (of.protocol, of.vip) == (protocol, vip) && of.ports.contains(port);
+                    let named = matches.iter().find(|(of, _)| of_vip(of) && !of.is_wildcard());
+                    let expected = named.or_else(|| matches.iter().find(|(of, _)| of_vip(of)));
+                    let fixed = match vip {
+                        IpAddr::V4(vip) => map.find(protocol, vip, port),
+                        IpAddr::V6(vip) => map.find_v6(protocol, vip, port),
+                    };
+                    let found = fixed.or_else(|| map.find_several(protocol, vip, port));
+                    prop_assert_eq!(found, expected.map(|(_, id)| *id), "{} {} {}", protocol, vip, port);
+                }
+            }
+        }
     }
 
     #[test]
     fn an_empty_map_finds_nothing() {
         assert_eq!(ServiceMap::default().find(Protocol::Tcp, Ipv4Addr::LOCALHOST, 80), None);
-        assert_eq!(ServiceMap::new(&[]).find(Protocol::Tcp, Ipv4Addr::LOCALHOST, 80), None);
-        assert_eq!(ServiceMap::new(&[]).find_wildcard(Protocol::Tcp, Ipv4Addr::LOCALHOST.into()), None);
+        assert_eq!(ServiceMap::default().find(Protocol::Tcp, Ipv4Addr::LOCALHOST, 80), None);
+        assert_eq!(ServiceMap::default().find_several(Protocol::Tcp, Ipv4Addr::LOCALHOST.into(), 80), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Immutable snapshot of services and servers that control publishes to workers.
 
-use super::{ServiceMap, VlanServices};
+use super::{Beside, ServiceMap, VlanServices};
 use crate::model::{InterfaceIndex, MatchId, Policy, ServerId, ServiceId, Timeouts};
 use crate::schedule::Pool;
 use crate::stats::DropReason;
@@ -85,10 +85,10 @@ impl Snapshot {
         self.pools.get(usize::from(service.0))
     }
 
-    /// See [`ServiceMap::wildcard_beside`].
+    /// See [`ServiceMap::beside`].
     #[must_use]
-    pub fn wildcard_beside(&self, of: MatchId) -> Option<(u16, MatchId)> {
-        self.services.wildcard_beside(of).or_else(|| self.vlans.wildcard_beside(of))
+    pub fn beside(&self, of: MatchId) -> Option<Beside> {
+        self.services.beside(of).or_else(|| self.vlans.beside(of))
     }
 
     /// The route to a real server.

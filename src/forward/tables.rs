@@ -14,7 +14,7 @@ use crate::time::Tick;
 /// Connections by type of key.
 pub(super) struct Tables {
     pub(super) v4: Connections<V4Key>,
-    /// Connections of IPv6 and wildcard-port services; `None` until the first such service.
+    /// Connections of IPv6 and of matches of several ports; `None` until the first such match.
     pub(super) wide: Option<Connections<WideKey>>,
     pub(super) fragments: Fragments,
 }
@@ -59,7 +59,7 @@ impl Tables {
         self.v4.len() + self.wide.as_ref().map_or(0, Connections::len)
     }
 
-    /// Sets for each table whether several services share it.
+    /// Sets for each table whether several matches share it.
     pub(super) fn set_shared(&mut self, snapshot: &Snapshot) {
         let maps = std::iter::once(&snapshot.services).chain(snapshot.vlans.iter());
         let (compact, wide) = maps

@@ -1,6 +1,6 @@
 //! Services within VLANs.
 
-use super::ServiceMap;
+use super::{Beside, ServiceMap};
 use crate::model::MatchId;
 use crate::wire::vlan::Vlans;
 
@@ -33,10 +33,10 @@ impl VlanServices {
         self.maps.iter().map(|(_, map)| map)
     }
 
-    /// See [`ServiceMap::wildcard_beside`].
+    /// See [`ServiceMap::beside`].
     #[must_use]
-    pub fn wildcard_beside(&self, of: MatchId) -> Option<(u16, MatchId)> {
-        self.iter().find_map(|map| map.wildcard_beside(of))
+    pub fn beside(&self, of: MatchId) -> Option<Beside> {
+        self.iter().find_map(|map| map.beside(of))
     }
 }
 
@@ -61,6 +61,7 @@ mod tests {
         let services = VlanServices::new([(two, map(&[(0, 4), (80, 3)])), (one, map(&[(80, 2)]))]);
         let found = |vlans| services.find(vlans).map(|map| map.find(Protocol::Tcp, vip, 80).unwrap().0);
         assert_eq!([one, two, other, Vlans::NONE].map(found), [Some(2), Some(3), None, None]);
-        assert_eq!([2, 3].map(|id| services.wildcard_beside(MatchId(id))), [None, Some((80, MatchId(4)))]);
+        let wildcard = Beside { port: Some(80), others: [None, Some(MatchId(4))] };
+        assert_eq!([2, 3].map(|id| services.beside(MatchId(id))), [None, Some(wildcard)]);
     }
 }

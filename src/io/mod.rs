@@ -19,12 +19,13 @@ mod steered;
 mod veth;
 pub mod xdp;
 
+pub use crate::model::PortRange;
 pub use crate::stats::Levels;
 pub use frames::{AsyncFrameSocket, FrameKind, FrameSocket};
 pub use groups::{GroupChange, MulticastGroups};
 pub use interface::{Interface, OwnAddress};
 pub use sender::FrameSender;
-pub use steered::{PortRange, SteeredService};
+pub use steered::SteeredService;
 
 use crate::forward::{Batch, Verdict};
 use crate::model::{Diagnostic, InterfaceIndex, ServiceAddress};

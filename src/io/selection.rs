@@ -1,7 +1,8 @@
 //! Naive model of the frames that belong to services, and random frames, for the tests of the programs that
 //! select them.
 
-use super::steered::{PortRange, SteeredService};
+use super::steered::SteeredService;
+use crate::model::PortRange;
 use crate::wire::Protocol;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,34 +1,8 @@
 //! Services as the kernel selects their frames.
 
-use crate::model::ServiceAddress;
+use crate::model::{Match, PortRange, ServiceAddress};
 use crate::wire::Protocol;
 use std::net::IpAddr;
-
-/// Ports from `first` to `last`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortRange {
-    /// The lowest port.
-    pub first: u16,
-    /// The highest port, not below the first.
-    pub last: u16,
-}
-
-impl PortRange {
-    /// Every port.
-    pub const EVERY: Self = Self { first: 0, last: u16::MAX };
-
-    /// A range of one port.
-    #[must_use]
-    pub const fn one(port: u16) -> Self {
-        Self { first: port, last: port }
-    }
-
-    /// True if it contains the port.
-    #[must_use]
-    pub const fn contains(self, port: u16) -> bool {
-        self.first <= port && port <= self.last
-    }
-}
 
 /// A service whose frames the kernel selects: a frame is selected if one service contains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,12 +15,15 @@ pub struct SteeredService {
     pub ports: PortRange,
 }
 
+impl From<Match> for SteeredService {
+    fn from(Match { protocol, vip, ports }: Match) -> Self {
+        Self { vip, protocol, ports }
+    }
+}
+
 impl From<ServiceAddress> for SteeredService {
     fn from(service: ServiceAddress) -> Self {
-        let (vip, protocol) = (service.address.ip(), service.protocol);
-        let every = service.is_wildcard();
-        let ports = if every { PortRange::EVERY } else { PortRange::one(service.address.port()) };
-        Self { vip, protocol, ports }
+        Match::from(service).into()
     }
 }
 

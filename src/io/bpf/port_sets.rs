@@ -1,8 +1,8 @@
 //! Sets of ports, for services of several: one bit for each port.
 
 use super::errors;
-use crate::io::steered::PortRange;
 use crate::model::Diagnostic;
+use crate::model::PortRange;
 use aya::Ebpf;
 use aya::maps::Array;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,8 +3,9 @@
 use super::errors;
 use super::port_sets::{EVERY_PORT, PortSets};
 use crate::io::interface::local_addresses;
-use crate::io::steered::{PortRange, SteeredService, merged};
+use crate::io::steered::{SteeredService, merged};
 use crate::model::Diagnostic;
+use crate::model::PortRange;
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData};
 use std::collections::{BTreeMap, BTreeSet};

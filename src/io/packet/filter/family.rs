@@ -2,7 +2,8 @@
 
 use super::code::{KEEP, Program, REJECT, jump, load, load_indexed, search, skip, statement};
 use crate::io::SteeredService;
-use crate::io::steered::{PortRange, merged};
+use crate::io::steered::merged;
+use crate::model::PortRange;
 use crate::wire::icmp::{self, kind};
 use libc::{
     BPF_B, BPF_H, BPF_IMM, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JSET, BPF_LD, BPF_LDX, BPF_MISC, BPF_MSH, BPF_TAX,
