@@ -405,7 +405,9 @@ const IPVSADM: &[Case] = &[
     (
         "ipvsadm -A -f 7",
         255,
-        "directrix has no services by firewall mark, as it receives frames before the firewall: name VIP and port\n",
+        "no matches are known for FWM 7: the director takes frames before a firewall can mark them; add a [[service]] \
+         with mark = 7 and match = [\"tcp:192.0.2.10:80\", \"tcp:192.0.2.10:443\"] to the configuration file, and \
+         reload it\n",
     ),
 ];
 

@@ -40,7 +40,7 @@ fn save_writes_to_a_device_and_keeps_a_files_mode() {
 fn draining(mut edit: impl FnMut(&mut Vec<Server>) + Send + 'static) -> (Director, String) {
     let mut services = fixtures::made_up();
     services.services.truncate(1);
-    let service = services.services[0].address;
+    let service = services.services[0].identity.address().unwrap();
     let line = format!("drain tcp:{} {}", service.address, services.services[0].servers[0].address.ip());
     services.services[0].servers.truncate(1);
     let answers = Answers { services, ..Answers::default() };
@@ -93,7 +93,7 @@ fn drain_deadline_cuts_connections_and_warns_of_the_file() {
     answers.services.services.truncate(1);
     let service = &mut answers.services.services[0];
     service.servers.truncate(1);
-    let (address, rip) = (service.address, service.servers[0].address.ip());
+    let (address, rip) = (service.identity.address().unwrap(), service.servers[0].address.ip());
     service.servers[0] =
         Server { state: "draining".into(), active: 19, inactive: 1, ..service.servers[0].clone() };
     answers.status.file.unsaved = vec![format!("- {address} -> {rip}")];

@@ -43,7 +43,7 @@ fn listings_of_fixed_services_match_ipvsadm() {
     let blocks = golden::made_up();
     let rows = blocks.iter().find(|block| block.arguments == "-Lnc").unwrap().output.lines().skip(2);
     let answers = Answers {
-        services: fixtures::made_up(),
+        services: fixtures::made_up_with_group(),
         connections: rows.map(fixtures::connection).collect(),
         ..Answers::default()
     };

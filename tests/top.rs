@@ -172,7 +172,10 @@ fn drain_with_a_deadline() {
     terminal.keys("y");
     terminal.wait_for("removed once it has none, in 60 s at");
     let (service, server) = (address(Protocol::Tcp, "192.0.2.10:80"), [10, 0, 0, 1].into());
-    assert_eq!(received.try_recv().unwrap(), [ChangeRequest::Drain { service, server, deadline: Some(60) }]);
+    assert_eq!(
+        received.try_recv().unwrap(),
+        [ChangeRequest::Drain { service: service.into(), server, deadline: Some(60) }]
+    );
 }
 
 /// Each sample has 11 MB of JSON.
@@ -215,7 +218,7 @@ fn refused_drain_is_shown() {
 
 /// A change that a director without services refuses.
 fn removal() -> ChangeRequest {
-    ChangeRequest::DeleteService { service: address(Protocol::Tcp, "192.0.2.10:80") }
+    ChangeRequest::DeleteService { service: address(Protocol::Tcp, "192.0.2.10:80").into() }
 }
 
 #[test]

@@ -7,9 +7,9 @@ use super::status::{BAD_INPUT, finish, print_file_error};
 use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, path};
 use crate::control::client::Blocking;
-use crate::ipvsadm::service_switch;
 use crate::model::{
-    Config, Diagnostic, DiagnosticKind, Diagnostics, Difference, ServiceAddress, restart_required,
+    Config, Diagnostic, DiagnosticKind, Diagnostics, Difference, Family, FirewallMark, ServiceAddress,
+    ServiceIdentity, restart_required,
 };
 use crate::wire::Protocol;
 use nix::sys::signal::{SigSet, Signal};
@@ -49,9 +49,9 @@ pub(super) struct SaveArgs {
 /// The arguments of `directrix drain`.
 #[derive(Debug, clap::Args)]
 pub(super) struct DrainArgs {
-    /// The service, as in tcp:192.168.195.150:80
+    /// The service, as in tcp:192.168.195.150:80; mark:7 for a group, mark:7:ipv6 for one of IPv6
     #[arg(value_parser = service)]
-    service: ServiceAddress,
+    service: ServiceIdentity,
     /// The real server's RIP
     #[arg(value_parser = rip)]
     server: IpAddr,
@@ -189,11 +189,10 @@ pub(super) fn drain(args: &DrainArgs, socket: &Path) -> ExitCode {
 /// The signals are blocked in this thread first, which must be the only one.
 fn handle_interrupt(drain: &DrainArgs, weight: u16) -> io::Result<()> {
     let (service, server) = (drain.service, drain.server);
-    let protocol = service_switch(service.protocol);
-    let vip = service.address;
+    let target = super::ipvsadm::target(service);
     let text = format!(
         "\ndirectrix: the drain continues: {server} gets no new connections and is removed once it has none; to end it: \
-         directrix ipvsadm -e {protocol} {vip} -r {server} -g -w {weight}"
+         directrix ipvsadm -e {target} -r {server} -g -w {weight}"
     );
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block()?;
@@ -206,7 +205,7 @@ fn handle_interrupt(drain: &DrainArgs, weight: u16) -> io::Result<()> {
 }
 
 /// Warns if the configuration file still has a removed server. Needs a director whose status lists unsaved changes.
-fn warn_if_in_file(director: &Blocking, service: ServiceAddress, server: IpAddr) {
+fn warn_if_in_file(director: &Blocking, service: ServiceIdentity, server: IpAddr) {
     let removal = Difference::NoServer(service, server).to_string();
     if director.status().is_ok_and(|status| status.file.unsaved.contains(&removal)) {
         println!(
@@ -222,7 +221,7 @@ fn warn_if_in_file(director: &Blocking, service: ServiceAddress, server: IpAddr)
 /// Another change ended the drain, so the server will not be removed.
 fn watch(
     director: &Blocking,
-    service: ServiceAddress,
+    service: ServiceIdentity,
     server: IpAddr,
     deadline: Option<u32>,
 ) -> Result<u64, Diagnostic> {
@@ -247,11 +246,11 @@ fn watch(
 /// Returns the server's record in the director; `None` once it is removed.
 fn find(
     director: &Blocking,
-    service: ServiceAddress,
+    service: ServiceIdentity,
     server: IpAddr,
 ) -> Result<Option<api::Server>, Diagnostic> {
     let services = director.services()?.services;
-    let service = services.into_iter().find(|listed| listed.address == service);
+    let service = services.into_iter().find(|listed| listed.identity == service);
     Ok(service.and_then(|s| s.servers.into_iter().find(|listed| listed.address.ip() == server)))
 }
 
@@ -268,11 +267,25 @@ fn rip(text: &str) -> Result<IpAddr, String> {
     })
 }
 
-/// Parses `tcp:VIP:port`, and likewise for `udp` and `sctp`.
-fn service(text: &str) -> Result<ServiceAddress, String> {
-    let expected = || "write protocol, VIP and port, as in tcp:192.168.195.150:80".to_owned();
+/// Parses `tcp:VIP:port` and so on, or `mark:N` and `mark:N:ipv6`.
+fn service(text: &str) -> Result<ServiceIdentity, String> {
+    let expected =
+        || "write protocol, VIP and port, as in tcp:192.168.195.150:80, or mark:7 for a group".to_owned();
     let (protocol, address) = text.split_once(':').ok_or_else(expected)?;
+    if protocol == "mark" {
+        return mark(address).map(ServiceIdentity::from).ok_or_else(expected);
+    }
     let protocol = Protocol::named(protocol).ok_or_else(expected)?;
     let address: SocketAddr = address.parse().map_err(|_| expected())?;
-    Ok(ServiceAddress { protocol, address })
+    Ok(ServiceAddress { protocol, address }.into())
+}
+
+fn mark(text: &str) -> Option<FirewallMark> {
+    let (mark, family) = match text.split_once(':') {
+        Some((mark, "ipv4")) => (mark, Family::Ipv4),
+        Some((mark, "ipv6")) => (mark, Family::Ipv6),
+        Some(_) => return None,
+        None => (text, Family::Ipv4),
+    };
+    Some(FirewallMark { mark: mark.parse().ok()?, family })
 }

@@ -13,10 +13,10 @@ mod names;
 mod tests;
 mod usage;
 
-use crate::control::api::{self, Service, Services};
+use crate::control::api::{self, Services};
 use crate::control::client::Blocking;
 use crate::ipvsadm::{Command, Opt};
-use crate::model::{Diagnostic, ServiceAddress, Timeouts};
+use crate::model::{Diagnostic, ServiceIdentity, Timeouts};
 use args::{CommandLine, Invocation, Target};
 use error::CommandError;
 use format::{ListingView, Style};
@@ -123,9 +123,9 @@ fn sorted_services(director: &Blocking, line: &CommandLine) -> Result<Services, 
     Ok(services)
 }
 
-/// Sorts services by family, protocol, address and port, and servers by address and port.
+/// Sorts services by family, protocol, address and port, then groups by mark; and servers by address and port.
 fn sort(services: &mut Services) {
-    services.services.sort_by_key(|service| service.address);
+    services.services.sort_by_key(|service| service.identity);
     for service in &mut services.services {
         service.servers.sort_by_key(|server| server.address);
     }
@@ -145,16 +145,15 @@ fn list_one(
     style: &Style,
     out: &mut impl Write,
 ) -> Result<(), CommandError> {
-    let found = services.services.iter().find(|service| is_target(service, target));
+    let found = services.services.iter().find(|service| changes::identity(target) == service.identity);
     let service = found.ok_or_else(|| CommandError::new("No such service", 1))?;
     format::title(out, style.view)?;
     Ok(format::service(out, service, style)?)
 }
 
-/// Whether `target` names the service. No service has a firewall mark.
-fn is_target(service: &Service, target: Target) -> bool {
-    let ServiceAddress { protocol, address } = service.address;
-    target == Target::Address(protocol, address)
+/// Options that name a service: "-t 192.0.2.1:80", "-f 7 -6".
+pub(super) fn target(service: ServiceIdentity) -> String {
+    format::switches(service, &Names::none())
 }
 
 fn list_connections(

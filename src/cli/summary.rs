@@ -93,9 +93,9 @@ fn services(services: &[ServiceSummary]) -> Vec<String> {
 }
 
 fn service_row(service: &ServiceSummary) -> String {
-    let ServiceSummary { address, available, servers, detail } = service;
+    let ServiceSummary { identity, available, servers, detail } = service;
     let why = if available == servers && *servers > 0 { String::new() } else { format!(" ({detail})") };
-    format!("{address}  {available} of {servers} servers available{why}")
+    format!("{identity}  {available} of {servers} servers available{why}")
 }
 
 /// Truncates to [`ROWS`] rows, and names the command that shows all.
@@ -174,8 +174,9 @@ mod tests {
     use crate::wire::Protocol;
 
     fn service(port: u16, available: usize, detail: &str) -> ServiceSummary {
-        let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() };
-        ServiceSummary { address, available, servers: 2, detail: detail.into() }
+        let identity =
+            ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() }.into();
+        ServiceSummary { identity, available, servers: 2, detail: detail.into() }
     }
 
     fn status() -> Status {

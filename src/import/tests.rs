@@ -55,7 +55,7 @@ fn line(service: &VirtualService) -> String {
         service.persistence.map(|of| format!(" persistent {}/{}", of.timeout.secs(), of.prefix));
     let scheduler = service.scheduler.name();
     let servers: String = servers.collect();
-    format!("{} {scheduler}{}:{servers}", service.address, persistence.unwrap_or_default())
+    format!("{} {scheduler}{}:{servers}", service.identity, persistence.unwrap_or_default())
 }
 
 #[test]

@@ -193,8 +193,11 @@ impl Deployment {
     }
 
     fn table(&self, vip: SocketAddr) -> Result<DirectorTable, Diagnostic> {
-        let service =
-            self.query(Blocking::services)?.services.into_iter().find(|one| one.address.address == vip);
+        let service = self
+            .query(Blocking::services)?
+            .services
+            .into_iter()
+            .find(|one| one.identity.address().is_some_and(|of| of.address == vip));
         let service =
             service.ok_or_else(|| Diagnostic::system(format!("the director has no service {vip}")))?;
         let host = |address: IpAddr| {

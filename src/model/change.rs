@@ -1,6 +1,9 @@
 //! Changes of the rules: each command of ipvsadm as a step on the model, without I/O.
 
-use super::{Diagnostic, DiagnosticKind, RealServer, Rules, ServiceAddress, Subject, VirtualService};
+use super::{
+    Diagnostic, DiagnosticKind, Family, FirewallMark, KnownGroup, RealServer, Rules, ServiceIdentity,
+    Subject, VirtualService,
+};
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
 use std::net::IpAddr;
@@ -8,20 +11,20 @@ use std::net::IpAddr;
 /// One step from rules to other rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// `-A`: the service and its servers, if it has any.
+    /// `-A`: the service and its servers, if it has any. A group without matches gets those that are known for its mark.
     AddService(VirtualService),
-    /// `-E`: everything but its address and its servers.
+    /// `-E`: everything but its identity and its servers. A group without matches keeps its own.
     EditService(VirtualService),
     /// `-D`
-    DeleteService(ServiceAddress),
+    DeleteService(ServiceIdentity),
     /// `-C`
     Clear,
     /// `-a`
-    AddServer(ServiceAddress, RealServer),
+    AddServer(ServiceIdentity, RealServer),
     /// `-e`: everything but its address. A fixed MAC address stays if the new one has none.
-    EditServer(ServiceAddress, RealServer),
+    EditServer(ServiceIdentity, RealServer),
     /// `-d`
-    DeleteServer(ServiceAddress, IpAddr),
+    DeleteServer(ServiceIdentity, IpAddr),
     /// `--set`: TCP, TCP after a FIN, UDP; [`Span::default`] leaves one as it is.
     SetTimeouts([Span; 3]),
 }
@@ -29,54 +32,70 @@ pub enum Change {
 /// Remedy for a missing service or server.
 const ADD_OR_NAME: &str = "add it first, or name one that `directrix ipvsadm -Ln` lists";
 
-fn service_exists(service: ServiceAddress) -> Diagnostic {
+fn service_exists(service: ServiceIdentity) -> Diagnostic {
     let what = format!("there is a virtual service {service} already");
     let error = Diagnostic::new(DiagnosticKind::ServiceExists, what);
     error.remedy("edit it, or delete it first").about([Subject::Service(service)])
 }
 
-fn no_such_service(service: ServiceAddress) -> Diagnostic {
+fn unknown_mark(mark: FirewallMark) -> Diagnostic {
+    let what =
+        format!("no matches are known for {mark}: the director takes frames before a firewall can mark them");
+    let vip = if mark.family == Family::Ipv4 { "192.0.2.10" } else { "[2001:db8::10]" };
+    let remedy = format!(
+        "add a [[service]] with mark = {} and match = [\"tcp:{vip}:80\", \"tcp:{vip}:443\"] to the configuration file, \
+         and reload it",
+        mark.mark
+    );
+    Diagnostic::new(DiagnosticKind::UnknownMark, what).remedy(remedy).about([Subject::Service(mark.into())])
+}
+
+fn no_such_service(service: ServiceIdentity) -> Diagnostic {
     let what = format!("there is no virtual service {service}");
     let error = Diagnostic::new(DiagnosticKind::NoSuchService, what);
     error.remedy(ADD_OR_NAME).about([Subject::Service(service)])
 }
 
-fn server_exists(service: ServiceAddress, rip: IpAddr) -> Diagnostic {
+fn server_exists(service: ServiceIdentity, rip: IpAddr) -> Diagnostic {
     let what = format!("virtual service {service} has the real server {rip} already");
     let error = Diagnostic::new(DiagnosticKind::ServerExists, what);
     error.remedy("edit it, or delete it first").about([Subject::Server(service, rip)])
 }
 
-fn no_such_server(service: ServiceAddress, rip: IpAddr) -> Diagnostic {
+fn no_such_server(service: ServiceIdentity, rip: IpAddr) -> Diagnostic {
     let what = format!("virtual service {service} has no real server {rip}");
     let error = Diagnostic::new(DiagnosticKind::NoSuchServer, what);
     error.remedy(ADD_OR_NAME).about([Subject::Server(service, rip)])
 }
 
 impl Rules {
-    /// The service at `address`.
+    /// The service of this identity.
     ///
     /// # Errors
     /// [`DiagnosticKind::NoSuchService`].
-    pub fn service(&self, address: ServiceAddress) -> Result<&VirtualService, Diagnostic> {
-        let found = self.services.iter().find(|service| service.address == address);
-        found.ok_or_else(|| no_such_service(address))
+    pub fn service(&self, identity: ServiceIdentity) -> Result<&VirtualService, Diagnostic> {
+        let found = self.services.iter().find(|service| service.identity == identity);
+        found.ok_or_else(|| no_such_service(identity))
     }
 
-    /// The VLANs of a VIP; none without a service.
+    /// The VLANs of a new service: those of the other services of its VIP, or that a group had before.
     #[must_use]
-    pub fn vlan(&self, vip: IpAddr) -> Vlans {
-        let of_vip = self.services.iter().find(|service| service.address.address.ip() == vip);
-        of_vip.map_or(Vlans::NONE, |service| service.vlan)
+    pub fn vlan(&self, service: ServiceIdentity) -> Vlans {
+        let vip = match service {
+            ServiceIdentity::Address(of) => of.address.ip(),
+            ServiceIdentity::Mark(mark) => return self.marks.get(&mark).map_or(Vlans::NONE, |of| of.vlan),
+        };
+        let mut of_vip = self.services.iter().filter(|service| service.matches().any(|of| of.vip == vip));
+        of_vip.next().map_or(Vlans::NONE, |service| service.vlan)
     }
 
-    /// The server at `rip` of the service at `address`.
+    /// The server at `rip` of a service.
     ///
     /// # Errors
     /// [`DiagnosticKind::NoSuchService`], [`DiagnosticKind::NoSuchServer`].
-    pub fn server(&self, address: ServiceAddress, rip: IpAddr) -> Result<&RealServer, Diagnostic> {
-        let found = self.service(address)?.servers.iter().find(|server| server.address == rip);
-        found.ok_or_else(|| no_such_server(address, rip))
+    pub fn server(&self, identity: ServiceIdentity, rip: IpAddr) -> Result<&RealServer, Diagnostic> {
+        let found = self.service(identity)?.servers.iter().find(|server| server.address == rip);
+        found.ok_or_else(|| no_such_server(identity, rip))
     }
 
     /// Applies one change.
@@ -87,29 +106,30 @@ impl Rules {
         match change {
             Change::AddService(service) => self.add_service(service),
             Change::EditService(service) => {
-                let old = self.service_mut(service.address)?;
-                let servers = std::mem::take(&mut old.servers);
-                *old = VirtualService { servers, ..service.clone() };
+                let old = self.service_mut(service.identity)?;
+                let (group, servers) = (std::mem::take(&mut old.group), std::mem::take(&mut old.servers));
+                let group = if service.group.is_empty() { group } else { service.group.clone() };
+                *old = VirtualService { group, servers, ..service.clone() };
                 Ok(())
             }
-            Change::DeleteService(address) => {
-                self.service(*address)?;
-                self.services.retain(|service| service.address != *address);
+            Change::DeleteService(identity) => {
+                self.service(*identity)?;
+                self.remove_services(|service| service.identity == *identity);
                 Ok(())
             }
             Change::Clear => {
-                self.services.clear();
+                self.remove_services(|_| true);
                 Ok(())
             }
-            Change::AddServer(address, server) => self.add_server(*address, server),
-            Change::EditServer(address, server) => {
-                let old = self.server_mut(*address, server.address)?;
+            Change::AddServer(identity, server) => self.add_server(*identity, server),
+            Change::EditServer(identity, server) => {
+                let old = self.server_mut(*identity, server.address)?;
                 *old = RealServer { mac: server.mac.or(old.mac), ..server.clone() };
                 Ok(())
             }
-            Change::DeleteServer(address, rip) => {
-                self.server(*address, *rip)?;
-                self.service_mut(*address)?.servers.retain(|server| server.address != *rip);
+            Change::DeleteServer(identity, rip) => {
+                self.server(*identity, *rip)?;
+                self.service_mut(*identity)?.servers.retain(|server| server.address != *rip);
                 Ok(())
             }
             Change::SetTimeouts(timeouts) => {
@@ -120,18 +140,34 @@ impl Rules {
     }
 
     fn add_service(&mut self, service: &VirtualService) -> Result<(), Diagnostic> {
-        if self.service(service.address).is_ok() {
-            return Err(service_exists(service.address));
+        if self.service(service.identity).is_ok() {
+            return Err(service_exists(service.identity));
         }
-        self.services.push(service.clone());
+        let mut service = service.clone();
+        if let ServiceIdentity::Mark(mark) = service.identity {
+            let known = self.marks.remove(&mark);
+            if service.group.is_empty() {
+                service.group = known.ok_or_else(|| unknown_mark(mark))?.matches;
+            }
+        }
+        self.services.push(service);
         Ok(())
     }
 
-    fn add_server(&mut self, address: ServiceAddress, server: &RealServer) -> Result<(), Diagnostic> {
-        if self.server(address, server.address).is_ok() {
-            return Err(server_exists(address, server.address));
+    /// Removes services. The matches of a removed group stay known, so that `-A` can add it again.
+    fn remove_services(&mut self, is_removed: impl Fn(&VirtualService) -> bool) {
+        for service in self.services.extract_if(.., |service| is_removed(service)) {
+            if let ServiceIdentity::Mark(mark) = service.identity {
+                self.marks.insert(mark, KnownGroup { matches: service.group, vlan: service.vlan });
+            }
         }
-        self.service_mut(address)?.servers.push(server.clone());
+    }
+
+    fn add_server(&mut self, identity: ServiceIdentity, server: &RealServer) -> Result<(), Diagnostic> {
+        if self.server(identity, server.address).is_ok() {
+            return Err(server_exists(identity, server.address));
+        }
+        self.service_mut(identity)?.servers.push(server.clone());
         Ok(())
     }
 
@@ -146,14 +182,14 @@ impl Rules {
         set(&mut self.timeouts.udp, udp);
     }
 
-    fn service_mut(&mut self, address: ServiceAddress) -> Result<&mut VirtualService, Diagnostic> {
-        let found = self.services.iter_mut().find(|service| service.address == address);
-        found.ok_or_else(|| no_such_service(address))
+    fn service_mut(&mut self, identity: ServiceIdentity) -> Result<&mut VirtualService, Diagnostic> {
+        let found = self.services.iter_mut().find(|service| service.identity == identity);
+        found.ok_or_else(|| no_such_service(identity))
     }
 
-    fn server_mut(&mut self, address: ServiceAddress, rip: IpAddr) -> Result<&mut RealServer, Diagnostic> {
-        let found = self.service_mut(address)?.servers.iter_mut().find(|server| server.address == rip);
-        found.ok_or_else(|| no_such_server(address, rip))
+    fn server_mut(&mut self, identity: ServiceIdentity, rip: IpAddr) -> Result<&mut RealServer, Diagnostic> {
+        let found = self.service_mut(identity)?.servers.iter_mut().find(|server| server.address == rip);
+        found.ok_or_else(|| no_such_server(identity, rip))
     }
 }
 
@@ -161,11 +197,11 @@ impl Rules {
 mod tests {
     use super::*;
     use crate::model::Timeouts;
-    use crate::model::{Scheduler, Weight};
+    use crate::model::{Scheduler, ServiceAddress, Weight};
     use crate::wire::Protocol;
 
-    fn service(port: u16) -> ServiceAddress {
-        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() }
+    fn service(port: u16) -> ServiceIdentity {
+        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() }.into()
     }
 
     fn server(host: u8, weight: u16) -> RealServer {

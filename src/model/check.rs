@@ -2,12 +2,13 @@
 
 use super::address::{OWN_HOST, same_family};
 use super::{
-    Diagnostic, Persistence, RealServer, Rules, ServiceAddress, Subject, VirtualService, host_address,
+    Diagnostic, Family, Match, Persistence, RealServer, Rules, ServiceIdentity, Subject, VirtualService,
+    first_clash, host_address,
 };
 use crate::time::Span;
 use crate::wire::Protocol;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// Limit of services, and of real servers in all services: tables have 16-bit ids, and the last one means none.
 pub const COUNT_MAX: usize = u16::MAX as usize;
@@ -26,7 +27,8 @@ impl Rules {
     pub fn check(&self) -> Result<(), Diagnostic> {
         self.few_enough()?;
         self.services.iter().try_for_each(settings)?;
-        self.servers().try_for_each(|(service, server)| rip(service.address, server))?;
+        self.without_clashes()?;
+        self.servers().try_for_each(|(service, server)| rip(service.identity, server))?;
         self.apart_from_vips()?;
         self.one_mac_each()?;
         self.one_vlan_each()
@@ -37,16 +39,30 @@ impl Rules {
     }
 
     fn few_enough(&self) -> Result<(), Diagnostic> {
-        let first_too_many = self.services.get(COUNT_MAX).map(|service| Subject::Service(service.address));
+        let first_too_many = self.services.get(COUNT_MAX).map(|service| Subject::Service(service.identity));
         too_many("services", self.services.len(), first_too_many)?;
+        let matches = || self.matches().map(|(_, service)| Subject::Service(service));
+        too_many("matches", matches().count(), matches().nth(COUNT_MAX))?;
         let first_too_many = self.servers().nth(COUNT_MAX).map(|(service, server)| subject(service, server));
         too_many("real servers", self.servers().count(), first_too_many)
     }
 
+    fn matches(&self) -> impl Iterator<Item = (Match, ServiceIdentity)> {
+        self.services.iter().flat_map(|service| service.matches().map(|of| (of, service.identity)))
+    }
+
+    fn without_clashes(&self) -> Result<(), Diagnostic> {
+        let matches: Vec<_> = self.matches().collect();
+        let Some([(first, of), (second, by)]) = first_clash(&matches) else { return Ok(()) };
+        let what = format!("{second} of {by} and {first} of {of} take the same frames");
+        let fault = Diagnostic::invalid_rules(what, "leave the ports to one of the two");
+        Err(fault.about([of, by].map(Subject::Service)))
+    }
+
     fn apart_from_vips(&self) -> Result<(), Diagnostic> {
         let mut vips = HashMap::new();
-        for ServiceAddress { protocol, address } in self.services.iter().map(|service| service.address) {
-            vips.entry(address.ip()).or_insert(ServiceAddress { protocol, address });
+        for (of, service) in self.matches() {
+            vips.entry(of.vip).or_insert(service);
         }
         for (service, server) in self.servers() {
             if let Some(first) = vips.get(&server.address) {
@@ -62,10 +78,10 @@ impl Rules {
         let mut macs = HashMap::new();
         for (service, server) in self.servers() {
             let (Some(mac), rip) = (server.mac, server.address) else { continue };
-            let (first, same) = *macs.entry(rip).or_insert((service.address, mac));
+            let (first, same) = *macs.entry(rip).or_insert((service.identity, mac));
             if same != mac {
                 let what = format!("real server {rip} has two different MAC addresses");
-                let both = [first, service.address].map(|service| Subject::ServerSettings(service, rip));
+                let both = [first, service.identity].map(|service| Subject::ServerSettings(service, rip));
                 return Err(Diagnostic::invalid_rules(what, "give it the same one everywhere").about(both));
             }
         }
@@ -76,13 +92,13 @@ impl Rules {
         let mut vlans = HashMap::new();
         for service in &self.services {
             for address in service.hosts() {
-                let (first, same) = *vlans.entry(address).or_insert((service.address, service.vlan));
+                let (first, same) = *vlans.entry(address).or_insert((service.identity, service.vlan));
                 if same != service.vlan {
                     let what = format!(
                         "virtual service {}: vlan is {}, but {address} has vlan {same}",
-                        service.address, service.vlan
+                        service.identity, service.vlan
                     );
-                    let both = [first, service.address].map(Subject::ServiceSettings);
+                    let both = [first, service.identity].map(Subject::ServiceSettings);
                     return Err(Diagnostic::invalid_rules(what, ONE_VLAN).about(both));
                 }
             }
@@ -96,7 +112,7 @@ pub(super) const ONE_VLAN: &str = "a host is in one VLAN: write the same vlan fo
 
 /// The server as the subject of a diagnostic.
 fn subject(service: &VirtualService, server: &RealServer) -> Subject {
-    Subject::Server(service.address, server.address)
+    Subject::Server(service.identity, server.address)
 }
 
 fn too_many(what: &str, count: usize, first: Option<Subject>) -> Result<(), Diagnostic> {
@@ -109,39 +125,62 @@ fn too_many(what: &str, count: usize, first: Option<Subject>) -> Result<(), Diag
 }
 
 fn settings(service: &VirtualService) -> Result<(), Diagnostic> {
-    let address = service.address;
+    let identity = service.identity;
     let flaw = |what: &str, remedy: &str| {
-        let fault = Diagnostic::invalid_rules(format!("virtual service {address}: {what}"), remedy);
-        Err(fault.about([Subject::ServiceSettings(address)]))
+        let fault = Diagnostic::invalid_rules(format!("virtual service {identity}: {what}"), remedy);
+        Err(fault.about([Subject::ServiceSettings(identity)]))
     };
-    if let Err(what) = vip(address.address) {
-        let fault = flaw(&what, "name a VIP and port, as in 192.168.195.150:80");
-        return fault.map_err(|fault| fault.about([Subject::Service(address)]));
+    if let Err((what, remedy)) = identified(service) {
+        return flaw(&what, remedy).map_err(|fault| fault.about([Subject::Service(identity)]));
     }
-    if address.is_wildcard() && service.persistence.is_none() {
-        return flaw("a wildcard port needs persistence", "make it persistent (-p), or name a port");
+    if let Some(address) = identity.address() {
+        if address.is_wildcard() && service.persistence.is_none() {
+            return flaw("a wildcard port needs persistence", "make it persistent (-p), or name a port");
+        }
+        if service.one_packet && address.protocol != Protocol::Udp {
+            return flaw("one-packet scheduling is for UDP", "leave it out");
+        }
     }
     if let Some(persistence) = service.persistence {
-        persistent(persistence, address.address.ip()).or_else(|(what, remedy)| flaw(what, remedy))?;
-    }
-    if service.one_packet && address.protocol != Protocol::Udp {
-        return flaw("one-packet scheduling is for UDP", "leave it out");
+        persistent(persistence, identity.family()).or_else(|(what, remedy)| flaw(what, remedy))?;
     }
     slow_start(service).or_else(|(what, remedy)| flaw(&format!("slow_start {what}"), &remedy))?;
     let Some(max) = service.scheduler.servers_max() else { return Ok(()) };
     let Some(server) = service.servers.get(max) else { return Ok(()) };
     let what = format!("{} has room for {max} real servers", service.scheduler.name());
-    let both = [Subject::ServiceSettings(address), subject(service, server)];
+    let both = [Subject::ServiceSettings(identity), subject(service, server)];
     flaw(&what, "have fewer").map_err(|fault| fault.about(both))
 }
 
-fn persistent(persistence: Persistence, address: IpAddr) -> Result<(), (&'static str, &'static str)> {
+/// Checks address or matches.
+fn identified(service: &VirtualService) -> Result<(), (String, &'static str)> {
+    let one_vip = "name a VIP and port, as in 192.168.195.150:80";
+    match service.identity {
+        ServiceIdentity::Address(_) if !service.group.is_empty() => Err((
+            "it has an address, and matches beside it".into(),
+            "give it a mark, or leave out the matches",
+        )),
+        ServiceIdentity::Address(of) => vip(of.address).map_err(|what| (what, one_vip)),
+        ServiceIdentity::Mark(_) if service.group.is_empty() => {
+            Err(("it has no matches".into(), "add match = [\"tcp:VIP:port\"]"))
+        }
+        ServiceIdentity::Mark(mark) => service.group.iter().try_for_each(|of| {
+            host_address(of.vip).map_err(|flaw| (format!("{of}: this is {flaw}"), one_vip))?;
+            let other = "write IPv4 and IPv6 matches into two services with the same mark";
+            let is_own = Family::from(of.vip) == mark.family;
+            is_own.then_some(()).ok_or_else(|| (format!("{of} is not of the family {}", mark.family), other))
+        }),
+    }
+}
+
+fn persistent(persistence: Persistence, family: Family) -> Result<(), (&'static str, &'static str)> {
     let Persistence { prefix, timeout } = persistence;
-    let remedy = if address.is_ipv4() { "give 1 to 32 leading ones" } else { "give a prefix of 1 to 128" };
+    let remedy =
+        if family == Family::Ipv4 { "give 1 to 32 leading ones" } else { "give a prefix of 1 to 128" };
     if prefix == 0 {
         return Err(("the netmask of its persistence takes all clients for one", remedy));
     }
-    if prefix > Persistence::prefix_max(address) {
+    if prefix > Persistence::prefix_max(family) {
         return Err(("the netmask of its persistence is longer than an address", remedy));
     }
     if timeout.secs() == 0 {
@@ -163,7 +202,7 @@ fn slow_start(service: &VirtualService) -> Result<(), (String, String)> {
     }
 }
 
-fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Diagnostic> {
+fn rip(service: ServiceIdentity, server: &RealServer) -> Result<(), Diagnostic> {
     let rip = server.address;
     let fault = |flaw: &str, remedy: &str| {
         Diagnostic::invalid_rules(format!("real server {rip} of {service}: {flaw}"), remedy)
@@ -175,7 +214,7 @@ fn rip(service: ServiceAddress, server: &RealServer) -> Result<(), Diagnostic> {
         let fault = fault(&format!("this is {flaw}"), remedy);
         return Err(fault.about([Subject::Server(service, rip)]));
     }
-    if let Err(flaw) = same_family(rip, service.address.ip()) {
+    if let Err(flaw) = same_family(rip, service.family()) {
         let fault =
             fault(&format!("this is {flaw}"), "name an address of the VIP's family that the server has");
         return Err(fault.about([Subject::Server(service, rip)]));
@@ -204,7 +243,7 @@ fn vip(address: SocketAddr) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Scheduler, Weight};
+    use crate::model::{Scheduler, ServiceAddress, Weight};
     use crate::wire::MacAddr;
     use crate::wire::vlan::Vlans;
 
@@ -226,13 +265,13 @@ mod tests {
         };
         let mut two =
             [service("192.0.2.1:80", &["192.0.2.9", "192.0.2.8"]), service("192.0.2.1:81", &["192.0.2.9"])];
-        let [first, second] = [two[0].address, two[1].address];
+        let [first, second] = [two[0].identity, two[1].identity];
         let rip = [192, 0, 2, 9].into();
         let vip = service("192.0.2.9:80", &[]);
         let more = [two[0].clone(), vip.clone(), service("192.0.2.9:81", &[])];
-        assert_eq!(subjects(&more), [Subject::Server(first, rip), Subject::Service(vip.address)]);
+        assert_eq!(subjects(&more), [Subject::Server(first, rip), Subject::Service(vip.identity)]);
         let loopback = service("127.0.0.1:80", &[]);
-        assert_eq!(subjects(&[two[0].clone(), loopback.clone()]), [Subject::Service(loopback.address)]);
+        assert_eq!(subjects(&[two[0].clone(), loopback.clone()]), [Subject::Service(loopback.identity)]);
         two[1].one_packet = true;
         assert_eq!(subjects(&two), [Subject::ServiceSettings(second)]);
         two[1].one_packet = false;
@@ -245,7 +284,7 @@ mod tests {
         let group = service("192.0.2.1:82", &["192.0.2.7", "224.0.0.1"]);
         assert_eq!(
             subjects(std::slice::from_ref(&group)),
-            [Subject::Server(group.address, [224, 0, 0, 1].into())]
+            [Subject::Server(group.identity, [224, 0, 0, 1].into())]
         );
         let address = |n: usize| std::net::Ipv4Addr::from_bits(0x0a00_0001 + n as u32);
         let many = |count| (0..count).map(|n| RealServer::new(address(n).into(), Weight(1))).collect();
@@ -373,7 +412,7 @@ mod tests {
             assert!(flaw.contains(complaint), "{flaw}");
         }
         let wildcard =
-            VirtualService { address: service("192.0.2.1:0", &[]).address, ..persistent(1, 32).remove(0) };
+            VirtualService { identity: service("192.0.2.1:0", &[]).identity, ..persistent(1, 32).remove(0) };
         let good = Rules { services: vec![web(), wildcard], ..Rules::default() };
         assert_eq!(good.check(), Ok(()));
     }

@@ -20,7 +20,7 @@ impl Config {
     #[must_use]
     pub fn rules(&self) -> Rules {
         let DirectorConfig { timeouts, policy, .. } = self.director;
-        Rules { services: self.services.clone(), timeouts, policy }
+        Rules { services: self.services.clone(), timeouts, policy, ..Rules::default() }
     }
 }
 

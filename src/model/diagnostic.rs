@@ -1,6 +1,6 @@
 //! Diagnostics: one type for every error that has a remedy.
 
-use super::{Place, ServiceAddress};
+use super::{Place, ServiceIdentity};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -40,6 +40,8 @@ pub enum DiagnosticKind {
     ServiceExists,
     /// There is no such virtual service.
     NoSuchService,
+    /// No matches are known for the firewall mark of a service.
+    UnknownMark,
     /// A real server is in the service already.
     ServerExists,
     /// The service has no such real server.
@@ -83,14 +85,14 @@ pub enum DiagnosticKind {
 /// The object that a [`Diagnostic`] is about: a part of the rules, or a request for a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A service by its address.
-    Service(ServiceAddress),
+    /// A service by its identity.
+    Service(ServiceIdentity),
     /// The settings of a service.
-    ServiceSettings(ServiceAddress),
+    ServiceSettings(ServiceIdentity),
     /// A real server of a service by its address.
-    Server(ServiceAddress, IpAddr),
+    Server(ServiceIdentity, IpAddr),
     /// The settings of a real server of a service.
-    ServerSettings(ServiceAddress, IpAddr),
+    ServerSettings(ServiceIdentity, IpAddr),
     /// A request of a list by its index, from 0.
     Request(usize),
 }

@@ -1,6 +1,6 @@
 //! Differences between two sets of rules.
 
-use super::{Policy, RealServer, Rules, ServiceAddress, VirtualService};
+use super::{Policy, RealServer, Rules, ServiceIdentity, VirtualService};
 use crate::time::Span;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -10,17 +10,17 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
     /// A service is added, with so many servers.
-    Service(ServiceAddress, usize),
+    Service(ServiceIdentity, usize),
     /// A service is removed, with so many servers.
-    NoService(ServiceAddress, usize),
+    NoService(ServiceIdentity, usize),
     /// A service's own settings change, in words.
-    Settings(ServiceAddress, String),
+    Settings(ServiceIdentity, String),
     /// A server is added.
-    Server(ServiceAddress, RealServer),
+    Server(ServiceIdentity, RealServer),
     /// A server is removed.
-    NoServer(ServiceAddress, IpAddr),
+    NoServer(ServiceIdentity, IpAddr),
     /// A server's settings change, in words.
-    ServerSettings(ServiceAddress, IpAddr, String),
+    ServerSettings(ServiceIdentity, IpAddr, String),
     /// Timeouts change, in words.
     Timeouts(String),
     /// IPVS's switches for connections change, in words.
@@ -32,7 +32,7 @@ impl fmt::Display for Difference {
         match self {
             Self::Service(address, servers) => write!(f, "+ {address} {}", servers_in_words(*servers)),
             Self::NoService(address, servers) => write!(f, "- {address} {}", servers_in_words(*servers)),
-            Self::Settings(address, what) => write!(f, "~ {address}: {what}"),
+            Self::Settings(identity, what) => write!(f, "~ {identity}: {what}"),
             Self::Server(service, server) => {
                 write!(f, "+ {service} -> {}, weight {}", server.address, server.weight.0)
             }
@@ -56,16 +56,16 @@ impl Rules {
     /// Everything that is different in `new`: removals first, then additions and changes.
     #[must_use]
     pub fn differences(&self, new: &Self) -> Vec<Difference> {
-        let here: HashMap<_, _> = self.services.iter().map(|service| (service.address, service)).collect();
-        let there: HashMap<_, _> = new.services.iter().map(|service| (service.address, service)).collect();
-        let removed = self.services.iter().filter(|service| !there.contains_key(&service.address));
+        let here: HashMap<_, _> = self.services.iter().map(|service| (service.identity, service)).collect();
+        let there: HashMap<_, _> = new.services.iter().map(|service| (service.identity, service)).collect();
+        let removed = self.services.iter().filter(|service| !there.contains_key(&service.identity));
         let mut differences: Vec<_> =
-            removed.map(|service| Difference::NoService(service.address, service.servers.len())).collect();
+            removed.map(|service| Difference::NoService(service.identity, service.servers.len())).collect();
         for service in &new.services {
-            match here.get(&service.address) {
+            match here.get(&service.identity) {
                 Some(old) if *old == service => {}
                 Some(old) => within(old, service, &mut differences),
-                None => differences.push(Difference::Service(service.address, service.servers.len())),
+                None => differences.push(Difference::Service(service.identity, service.servers.len())),
             }
         }
         differences.extend(self.timeouts(new).map(Difference::Timeouts));
@@ -88,11 +88,12 @@ fn policy_rows(old: &Policy, new: &Policy) -> impl Iterator<Item = (&'static str
 }
 
 fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Difference>) {
-    let address = new.address;
+    let identity = new.identity;
     let flags = |service: &VirtualService| {
         service.scheduler_flags.names(service.scheduler).collect::<Vec<_>>().join(",")
     };
     let own = [
+        ("match", matches(old), matches(new)),
         ("vlan", old.vlan.to_string(), new.vlan.to_string()),
         ("scheduler", old.scheduler.name().to_owned(), new.scheduler.name().to_owned()),
         ("scheduler_flags", flags(old), flags(new)),
@@ -100,19 +101,23 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
         ("one_packet", old.one_packet.to_string(), new.one_packet.to_string()),
         ("slow_start", seconds(old.slow_start), seconds(new.slow_start)),
     ];
-    differences.extend(changed(own).map(|what| Difference::Settings(address, what)));
+    differences.extend(changed(own).map(|what| Difference::Settings(identity, what)));
     let here: HashMap<_, _> = old.servers.iter().map(|server| (server.address, server)).collect();
     let there: HashSet<_> = new.servers.iter().map(|server| server.address).collect();
     let removed = old.servers.iter().filter(|old| !there.contains(&old.address));
-    differences.extend(removed.map(|server| Difference::NoServer(address, server.address)));
+    differences.extend(removed.map(|server| Difference::NoServer(identity, server.address)));
     for server in &new.servers {
         let Some(old) = here.get(&server.address) else {
-            differences.push(Difference::Server(address, server.clone()));
+            differences.push(Difference::Server(identity, server.clone()));
             continue;
         };
         let what = changed(server_rows(old, server));
-        differences.extend(what.map(|what| Difference::ServerSettings(address, server.address, what)));
+        differences.extend(what.map(|what| Difference::ServerSettings(identity, server.address, what)));
     }
+}
+
+fn matches(service: &VirtualService) -> String {
+    service.group.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn persistence(service: &VirtualService) -> String {
@@ -144,7 +149,7 @@ fn changed(rows: impl IntoIterator<Item = (&'static str, String, String)>) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Scheduler, Timeouts, Weight};
+    use crate::model::{Scheduler, ServiceAddress, Timeouts, Weight};
     use crate::wire::Protocol;
     use crate::wire::vlan::Vlans;
 
@@ -168,7 +173,7 @@ mod tests {
         };
         let timeouts = Timeouts { udp: Span::from_secs(10), ..Timeouts::default() };
         let policy = Policy { expire_nodest_conn: true, ..Policy::default() };
-        let new = Rules { services: vec![service(53, &[]), changed], timeouts, policy };
+        let new = Rules { services: vec![service(53, &[]), changed], timeouts, policy, ..Rules::default() };
         let lines: Vec<_> = old.differences(&new).iter().map(ToString::to_string).collect();
         let expected = [
             "- TCP 192.0.2.1:443 with 1 real server",

@@ -104,9 +104,6 @@ impl fmt::Display for Match {
     }
 }
 
-/// Protocols by the names of a configuration file.
-pub const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)];
-
 impl FromStr for Match {
     type Err = Diagnostic;
 
@@ -121,11 +118,7 @@ impl FromStr for Match {
 
 fn parsed(text: &str) -> Result<Match, String> {
     let (protocol, address) = text.split_once(':').ok_or("there is no colon in it")?;
-    let known = PROTOCOLS.iter().find(|(name, _)| *name == protocol);
-    let (_, protocol) = known.ok_or_else(|| {
-        let names: Vec<_> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
-        format!("it begins with none of {}", names.join(", "))
-    })?;
+    let protocol = Protocol::named(protocol).ok_or("it begins with none of tcp, udp, sctp")?;
     let (host, ports) = address.rsplit_once(':').ok_or("it has no port")?;
     let vip: IpAddr = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(host) => host.parse::<Ipv6Addr>().map(IpAddr::V6).map_err(|_| "its VIP is no IPv6 address")?,
@@ -133,7 +126,7 @@ fn parsed(text: &str) -> Result<Match, String> {
         None => host.parse::<Ipv4Addr>().map(IpAddr::V4).map_err(|_| "its VIP is no IP address")?,
     };
     host_address(vip).map_err(|flaw| format!("its VIP is {flaw}"))?;
-    Ok(Match { protocol: *protocol, vip, ports: port_range(ports)? })
+    Ok(Match { protocol, vip, ports: port_range(ports)? })
 }
 
 fn port_range(text: &str) -> Result<PortRange, String> {

@@ -12,6 +12,7 @@ mod config;
 mod diagnostic;
 mod difference;
 mod file;
+mod identity;
 mod interface;
 mod load;
 mod matches;
@@ -33,12 +34,13 @@ pub use config::{Wait, WorkerCount, restart_required};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Subject};
 pub use difference::Difference;
 pub use file::{FILE_MAX, read_file, read_input};
+pub use identity::{Family, FirewallMark, ServiceIdentity};
 pub use interface::InterfaceIndex;
-pub use matches::{Match, PROTOCOLS, PortRange, first_clash};
+pub use matches::{Match, PortRange, first_clash};
 pub use parse::{SECONDS_MAX, parse, parse_bytes};
 pub use place::{Place, Places};
 pub use policy::{ConnReuseMode, Ping, Policy, Reject, Timeouts};
-pub use rules::Rules;
+pub use rules::{KnownGroup, Rules};
 pub use scheduler::{BadFlag, Scheduler, SchedulerFlags};
 pub use service::{
     MatchId, Persistence, RealServer, ServerId, ServiceAddress, ServiceId, VirtualService, Weight,

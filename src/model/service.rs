@@ -1,6 +1,6 @@
 //! Virtual services and their real servers.
 
-use super::{Scheduler, SchedulerFlags};
+use super::{Family, Match, Scheduler, SchedulerFlags, ServiceIdentity};
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, Protocol};
@@ -30,7 +30,7 @@ impl Default for Weight {
     }
 }
 
-/// Identity of a virtual service: protocol, VIP and port.
+/// Address of a virtual service: protocol, VIP and port.
 ///
 /// Ordered as ipvsadm lists: family, then protocol, address and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -74,9 +74,11 @@ impl fmt::Display for ServiceAddress {
 /// A virtual service as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualService {
-    /// Protocol, VIP and port.
-    pub address: ServiceAddress,
-    /// VLANs of the VIP and of the real servers, the same in all services of the VIP.
+    /// Address, or the firewall mark of a group.
+    pub identity: ServiceIdentity,
+    /// Matches of a group in the order of the file, at least one; empty for a service by address.
+    pub group: Vec<Match>,
+    /// VLANs of the VIPs and of the real servers, the same in all services of a VIP.
     pub vlan: Vlans,
     /// Scheduler of new connections.
     pub scheduler: Scheduler,
@@ -84,7 +86,7 @@ pub struct VirtualService {
     pub scheduler_flags: SchedulerFlags,
     /// Whether a client's later connections follow its first one.
     pub persistence: Option<Persistence>,
-    /// Whether each datagram is scheduled by itself. UDP only.
+    /// Whether each datagram is scheduled by itself. UDP only; of a group, the datagrams alone.
     pub one_packet: bool,
     /// Duration of slow start: time until a new server has its whole weight. Whole seconds, 1 to
     /// [`SLOW_START_MAX`](super::SLOW_START_MAX); only with a scheduler that
@@ -97,9 +99,10 @@ pub struct VirtualService {
 impl VirtualService {
     /// A service with defaults: wlc, no persistence.
     #[must_use]
-    pub fn new(address: ServiceAddress, servers: Vec<RealServer>) -> Self {
+    pub fn new(identity: impl Into<ServiceIdentity>, servers: Vec<RealServer>) -> Self {
         Self {
-            address,
+            identity: identity.into(),
+            group: Vec::new(),
             vlan: Vlans::NONE,
             scheduler: Scheduler::default(),
             scheduler_flags: SchedulerFlags::default(),
@@ -110,9 +113,24 @@ impl VirtualService {
         }
     }
 
-    /// The VIP, and the addresses of the real servers.
+    /// The matches: that of its address, or those of the group.
+    pub fn matches(&self) -> impl Iterator<Item = Match> + Clone + '_ {
+        let own = self.identity.address().map(Match::from);
+        own.into_iter().chain(self.group.iter().copied())
+    }
+
+    /// The VIPs of all matches, each once, sorted.
+    #[must_use]
+    pub fn vips(&self) -> Vec<IpAddr> {
+        let mut vips: Vec<_> = self.matches().map(|of| of.vip).collect();
+        vips.sort_unstable();
+        vips.dedup();
+        vips
+    }
+
+    /// The VIPs, and the addresses of the real servers.
     pub fn hosts(&self) -> impl Iterator<Item = IpAddr> {
-        std::iter::once(self.address.address.ip()).chain(self.servers.iter().map(|server| server.address))
+        self.vips().into_iter().chain(self.servers.iter().map(|server| server.address))
     }
 }
 
@@ -122,7 +140,7 @@ pub struct Persistence {
     /// Since the last connection was opened, and extended while one exists; ipvsadm's default is
     /// [`Persistence::TIMEOUT`]. At least a second.
     pub timeout: Span,
-    /// Prefix length of a client network, 1 to [`Persistence::prefix_max`] of the service's address.
+    /// Prefix length of a client network, 1 to [`Persistence::prefix_max`] of the service's family.
     pub prefix: u8,
 }
 
@@ -132,8 +150,11 @@ impl Persistence {
 
     /// The longest prefix, which is the default: each client is a network of its own.
     #[must_use]
-    pub const fn prefix_max(address: IpAddr) -> u8 {
-        if address.is_ipv4() { 32 } else { 128 }
+    pub const fn prefix_max(family: Family) -> u8 {
+        match family {
+            Family::Ipv4 => 32,
+            Family::Ipv6 => 128,
+        }
     }
 
     /// The prefix as an IPv4 netmask.

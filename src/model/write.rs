@@ -1,12 +1,11 @@
 //! Serialization of a [`Config`] as TOML.
 
 use super::{
-    BackendChoice, Config, ControlOthers, DirectorConfig, OnConflict, OnServerClaim, Policy, RealServer,
-    Timeouts, VirtualService, Wait, WorkerCount,
+    BackendChoice, Config, ControlOthers, DirectorConfig, Family, OnConflict, OnServerClaim, Policy,
+    RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService, Wait, WorkerCount,
 };
 use crate::wire::vlan::Vlans;
 use std::fmt::{self, Display, Formatter};
-use std::net::SocketAddr;
 
 impl Display for Config {
     /// Renders TOML with every key. [`super::parse`] yields an equal configuration, except for the places.
@@ -62,8 +61,17 @@ fn policy(f: &mut Formatter<'_>, policy: &Policy) -> fmt::Result {
 }
 
 fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
-    let protocol = service.address.protocol.to_string().to_lowercase();
-    writeln!(f, "\n[[service]]\nprotocol = \"{protocol}\"\naddress = \"{}\"", service.address.address)?;
+    writeln!(f, "\n[[service]]")?;
+    match service.identity {
+        ServiceIdentity::Address(ServiceAddress { protocol, address }) => {
+            let protocol = protocol.to_string().to_lowercase();
+            writeln!(f, "protocol = \"{protocol}\"\naddress = \"{address}\"")?;
+        }
+        ServiceIdentity::Mark(mark) => {
+            let matches: Vec<_> = service.group.iter().map(|of| format!("\"{of}\"")).collect();
+            writeln!(f, "mark = {}\nmatch = [{}]", mark.mark, matches.join(", "))?;
+        }
+    }
     if !service.vlan.is_none() {
         writeln!(f, "vlan = {}", vlan(service.vlan))?;
     }
@@ -75,9 +83,9 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     }
     if let Some(persistence) = service.persistence {
         let (timeout, prefix) = (persistence.timeout.secs(), persistence.prefix);
-        let clients = match service.address.address {
-            SocketAddr::V4(_) => format!("netmask = \"{}\"", persistence.netmask()),
-            SocketAddr::V6(_) => format!("prefix = {prefix}"),
+        let clients = match service.identity.family() {
+            Family::Ipv4 => format!("netmask = \"{}\"", persistence.netmask()),
+            Family::Ipv6 => format!("prefix = {prefix}"),
         };
         writeln!(f, "persistence = {{ timeout = {timeout}, {clients} }}")?;
     }
@@ -255,7 +263,7 @@ mod tests {
             one_packet: protocol == Protocol::Udp && fallback,
             persistence: persistence.map(|(timeout, prefix)| Persistence {
                 timeout: Span::from_secs(timeout),
-                prefix: prefix.min(Persistence::prefix_max(address.address.ip())),
+                prefix: prefix.min(Persistence::prefix_max(address.address.ip().into())),
             }),
             slow_start: slow_start.filter(|_| scheduler.starts_slowly()).map(Span::from_secs),
             vlan,

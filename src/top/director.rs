@@ -4,7 +4,7 @@ use super::clock::Clock;
 use crate::control::api;
 use crate::control::api::request::{ChangeRequest, SECONDS_MAX};
 use crate::control::client::Blocking;
-use crate::model::{Diagnostic, ServiceAddress};
+use crate::model::{Diagnostic, ServiceIdentity};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DrainRequest {
     /// Service of the server.
-    pub(super) service: ServiceAddress,
+    pub(super) service: ServiceIdentity,
     /// RIP and port.
     pub(super) server: SocketAddr,
     /// Seconds until the server is removed with its remaining connections.

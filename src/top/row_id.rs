@@ -1,13 +1,13 @@
 //! Identity of the rows of all views.
 
-use crate::model::ServiceAddress;
+use crate::model::ServiceIdentity;
 use std::net::SocketAddr;
 
 /// Identity of a row, independent of its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RowId {
-    Service(ServiceAddress),
-    Server(ServiceAddress, SocketAddr),
+    Service(ServiceIdentity),
+    Server(ServiceIdentity, SocketAddr),
     Worker(usize),
     Drop(String),
 }

@@ -37,8 +37,8 @@ impl Sums {
 impl ServiceLine<'_> {
     pub(super) fn id(&self) -> RowId {
         match self.server {
-            Some(server) => RowId::Server(self.service.address, server.address),
-            None => RowId::Service(self.service.address),
+            Some(server) => RowId::Server(self.service.identity, server.address),
+            None => RowId::Service(self.service.identity),
         }
     }
 
@@ -79,7 +79,7 @@ impl ServiceLine<'_> {
     fn name(&self) -> String {
         match self.server {
             Some(server) => format!(" {}", server.address),
-            None => format!("{} {}", self.service.address, self.service.scheduler),
+            None => format!("{} {}", self.service.identity, self.service.scheduler),
         }
     }
 }
@@ -236,7 +236,7 @@ fn about_service(member: &ServiceLine<'_>) -> [String; 2] {
         number => format!("{number} real servers"),
     };
     [
-        format!("{}: {}", service.address, service.state),
+        format!("{}: {}", service.identity, service.state),
         format!(
             "{}{flags}; {persistence}{one_packet}; {servers}, weight {}",
             service.scheduler,

@@ -10,7 +10,7 @@ use super::services::{self, ServiceLine};
 use super::table::SortOrder;
 use super::workers::{self, WorkerLine};
 use crate::control::api;
-use crate::model::{Diagnostic, ServiceAddress};
+use crate::model::{Diagnostic, ServiceIdentity};
 use std::time::Duration;
 
 /// Rows per PgUp and PgDn.
@@ -89,7 +89,7 @@ pub(super) struct ScreenState {
     pub(super) failure: Option<String>,
     pub(super) view: ViewKind,
     /// The only service shown, if zoomed.
-    pub(super) zoom: Option<ServiceAddress>,
+    pub(super) zoom: Option<ServiceIdentity>,
     pub(super) mode: InputMode,
     /// Message until the next key.
     pub(super) note: Option<String>,
@@ -170,7 +170,7 @@ impl ScreenState {
 
     fn service_lines(&self) -> Vec<ServiceLine<'_>> {
         let services = &self.sample.services.services;
-        let zoomed = self.zoom.and_then(|zoom| services.iter().position(|service| service.address == zoom));
+        let zoomed = self.zoom.and_then(|zoom| services.iter().position(|service| service.identity == zoom));
         let shown = zoomed.map_or(&services[..], |at| &services[at..=at]);
         services::rows(shown, self.sort())
     }
@@ -208,7 +208,7 @@ impl ScreenState {
         self.sample = sample;
         self.failure = None;
         if let Some(zoom) = self.zoom
-            && !self.sample.services.services.iter().any(|service| service.address == zoom)
+            && !self.sample.services.services.iter().any(|service| service.identity == zoom)
         {
             self.zoom = None;
             self.note = Some(format!("{zoom} is no longer a service of this director"));

@@ -9,7 +9,7 @@ use crate::support::netns::wait_until;
 use directrix::control::api::ErrorCode;
 use directrix::control::api::request::{ChangeRequest, Persistence, ServerSettings, ServiceSettings};
 use directrix::control::client::Blocking;
-use directrix::model::ServiceAddress;
+use directrix::model::{ServiceAddress, ServiceIdentity};
 use directrix::wire::Protocol;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
@@ -35,8 +35,8 @@ const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 151);
 /// An address without a host.
 const ABSENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 195, 199));
 
-fn tcp(vip: Ipv4Addr, port: u16) -> ServiceAddress {
-    ServiceAddress { protocol: Protocol::Tcp, address: (vip, port).into() }
+fn tcp(vip: Ipv4Addr, port: u16) -> ServiceIdentity {
+    ServiceAddress { protocol: Protocol::Tcp, address: (vip, port).into() }.into()
 }
 
 fn weighted(weight: u16) -> ServerSettings {

@@ -81,7 +81,7 @@ fn share(director: &Director, time: Duration) -> f64 {
 }
 
 fn web(client: &Blocking) -> Service {
-    client.services().unwrap().services.into_iter().find(|service| service.address == WEB).unwrap()
+    client.services().unwrap().services.into_iter().find(|service| service.identity == WEB).unwrap()
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn ipvsadm_keeps_slow_start_and_save_writes_it() {
 
     let edit = |seconds| {
         let settings = ServiceSettings { slow_start: seconds, ..ServiceSettings::default() };
-        client.change(&[ChangeRequest::EditService { service: WEB, settings }])
+        client.change(&[ChangeRequest::EditService { service: WEB.into(), settings }])
     };
     let refused = edit(Some(86_401)).unwrap_err();
     assert_eq!(refused.kind, DiagnosticKind::InvalidRules);

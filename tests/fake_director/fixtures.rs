@@ -1,9 +1,10 @@
 //! Services of the recorded listings.
 
 use directrix::control::api::{Connection, Forwarding, Persistence, Rates, Server, Service, Services, Stats};
-use directrix::model::ServiceAddress;
+use directrix::model::{Family, FirewallMark, ServiceAddress};
 use directrix::wire::Protocol;
 use directrix::wire::vlan::Vlans;
+use std::num::NonZeroU32;
 
 pub(crate) fn address(protocol: Protocol, address: &str) -> ServiceAddress {
     ServiceAddress { protocol, address: address.parse().unwrap() }
@@ -11,7 +12,8 @@ pub(crate) fn address(protocol: Protocol, address: &str) -> ServiceAddress {
 
 pub(crate) fn service(protocol: Protocol, at: &str, scheduler: &str, servers: Vec<Server>) -> Service {
     Service {
-        address: address(protocol, at),
+        identity: address(protocol, at).into(),
+        matches: Vec::new(),
         vlan: Vlans::NONE,
         scheduler: scheduler.to_owned(),
         scheduler_flags: Vec::new(),
@@ -115,6 +117,21 @@ pub(crate) fn made_up() -> Services {
     Services { capacity: 4096, interfaces: Vec::new(), services }
 }
 
+/// A group of mark 7, or of mark 7 and IPv6.
+pub(crate) fn group(family: Family, scheduler: &str, servers: Vec<Server>) -> Service {
+    let mark = FirewallMark { mark: NonZeroU32::new(7).unwrap(), family };
+    let matches = vec!["tcp:192.0.2.20:80".to_owned(), "udp:192.0.2.20:5060-5080".to_owned()];
+    Service { identity: mark.into(), matches, ..service(Protocol::Tcp, "192.0.2.20:80", scheduler, servers) }
+}
+
+/// Services of ipvsadm-1.31.txt with its group, unsorted.
+pub(crate) fn made_up_with_group() -> Services {
+    let mut all = made_up();
+    let group = group(Family::Ipv4, "sh", pair("10.0.0.1:0", "10.0.0.2:0"));
+    all.services.insert(0, busy(group, &USUAL));
+    all
+}
+
 /// A wildcard-port service.
 pub(crate) fn wildcard() -> Services {
     let wildcard = Service {
@@ -140,6 +157,10 @@ pub(crate) fn formats() -> Services {
         Service {
             persistence: persistence(600, 24),
             ..service(Protocol::Tcp, "192.168.195.150:443", "sh", vec![limited, tunnel])
+        },
+        Service {
+            scheduler_flags: vec!["mh-fallback".to_owned(), "mh-port".to_owned()],
+            ..group(Family::Ipv4, "mh", vec![server("192.168.195.170:0", 1, 0, 0)])
         },
         service(Protocol::Tcp, "[2001:db8::1]:80", "lc", vec![server("[2001:db8::2]:80", 1, 0, 0)]),
         service(Protocol::Tcp, "192.168.195.150:80", "wlc", vec![server("192.168.195.160:80", 1, 0, 0)]),
@@ -170,7 +191,7 @@ pub(crate) fn connection(row: &str) -> Connection {
     let (minutes, seconds) = fields[1].split_once(':').unwrap();
     let protocol = if fields[0] == "UDP" { Protocol::Udp } else { Protocol::Tcp };
     Connection {
-        service: address(protocol, fields[4]),
+        service: address(protocol, fields[4]).into(),
         expires: minutes.parse::<u32>().unwrap() * 60 + seconds.parse::<u32>().unwrap(),
         state: fields[2].to_owned(),
         client: fields[3].parse().unwrap(),
@@ -181,7 +202,7 @@ pub(crate) fn connection(row: &str) -> Connection {
 /// `count` different connections.
 pub(crate) fn connections(count: u32) -> Vec<Connection> {
     let connection = |number: u32| Connection {
-        service: address(Protocol::Tcp, "192.0.2.10:80"),
+        service: address(Protocol::Tcp, "192.0.2.10:80").into(),
         expires: number % 900,
         state: "ESTABLISHED".to_owned(),
         client: format!("198.51.{}.{}:{}", number >> 24, number >> 16 & 255, number & 65_535)

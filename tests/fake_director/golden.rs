@@ -15,7 +15,7 @@ pub(crate) fn made_up() -> Vec<Block> {
     let text = include_str!("../golden/ipvsadm-1.31.txt");
     let blocks = text.split("### ").skip(1).map(|block| {
         let (command, output) = block.split_once('\n').unwrap();
-        Block { arguments: arguments(command), output: without_marks(output), status: None }
+        Block { arguments: arguments(command), output: output.to_owned(), status: None }
     });
     blocks.collect()
 }
@@ -29,21 +29,11 @@ pub(crate) fn recorded(text: &str) -> Vec<Block> {
             Some((output, status)) => (output, status.split(']').next().unwrap().parse().ok()),
             None => (rest, None),
         };
-        Block { arguments: arguments(command), output: without_marks(output), status }
+        Block { arguments: arguments(command), output: output.to_owned(), status }
     });
     blocks.collect()
 }
 
 fn arguments(command: &str) -> String {
     command.strip_prefix("ipvsadm ").unwrap().to_owned()
-}
-
-/// Removes services by firewall mark, which directrix does not have.
-fn without_marks(output: &str) -> String {
-    let mut marked = false;
-    let lines = output.split_inclusive('\n').filter(|line| {
-        marked = line.starts_with("FWM ") || marked && line.starts_with("  -> ");
-        !marked && !line.contains(" -f 7")
-    });
-    lines.collect()
 }

@@ -87,7 +87,7 @@ impl Answers {
 
 fn rule(service: &api::Service) -> VirtualService {
     let server = |server: &api::Server| RealServer::new(server.address.ip(), Weight(server.weight));
-    VirtualService::new(service.address, service.servers.iter().map(server).collect())
+    VirtualService::new(service.identity, service.servers.iter().map(server).collect())
 }
 
 impl Answers {

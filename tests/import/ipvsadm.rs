@@ -305,8 +305,8 @@ fn other_formats_are_recognized() {
 /// Formats services as `ipvsadm -S` does, with thresholds.
 fn saved(services: &[VirtualService]) -> String {
     let lines = services.iter().map(|service| {
-        let flag = if service.address.protocol == Protocol::Tcp { "-t" } else { "-u" };
-        let address = service.address.address;
+        let ServiceAddress { protocol, address } = service.identity.address().unwrap();
+        let flag = if protocol == Protocol::Tcp { "-t" } else { "-u" };
         let flags: Vec<_> = service.scheduler_flags.names(service.scheduler).collect();
         let flags = if flags.is_empty() { String::new() } else { format!(" -b {}", flags.join(",")) };
         let servers = service.servers.iter().map(|server| {

@@ -99,7 +99,7 @@ pub fn shown(services: &[VirtualService]) -> String {
             format!(" {}*{}{limits}", server.address, server.weight.0)
         });
         let flags = if flags.is_empty() { String::new() } else { format!(" ({})", flags.join(",")) };
-        format!("{} {}{flags}:{}", service.address, service.scheduler.name(), servers.collect::<String>())
+        format!("{} {}{flags}:{}", service.identity, service.scheduler.name(), servers.collect::<String>())
     });
     lines.collect::<Vec<_>>().join("\n")
 }

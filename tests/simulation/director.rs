@@ -68,7 +68,7 @@ impl Director {
             expire_nodest_conn: random.one_in(3),
             ..Policy::default()
         };
-        let rules = Rules { services: services(random), timeouts, policy };
+        let rules = Rules { services: services(random), timeouts, policy, ..Rules::default() };
         registry.apply(&rules, &|_| Stats::default());
         (0..SERVERS).for_each(|id| registry.set_reachable(rip(id), mac(id, 0)));
         let loads = Arc::new(Loads::new(SERVERS.into()));

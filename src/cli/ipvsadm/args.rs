@@ -3,9 +3,11 @@
 use super::grammar::{self, OptionSet};
 use crate::import::{Environment, ThisHost};
 use crate::ipvsadm::{self, Command, DEFAULT_SCHEDULER, Forward, Meaning, Opt, SWITCHES, TIMEOUT_MAX};
+use crate::model::Family;
 use crate::popt::SwitchParser;
 use crate::wire::Protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 
 /// Parsed arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub(super) struct CommandLine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Address(Protocol, SocketAddr),
-    Mark(u32),
+    Mark(NonZeroU32, Family),
 }
 
 /// Error in the arguments, with ipvsadm's message and exit status.
@@ -118,11 +120,16 @@ impl CommandLine {
             }
             Meaning::Mark => {
                 self.mark(Opt::Service)?;
-                self.service = Some(Target::Mark(mark(value)?));
+                self.service = Some(Target::Mark(mark(value)?, Family::Ipv4));
                 Ok(())
             }
-            Meaning::MarkV6 if matches!(self.service, Some(Target::Mark(_))) => Ok(()),
-            Meaning::MarkV6 => Err("-6 used before -f".to_owned()),
+            Meaning::MarkV6 => match &mut self.service {
+                Some(Target::Mark(_, family)) => {
+                    *family = Family::Ipv6;
+                    Ok(())
+                }
+                _ => Err("-6 used before -f".to_owned()),
+            },
             Meaning::Forward(forward) => {
                 self.forward = forward;
                 self.mark(Opt::Forward)
@@ -171,7 +178,11 @@ impl CommandLine {
     }
 
     fn is_v6(&self) -> bool {
-        matches!(self.service, Some(Target::Address(_, address)) if address.is_ipv6())
+        match self.service {
+            Some(Target::Address(_, address)) => address.is_ipv6(),
+            Some(Target::Mark(_, family)) => family == Family::Ipv6,
+            None => false,
+        }
     }
 
     /// The protocol for port names of a real server.
@@ -229,8 +240,9 @@ fn service(text: &str, transport: Protocol) -> Result<SocketAddr, String> {
     found.ok_or_else(|| "illegal virtual server address[:port] specified".to_owned())
 }
 
-fn mark(text: &str) -> Result<u32, String> {
-    let mark = number(text, 1, i64::from(u32::MAX)).and_then(|mark| u32::try_from(mark).ok());
+fn mark(text: &str) -> Result<NonZeroU32, String> {
+    let mark =
+        number(text, 1, i64::from(u32::MAX)).and_then(|mark| NonZeroU32::new(u32::try_from(mark).ok()?));
     mark.ok_or_else(|| format!("invalid fwmark value `{text}' specified"))
 }
 

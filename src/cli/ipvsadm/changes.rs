@@ -5,7 +5,9 @@ use super::error::CommandError;
 use crate::control::api::request::{ChangeRequest, Persistence, ServerSettings, ServiceSettings};
 use crate::control::client::Blocking;
 use crate::ipvsadm::{self, Command, Forward, Opt};
-use crate::model::{self, Diagnostic, DiagnosticKind, SECONDS_MAX, ServiceAddress, read_input};
+use crate::model::{
+    self, Diagnostic, DiagnosticKind, FirewallMark, SECONDS_MAX, ServiceAddress, ServiceIdentity, read_input,
+};
 use crate::wire::Protocol;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
@@ -91,19 +93,16 @@ fn request(line: &CommandLine) -> Result<ChangeRequest, CommandError> {
     })
 }
 
-/// The service that the command applies to. A service by firewall mark never exists; only the error of `-A` gives the
-/// reason.
-fn service(line: &CommandLine) -> Result<ServiceAddress, CommandError> {
-    if let Some(Target::Address(protocol, address)) = line.service {
-        return Ok(ServiceAddress { protocol, address });
+/// The service that the command applies to.
+fn service(line: &CommandLine) -> Result<ServiceIdentity, CommandError> {
+    line.service.map(identity).ok_or_else(|| CommandError::new(missing_service(line.command), 255))
+}
+
+pub(super) fn identity(target: Target) -> ServiceIdentity {
+    match target {
+        Target::Address(protocol, address) => ServiceAddress { protocol, address }.into(),
+        Target::Mark(mark, family) => FirewallMark { mark, family }.into(),
     }
-    let message = match line.command {
-        Command::AddService => {
-            "directrix has no services by firewall mark, as it receives frames before the firewall: name VIP and port"
-        }
-        command => missing_service(command),
-    };
-    Err(CommandError::new(message, 255))
 }
 
 /// The RIP of the command. Its port is ignored, as ipvsadm does with -g.

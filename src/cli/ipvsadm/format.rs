@@ -3,9 +3,10 @@
 use super::names::{Names, truncate};
 use crate::control::api::{Connection, Forwarding, Persistence, Rates, Server, Service, Stats};
 use crate::ipvsadm::service_switch;
-use crate::model::ServiceAddress;
+use crate::model::{Family, FirewallMark, ServiceAddress, ServiceIdentity};
+use crate::wire::Protocol;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Version of IPVS's interface, unchanged since 2003. Scripts match it.
 const IPVS_VERSION: &str = "1.2.1";
@@ -84,13 +85,19 @@ pub(super) fn service(out: &mut impl Write, service: &Service, style: &Style) ->
         return rules(out, service, &style.names);
     }
     service_line(out, service, style)?;
-    service.servers.iter().try_for_each(|server| server_line(out, &service.address, server, style))
+    service.servers.iter().try_for_each(|server| server_line(out, service.identity, server, style))
 }
 
 fn service_line(out: &mut impl Write, service: &Service, style: &Style) -> io::Result<()> {
-    let ServiceAddress { protocol, address } = service.address;
-    let name = format!("{protocol:<4} {}", style.names.endpoint(protocol, address));
-    let name = if address.is_ipv4() { truncate(name, SERVICE_WIDTH) } else { name };
+    let name = match service.identity {
+        ServiceIdentity::Address(ServiceAddress { protocol, address }) => {
+            format!("{protocol:<4} {}", style.names.endpoint(protocol, address))
+        }
+        ServiceIdentity::Mark(FirewallMark { mark, family: Family::Ipv4 }) => format!("FWM  {mark}"),
+        ServiceIdentity::Mark(FirewallMark { mark, family: Family::Ipv6 }) => format!("FWM  {mark} IPv6"),
+    };
+    let is_ipv4 = service.identity.family() == Family::Ipv4;
+    let name = if is_ipv4 { truncate(name, SERVICE_WIDTH) } else { name };
     match style.view {
         ListingView::Stats => writeln!(out, "{name:<33}{}", large_all(totals(&service.stats), style.exact)),
         ListingView::Rates => writeln!(out, "{name:<33}{}", large_all(averages(&service.rates), style.exact)),
@@ -114,7 +121,7 @@ fn flags(service: &Service) -> String {
 
 /// The mask of the client networks: dotted for IPv4, a prefix length for IPv6, none if it covers single hosts.
 fn mask(persistence: &Persistence, service: &Service) -> Option<String> {
-    match (service.address.address.is_ipv4(), persistence.prefix) {
+    match (service.identity.family() == Family::Ipv4, persistence.prefix) {
         (true, 32..) | (false, 128..) => None,
         (false, prefix) => Some(prefix.to_string()),
         (true, prefix) => {
@@ -126,12 +133,12 @@ fn mask(persistence: &Persistence, service: &Service) -> Option<String> {
 
 fn server_line(
     out: &mut impl Write,
-    service: &ServiceAddress,
+    service: ServiceIdentity,
     server: &Server,
     style: &Style,
 ) -> io::Result<()> {
-    let name = style.names.endpoint(service.protocol, server.address);
-    let name = if service.address.is_ipv4() { truncate(name, SERVER_WIDTH) } else { name };
+    let name = style.names.endpoint(protocol(service), server.address);
+    let name = if service.family() == Family::Ipv4 { truncate(name, SERVER_WIDTH) } else { name };
     write!(out, "  -> {name:<28}")?;
     let &Server { weight, active, inactive, .. } = server;
     match style.view {
@@ -193,13 +200,27 @@ fn large(number: u64, exact: bool) -> String {
     }
 }
 
+/// The options that name a service: "-t 192.0.2.1:80", "-f 7", "-f 7 -6".
+pub(super) fn switches(service: ServiceIdentity, names: &Names) -> String {
+    let (protocol, address) = match service {
+        ServiceIdentity::Address(ServiceAddress { protocol, address }) => (protocol, address),
+        ServiceIdentity::Mark(FirewallMark { mark, family: Family::Ipv4 }) => return format!("-f {mark}"),
+        ServiceIdentity::Mark(FirewallMark { mark, family: Family::Ipv6 }) => return format!("-f {mark} -6"),
+    };
+    format!("{} {}", service_switch(protocol), names.endpoint(protocol, address))
+}
+
+/// The protocol for port names. A group has port 0, which has no name.
+fn protocol(service: ServiceIdentity) -> Protocol {
+    service.address().map_or(Protocol::Tcp, |of| of.protocol)
+}
+
 /// Writes the commands that recreate a service. Thresholds are included, which ipvsadm does not save.
 fn rules(out: &mut impl Write, service: &Service, names: &Names) -> io::Result<()> {
-    let ServiceAddress { protocol, address } = service.address;
-    let name = format!("{} {}", service_switch(protocol), names.endpoint(protocol, address));
+    let name = switches(service.identity, names);
     writeln!(out, "-A {name} -s {}{}", service.scheduler, rule_options(service))?;
     for server in &service.servers {
-        let endpoint = names.endpoint(protocol, server.address);
+        let endpoint = names.endpoint(protocol(service.identity), server.address);
         writeln!(out, "-a {name} -r {endpoint} {}", server_options(server))?;
     }
     Ok(())
@@ -248,9 +269,24 @@ pub(super) fn connections_title(out: &mut impl Write, with_engine: bool) -> io::
 
 /// Writes the row of a connection.
 pub(super) fn connection(out: &mut impl Write, row: &Connection, names: &Names) -> io::Result<()> {
-    let protocol = row.service.protocol;
+    let (name, of, service) = match row.service {
+        ServiceIdentity::Address(ServiceAddress { protocol, address }) => {
+            (protocol.to_string(), protocol, address)
+        }
+        ServiceIdentity::Mark(mark) => ("IP".to_owned(), Protocol::Tcp, mark_address(mark)),
+    };
     let expire = format!("{:02}:{:02}", row.expires / 60, row.expires % 60);
     let [client, service, server] =
-        [row.client, row.service.address, row.server].map(|address| names.endpoint(protocol, address));
-    writeln!(out, "{protocol:<3} {expire:<6} {:<11} {client:<18} {service:<18} {server}", row.state)
+        [row.client, service, row.server].map(|address| names.endpoint(of, address));
+    writeln!(out, "{name:<3} {expire:<6} {:<11} {client:<18} {service:<18} {server}", row.state)
+}
+
+/// A mark as IPVS shows it in the template of a client: as the first four bytes of an address (`ip_vs_sched_persist` in
+/// net/netfilter/ipvs/ip_vs_core.c).
+fn mark_address(FirewallMark { mark, family }: FirewallMark) -> SocketAddr {
+    let bits = mark.get();
+    match family {
+        Family::Ipv4 => (Ipv4Addr::from_bits(bits), 0).into(),
+        Family::Ipv6 => (Ipv6Addr::from_bits(u128::from(bits) << 96), 0).into(),
+    }
 }

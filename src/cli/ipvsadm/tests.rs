@@ -2,9 +2,11 @@
 
 use super::args::{self, Invocation, UsageError};
 use super::*;
+use crate::control::api::Service;
 use crate::control::api::{Forwarding, Persistence, Rates, Server, Stats};
-use crate::model::ServiceAddress;
+use crate::model::{Family, ServiceAddress};
 use crate::wire::vlan::Vlans;
+use std::num::NonZeroU32;
 
 fn parse(line: &str) -> Result<Invocation, UsageError> {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -103,6 +105,7 @@ fn flags_of_another_scheduler_get_ipvsadms_message() {
 fn right_arguments_name_their_command_and_service() {
     use crate::wire::Protocol::{Sctp, Tcp, Udp};
     let at = |transport, address: &str| Some(Target::Address(transport, address.parse().unwrap()));
+    let mark = |mark, family| Some(Target::Mark(NonZeroU32::new(mark).unwrap(), family));
     for (line, command, service) in [
         ("-Ln", Command::List, None),
         ("-L -t 1.2.3.4:80", Command::List, at(Tcp, "1.2.3.4:80")),
@@ -110,7 +113,7 @@ fn right_arguments_name_their_command_and_service() {
         ("-L -u localhost:53", Command::List, at(Udp, "127.0.0.1:53")),
         ("-L --sctp-service [2001:db8::1]:9", Command::List, at(Sctp, "[2001:db8::1]:9")),
         ("-L -t 2001:db8::1", Command::List, at(Tcp, "[2001:db8::1]:0")),
-        ("-L -f 7 -6", Command::List, Some(Target::Mark(7))),
+        ("-L -f 7 -6", Command::List, mark(7, Family::Ipv6)),
         ("-At 1.2.3.4:80 -s wlc -p -M 255.255.255.0", Command::AddService, at(Tcp, "1.2.3.4:80")),
         ("-A -t 1.2.3.4 -p 300", Command::AddService, at(Tcp, "1.2.3.4:0")),
         ("-E -u 1.2.3.4:53 -o -b sh-port -s sh", Command::EditService, at(Udp, "1.2.3.4:53")),
@@ -118,7 +121,7 @@ fn right_arguments_name_their_command_and_service() {
         ("-A -t 1.2.3.4:80 -s sh -b flag-1,,sh-port,", Command::AddService, at(Tcp, "1.2.3.4:80")),
         ("-E -t 1.2.3.4:80 -b flag-3", Command::EditService, at(Tcp, "1.2.3.4:80")),
         ("-a -t 1.2.3.4:80 -r 1.2.3.5 -g -w 0 -x 9 -y 8", Command::AddServer, at(Tcp, "1.2.3.4:80")),
-        ("-e -f 7 -r 1.2.3.5:80 -i", Command::EditServer, Some(Target::Mark(7))),
+        ("-e -f 7 -r 1.2.3.5:80 -i", Command::EditServer, mark(7, Family::Ipv4)),
         ("--set 900 120 300", Command::SetTimeouts, None),
         ("-Z", Command::Zero, None),
         ("-C", Command::Clear, None),
@@ -176,7 +179,8 @@ fn server(address: &str) -> Server {
 fn service(address: &str, servers: Vec<Server>) -> Service {
     let address = ServiceAddress { protocol: crate::wire::Protocol::Tcp, address: address.parse().unwrap() };
     Service {
-        address,
+        identity: address.into(),
+        matches: Vec::new(),
         vlan: Vlans::NONE,
         scheduler: "wlc".to_owned(),
         scheduler_flags: Vec::new(),

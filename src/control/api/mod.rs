@@ -10,7 +10,7 @@ pub mod request;
 
 pub use problem::{ErrorCode, Problem};
 
-use crate::model::{Diagnostic, DiagnosticKind, ServiceAddress};
+use crate::model::{Diagnostic, DiagnosticKind, ServiceIdentity};
 use crate::wire::vlan::Vlans;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -100,7 +100,7 @@ pub struct Services {
     /// Client side first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<Interface>,
-    /// In ipvsadm's order: family, protocol, address, port.
+    /// In ipvsadm's order: family, protocol, address, port; then groups by mark and family.
     pub services: Vec<Service>,
 }
 
@@ -116,9 +116,12 @@ pub struct Interface {
 /// A virtual service with its present state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Service {
-    /// Protocol, VIP and port.
+    /// Protocol, VIP and port, or the mark of a group with its family.
     #[serde(flatten)]
-    pub address: ServiceAddress,
+    pub identity: ServiceIdentity,
+    /// Matches of a group, as in the configuration file; empty for a service by address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<String>,
     /// VLANs of the VIP, the outer one first; empty for none.
     #[serde(default)]
     pub vlan: Vlans,
@@ -275,9 +278,9 @@ pub struct Rates {
 /// One line of `GET /v1/connections`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// The service's protocol and address.
+    /// Protocol, VIP and port; of the template of a group, its mark.
     #[serde(flatten)]
-    pub service: ServiceAddress,
+    pub service: ServiceIdentity,
     /// Whole seconds until it expires.
     pub expires: u32,
     /// State by IPVS's name: "ESTABLISHED", "FIN_WAIT", "UDP" and so on.

@@ -1,6 +1,6 @@
 //! `GET /v1/status`: a director at a glance.
 
-use crate::model::ServiceAddress;
+use crate::model::ServiceIdentity;
 use serde::{Deserialize, Serialize};
 
 /// Status report of the director.
@@ -70,9 +70,9 @@ pub struct Vip {
 /// A virtual service in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceSummary {
-    /// Protocol, VIP and port.
+    /// Protocol, VIP and port, or the mark of a group with its family.
     #[serde(flatten)]
-    pub address: ServiceAddress,
+    pub identity: ServiceIdentity,
     /// Real servers that take new connections.
     pub available: usize,
     /// All real servers.

@@ -42,6 +42,8 @@ pub enum ErrorCode {
     ServiceExists,
     /// [`DiagnosticKind::NoSuchService`].
     NoSuchService,
+    /// [`DiagnosticKind::UnknownMark`].
+    UnknownMark,
     /// [`DiagnosticKind::ServerExists`].
     ServerExists,
     /// [`DiagnosticKind::NoSuchServer`].
@@ -59,11 +61,12 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Each code that is sent, with its kind of diagnostic.
-    const KINDS: [(Self, DiagnosticKind); 9] = [
+    const KINDS: [(Self, DiagnosticKind); 10] = [
         (Self::ReadOnly, DiagnosticKind::ReadOnly),
         (Self::NoAccess, DiagnosticKind::NoAccess),
         (Self::ServiceExists, DiagnosticKind::ServiceExists),
         (Self::NoSuchService, DiagnosticKind::NoSuchService),
+        (Self::UnknownMark, DiagnosticKind::UnknownMark),
         (Self::ServerExists, DiagnosticKind::ServerExists),
         (Self::NoSuchServer, DiagnosticKind::NoSuchServer),
         (Self::NoSuchScheduler, DiagnosticKind::NoSuchScheduler),
@@ -106,6 +109,7 @@ mod tests {
             "no-access",
             "service-exists",
             "no-such-service",
+            "unknown-mark",
             "server-exists",
             "no-such-server",
             "no-such-scheduler",

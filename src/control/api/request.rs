@@ -1,14 +1,15 @@
 //! Change requests: the body of `POST /v1/changes`, a list that is applied as a whole or not at all.
 
 use crate::model::{
-    self, Change, Diagnostic, DiagnosticKind, RealServer, Rules, Scheduler, SchedulerFlags, ServiceAddress,
-    Subject, VirtualService, Weight,
+    self, Change, Diagnostic, DiagnosticKind, Family, FirewallMark, Match, RealServer, Rules, Scheduler,
+    SchedulerFlags, ServiceAddress, ServiceIdentity, Subject, VirtualService, Weight,
 };
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, Protocol};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 
 /// Longest timeout or deadline in seconds, by the range of [`Span`].
 pub use crate::model::SECONDS_MAX;
@@ -21,7 +22,7 @@ pub enum ChangeRequest {
     AddService {
         /// Service.
         #[serde(deserialize_with = "strictly")]
-        service: ServiceAddress,
+        service: ServiceIdentity,
         /// Settings.
         #[serde(default)]
         settings: ServiceSettings,
@@ -30,7 +31,7 @@ pub enum ChangeRequest {
     EditService {
         /// Service.
         #[serde(deserialize_with = "strictly")]
-        service: ServiceAddress,
+        service: ServiceIdentity,
         /// New settings.
         #[serde(default)]
         settings: ServiceSettings,
@@ -39,7 +40,7 @@ pub enum ChangeRequest {
     DeleteService {
         /// Service.
         #[serde(deserialize_with = "strictly")]
-        service: ServiceAddress,
+        service: ServiceIdentity,
     },
     /// `ipvsadm -C`
     Clear {},
@@ -47,7 +48,7 @@ pub enum ChangeRequest {
     AddServer {
         /// Service.
         #[serde(deserialize_with = "strictly")]
-        service: ServiceAddress,
+        service: ServiceIdentity,
         /// RIP.
         server: IpAddr,
         /// Settings.
@@ -58,7 +59,7 @@ pub enum ChangeRequest {
     EditServer {
         /// Service.
         #[serde(deserialize_with = "strictly")]
-        service: ServiceAddress,
+        service: ServiceIdentity,
         /// RIP.
         server: IpAddr,
         /// New settings.
@@ -69,7 +70,7 @@ pub enum ChangeRequest {
     DeleteServer {
         /// Service.
         #[serde(deserialize_with = "strictly")]
-        service: ServiceAddress,
+        service: ServiceIdentity,
         /// RIP.
         server: IpAddr,
     },
@@ -77,7 +78,7 @@ pub enum ChangeRequest {
     Drain {
         /// Service.
         #[serde(deserialize_with = "strictly")]
-        service: ServiceAddress,
+        service: ServiceIdentity,
         /// RIP.
         server: IpAddr,
         /// Seconds after which it is removed with its connections.
@@ -100,7 +101,7 @@ pub enum ChangeRequest {
     Zero {
         /// Service; all services if `None`.
         #[serde(default, deserialize_with = "strictly_if_any")]
-        service: Option<ServiceAddress>,
+        service: Option<ServiceIdentity>,
     },
 }
 
@@ -120,6 +121,10 @@ pub struct ServiceSettings {
     pub one_packet: bool,
     /// Duration of a slow start in seconds; 0 ends it.
     pub slow_start: Option<u32>,
+    /// Matches of a group, as in a configuration file. Without any, a new group gets those that are known for its mark,
+    /// and an existing one keeps its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<String>,
 }
 
 /// Requested persistence: ipvsadm's `-p` and `-M`.
@@ -162,6 +167,7 @@ impl Default for ServiceSettings {
             persistence: None,
             one_packet: false,
             slow_start: None,
+            matches: Vec::new(),
         }
     }
 }
@@ -178,21 +184,41 @@ impl Default for ServerSettings {
     }
 }
 
-/// [`ServiceAddress`] in a request: unknown fields are refused, where an answer may have more.
+/// [`ServiceIdentity`] in a request: unknown fields are refused, where an answer may have more.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Strict {
-    protocol: Protocol,
-    address: SocketAddr,
+    protocol: Option<Protocol>,
+    address: Option<SocketAddr>,
+    mark: Option<NonZeroU32>,
+    /// IPv4 if it is missing, as `ipvsadm -f` without `-6`.
+    family: Option<Family>,
 }
 
-fn strictly<'de, D: Deserializer<'de>>(from: D) -> Result<ServiceAddress, D::Error> {
-    Strict::deserialize(from).map(|Strict { protocol, address }| ServiceAddress { protocol, address })
+impl Strict {
+    fn identity<E: de::Error>(self) -> Result<ServiceIdentity, E> {
+        let Self { protocol, address, mark, family } = self;
+        if let Some(mark) = mark {
+            if protocol.is_some() || address.is_some() {
+                return Err(E::custom("a mark beside protocol or address: a service has one or the other"));
+            }
+            return Ok(FirewallMark { mark, family: family.unwrap_or(Family::Ipv4) }.into());
+        }
+        if family.is_some() {
+            return Err(E::missing_field("mark"));
+        }
+        let protocol = protocol.ok_or_else(|| E::missing_field("protocol"))?;
+        let address = address.ok_or_else(|| E::missing_field("address"))?;
+        Ok(ServiceAddress { protocol, address }.into())
+    }
 }
 
-fn strictly_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ServiceAddress>, D::Error> {
-    let found = Option::<Strict>::deserialize(from)?;
-    Ok(found.map(|Strict { protocol, address }| ServiceAddress { protocol, address }))
+fn strictly<'de, D: Deserializer<'de>>(from: D) -> Result<ServiceIdentity, D::Error> {
+    Strict::deserialize(from)?.identity()
+}
+
+fn strictly_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ServiceIdentity>, D::Error> {
+    Option::<Strict>::deserialize(from)?.map(Strict::identity).transpose()
 }
 
 impl ChangeRequest {
@@ -244,7 +270,7 @@ impl ChangeRequest {
     fn change(&self, rules: &Rules) -> Result<Option<Change>, Diagnostic> {
         Ok(Some(match self {
             Self::AddService { service, settings } => {
-                let vlan = settings.vlan.unwrap_or_else(|| rules.vlan(service.address.ip()));
+                let vlan = settings.vlan.unwrap_or_else(|| rules.vlan(*service));
                 Change::AddService(VirtualService { vlan, ..settings.service(*service)? })
             }
             Self::EditService { service, settings } => {
@@ -305,7 +331,7 @@ fn no_such_scheduler(name: &str) -> Diagnostic {
 }
 
 impl ServiceSettings {
-    fn service(&self, address: ServiceAddress) -> Result<VirtualService, Diagnostic> {
+    fn service(&self, identity: ServiceIdentity) -> Result<VirtualService, Diagnostic> {
         let scheduler = self.scheduler.parse().map_err(|()| no_such_scheduler(&self.scheduler))?;
         Ok(VirtualService {
             scheduler,
@@ -313,11 +339,12 @@ impl ServiceSettings {
             persistence: self
                 .persistence
                 .as_ref()
-                .map(|of| persistence(of, address.address.ip()))
+                .map(|of| persistence(of, identity.family()))
                 .transpose()?,
             one_packet: self.one_packet,
             slow_start: self.slow_start.filter(|seconds| *seconds > 0).map(Span::from_secs),
-            ..VirtualService::new(address, Vec::new())
+            group: self.matches.iter().map(|of| of.parse()).collect::<Result<Vec<Match>, _>>()?,
+            ..VirtualService::new(identity, Vec::new())
         })
     }
 
@@ -335,7 +362,7 @@ impl ServiceSettings {
     }
 }
 
-fn persistence(requested: &Persistence, vip: IpAddr) -> Result<model::Persistence, Diagnostic> {
+fn persistence(requested: &Persistence, family: Family) -> Result<model::Persistence, Diagnostic> {
     within("persistence", requested.timeout)?;
     if let Some(engine) = &requested.engine {
         return Err(Diagnostic::invalid_rules(
@@ -350,8 +377,8 @@ fn persistence(requested: &Persistence, vip: IpAddr) -> Result<model::Persistenc
                 "leave out one of them",
             ));
         }
-        (prefix, None) => prefix.unwrap_or(model::Persistence::prefix_max(vip)),
-        (None, Some(mask)) if vip.is_ipv4() => length(mask)?,
+        (prefix, None) => prefix.unwrap_or(model::Persistence::prefix_max(family)),
+        (None, Some(mask)) if family == Family::Ipv4 => length(mask)?,
         (None, Some(mask)) => {
             return Err(Diagnostic::invalid_rules(
                 format!("netmask {mask} for clients with IPv6 addresses"),
@@ -406,7 +433,10 @@ mod tests {
         let service = r#""service": {"protocol": "tcp", "address": "192.0.2.1:80"}"#;
         let added = read(&format!(r#"{{"do": "add-server", {service}, "server": "192.0.2.9"}}"#)).unwrap();
         let settings = ServerSettings { weight: 1, upper_threshold: 0, lower_threshold: 0, mac: None };
-        let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        let address = ServiceIdentity::from(ServiceAddress {
+            protocol: Protocol::Tcp,
+            address: ([192, 0, 2, 1], 80).into(),
+        });
         assert_eq!(
             added,
             ChangeRequest::AddServer { service: address, server: [192, 0, 2, 9].into(), settings }
@@ -446,8 +476,9 @@ mod tests {
 
     #[test]
     fn persistence_takes_a_prefix_or_a_netmask() {
-        let of =
-            |vip: &str, json: &str| persistence(&serde_json::from_str(json).unwrap(), vip.parse().unwrap());
+        let of = |vip: &str, json: &str| {
+            persistence(&serde_json::from_str(json).unwrap(), vip.parse::<IpAddr>().unwrap().into())
+        };
         let parse = |json: &str| of("192.0.2.1", json);
         assert_eq!(of("2001:db8::1", "{}").unwrap().prefix, 128);
         assert_eq!(of("2001:db8::1", r#"{"prefix": 64}"#).unwrap().prefix, 64);
@@ -477,7 +508,10 @@ mod tests {
 
     #[test]
     fn thresholds_are_checked_as_by_ipvs() {
-        let service = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        let service = ServiceIdentity::from(ServiceAddress {
+            protocol: Protocol::Tcp,
+            address: ([192, 0, 2, 1], 80).into(),
+        });
         let server: IpAddr = [192, 0, 2, 9].into();
         let settings = ServerSettings { lower_threshold: 5, ..ServerSettings::default() };
         let add = ChangeRequest::AddServer { service, server, settings: settings.clone() };
@@ -493,7 +527,10 @@ mod tests {
 
     #[test]
     fn refused_request_has_a_kind_and_changes_nothing() {
-        let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        let address = ServiceIdentity::from(ServiceAddress {
+            protocol: Protocol::Tcp,
+            address: ([192, 0, 2, 1], 80).into(),
+        });
         let rip: IpAddr = [192, 0, 2, 9].into();
         let server = |settings| ChangeRequest::AddServer { service: address, server: rip, settings };
         let service = |settings| ChangeRequest::AddService { service: address, settings };

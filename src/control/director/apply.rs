@@ -94,7 +94,7 @@ impl Director {
 
     /// Returns the running configuration.
     pub(super) fn config(&self) -> Config {
-        let Rules { services, timeouts, policy } = self.registry.rules();
+        let Rules { services, timeouts, policy, .. } = self.registry.rules();
         Config {
             director: DirectorConfig { timeouts, policy, ..self.settings.clone() },
             services,
@@ -113,7 +113,7 @@ impl Director {
                 let Some(drain) = server.drain else { continue };
                 let load = self.loads.get(server.id);
                 if adopted && load == ServerLoad::default() || drain.until.is_some_and(|until| now >= until) {
-                    let (service, rip) = (service.config.address, server.config.address);
+                    let (service, rip) = (service.config.identity, server.config.address);
                     let rules = rules.get_or_insert_with(|| self.registry.rules());
                     let _ = rules.change(&Change::DeleteServer(service, rip)); // the registry has the server
                     over.push((service, rip, load));
@@ -191,18 +191,18 @@ fn cause(requests: &[ChangeRequest], invalid: &Diagnostic) -> usize {
 mod tests {
     use super::*;
     use crate::control::api::request::{ServerSettings, ServiceSettings};
-    use crate::model::ServiceAddress;
+    use crate::model::{ServiceAddress, ServiceIdentity};
     use crate::wire::Protocol;
 
-    fn service(vip: u8, port: u16) -> ServiceAddress {
-        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, vip], port).into() }
+    fn service(vip: u8, port: u16) -> ServiceIdentity {
+        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, vip], port).into() }.into()
     }
 
-    fn add(service: ServiceAddress) -> ChangeRequest {
+    fn add(service: ServiceIdentity) -> ChangeRequest {
         ChangeRequest::AddService { service, settings: ServiceSettings::default() }
     }
 
-    fn edit(service: ServiceAddress) -> ChangeRequest {
+    fn edit(service: ServiceIdentity) -> ChangeRequest {
         ChangeRequest::EditService { service, settings: ServiceSettings::default() }
     }
 
@@ -210,7 +210,7 @@ mod tests {
         [192, 0, 2, host].into()
     }
 
-    fn add_server(service: ServiceAddress, host: u8) -> ChangeRequest {
+    fn add_server(service: ServiceIdentity, host: u8) -> ChangeRequest {
         ChangeRequest::AddServer { service, server: rip(host), settings: ServerSettings::default() }
     }
 

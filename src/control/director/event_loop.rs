@@ -126,7 +126,7 @@ impl Director {
 /// Returns true once the VIP is no longer being probed and no server is being resolved.
 fn is_settled(service: &ServiceEntry) -> bool {
     let resolving = service.servers.iter().any(|server| server.reachability == Reachability::Resolving);
-    service.vip != VipState::Probing && !resolving
+    service.vips.iter().all(|(_, state)| *state != VipState::Probing) && !resolving
 }
 
 /// Waits until a time; without one, without end.

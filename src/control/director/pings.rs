@@ -27,7 +27,7 @@ fn wants_reply(registry: &Registry, vip: IpAddr) -> bool {
         Ping::Answer => true,
         Ping::Ignore => false,
         Ping::IfHealthy => {
-            let services = registry.services.iter().filter(|one| one.config.address.address.ip() == vip);
+            let services = registry.services.iter().filter(|one| one.vip_state(vip).is_some());
             services.flat_map(|service| &service.servers).any(is_healthy)
         }
     }

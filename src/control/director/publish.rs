@@ -29,14 +29,14 @@ impl Director {
         }
     }
 
-    /// Gives each worker the flow table for IPv6 and wildcard-port services, before the first one is published.
+    /// Gives each worker the flow table for IPv6 and for matches of several ports, before the first one is published.
     ///
     /// A worker without it drops frames that would open a connection there.
     pub(super) fn ensure_tables(&mut self) {
-        if self.registry.has_wide_service()
+        if self.registry.has_wide_match()
             && let Err(error) = self.backend.workers.set_wide_table()
         {
-            tracing::error!(%error, "IPv6 and wildcard-port services take no connections yet");
+            tracing::error!(%error, "services of IPv6 or of several ports take no connections yet");
         }
     }
 

@@ -89,14 +89,14 @@ impl Director {
             .map(|service| {
                 let counts = Availability::of(service, &self.loads);
                 ServiceSummary {
-                    address: service.config.address,
+                    identity: service.config.identity,
                     available: counts.available,
                     servers: service.servers.len(),
                     detail: counts.to_string(),
                 }
             })
             .collect();
-        summaries.sort_by_key(|summary| summary.address);
+        summaries.sort_by_key(|summary| summary.identity);
         summaries
     }
 
@@ -120,7 +120,7 @@ impl Director {
         }
         warnings.extend(self.host.vips.iter().filter_map(|vip| self.vip_warning(*vip)));
         for service in self.summaries().iter().filter(|service| service.available == 0) {
-            let text = format!("{} has no available real server: {}", service.address, service.detail);
+            let text = format!("{} has no available real server: {}", service.identity, service.detail);
             warnings.push(Warning::new("no-server", text));
         }
         warnings.extend(self.symptoms.warnings(&self.host.interfaces[0].name, Instant::now()));
@@ -179,7 +179,7 @@ fn dump(status: &Status, services: &[crate::control::api::Service]) {
     }
     for service in status.services.iter().take(DUMP_MAX) {
         let (available, servers) = (service.available, service.servers);
-        tracing::info!(service = %service.address, available, servers, "state dump: service");
+        tracing::info!(service = %service.identity, available, servers, "state dump: service");
     }
     let servers =
         services.iter().flat_map(|service| service.servers.iter().map(move |server| (service, server)));
@@ -187,7 +187,7 @@ fn dump(status: &Status, services: &[crate::control::api::Service]) {
         let (weight, active, inactive, state) =
             (server.weight, server.active, server.inactive, &server.state);
         tracing::info!(
-            service = %service.address, rip = %server.address.ip(), weight, active, inactive, state,
+            service = %service.identity, rip = %server.address.ip(), weight, active, inactive, state,
             mac = server.mac, "state dump: real server"
         );
     }

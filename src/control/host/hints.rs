@@ -4,7 +4,7 @@
 
 use crate::control::host::resolve::ResolvedHost;
 use crate::io::{Interface, OwnAddress};
-use crate::model::{Config, ServiceAddress, VirtualService};
+use crate::model::{Config, ServiceIdentity, VirtualService};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -85,8 +85,8 @@ fn foreign_vips(vips: &[IpAddr], client: &Interface) -> Option<String> {
 }
 
 /// Returns the services whose real servers all have weight 0. A running director logs them as without a server.
-fn weightless(services: &[VirtualService]) -> impl Iterator<Item = ServiceAddress> {
-    services.iter().filter(|service| is_weightless(service)).map(|service| service.address)
+fn weightless(services: &[VirtualService]) -> impl Iterator<Item = ServiceIdentity> {
+    services.iter().filter(|service| is_weightless(service)).map(|service| service.identity)
 }
 
 fn is_weightless(service: &VirtualService) -> bool {

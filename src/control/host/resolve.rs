@@ -4,7 +4,7 @@ use crate::control::host::access::Access;
 use crate::control::host::next_hop::{NextHops, once};
 use crate::io::Interface;
 use crate::model::{
-    Config, Diagnostic, DiagnosticKind, Diagnostics, Place, Places, ServiceAddress, Subject, VirtualService,
+    Config, Diagnostic, DiagnosticKind, Diagnostics, Family, Place, Places, Subject, VirtualService,
 };
 use crate::neighbor::NeighborTarget;
 use nix::unistd::Group;
@@ -64,12 +64,12 @@ impl ResolvedHost {
     pub fn re_resolve(&self, services: &[VirtualService]) -> Result<Self, Diagnostic> {
         let interfaces = self.renewed();
         let next_hops = NextHops::new(services, &interfaces, &self.servers);
-        for VirtualService { address, .. } in services {
-            let of = Subject::Service(*address);
-            check_vip(*address, &interfaces, &self.vips)
+        for service in services {
+            let of = Subject::Service(service.identity);
+            check_vips(service, &interfaces, &self.vips)
                 .map_err(|error| error.of_kind(DiagnosticKind::InvalidRules).about([of]))?;
         }
-        let of = |service: &VirtualService, rip| Subject::Server(service.address, rip);
+        let of = |service: &VirtualService, rip| Subject::Server(service.identity, rip);
         let all = services.iter().flat_map(|of| of.servers.iter().map(move |server| (of, server)));
         let each = all.map(|(service, server)| {
             next_hops.find(server).map_err(|error| {
@@ -110,7 +110,7 @@ fn renewed(interface: &Interface) -> Interface {
 }
 
 fn vips(services: &[VirtualService]) -> Vec<IpAddr> {
-    let mut vips: Vec<_> = services.iter().map(|service| service.address.address.ip()).collect();
+    let mut vips: Vec<_> = services.iter().flat_map(VirtualService::vips).collect();
     vips.sort_unstable();
     vips.dedup();
     vips
@@ -122,7 +122,8 @@ fn awaits_address(services: &[VirtualService], interfaces: &[Interface]) -> bool
     let Some(interface) = interfaces.last() else { return false };
     let global = |(own, _): &(Ipv6Addr, u8)| !own.is_unicast_link_local();
     let (has_v4, has_v6) = (!interface.addresses.is_empty(), interface.ipv6_addresses.iter().any(global));
-    let has = |service: &VirtualService| if service.address.address.is_ipv4() { has_v4 } else { has_v6 };
+    let has =
+        |service: &VirtualService| if service.identity.family() == Family::Ipv4 { has_v4 } else { has_v6 };
     !services.iter().all(has) && interface.master().is_none()
 }
 
@@ -161,7 +162,7 @@ fn validated_servers(
     before: (&[NeighborTarget], &[IpAddr]),
 ) -> Result<Vec<NeighborTarget>, Diagnostics> {
     let vips = config.services.iter().zip(&config.places.services).map(|(service, place)| {
-        let checked = check_vip(service.address, interfaces, before.1);
+        let checked = check_vips(service, interfaces, before.1);
         checked.map_err(|error| error.at(place.clone()))
     });
     let next_hops = NextHops::new(&config.services, interfaces, before.0);
@@ -188,18 +189,21 @@ fn servers(config: &Config, next_hops: &NextHops<'_>) -> Result<Vec<NeighborTarg
     Ok(once(all(each)?))
 }
 
-/// Checks that a new VIP is no network, broadcast or Subnet-Router anycast address. `before` holds the present VIPs.
-fn check_vip(service: ServiceAddress, interfaces: &[Interface], before: &[IpAddr]) -> Result<(), Diagnostic> {
-    let vip = service.address.ip();
-    if before.binary_search(&vip).is_ok() {
-        return Ok(());
+/// Checks that no new VIP is a network, broadcast or Subnet-Router anycast address. `before` holds the present VIPs.
+fn check_vips(
+    service: &VirtualService,
+    interfaces: &[Interface],
+    before: &[IpAddr],
+) -> Result<(), Diagnostic> {
+    let new = service.vips().into_iter().filter(|vip| before.binary_search(vip).is_err());
+    for vip in new {
+        if let Some(role) = interfaces.iter().find_map(|interface| interface.reserved(vip)) {
+            return Err(Diagnostic::system(format!("the VIP {vip} cannot be a host address"))
+                .cause(format!("it is {role}"))
+                .remedy("name another address of that network"));
+        }
     }
-    match interfaces.iter().find_map(|interface| interface.reserved(vip)) {
-        Some(role) => Err(Diagnostic::system(format!("the VIP {vip} cannot be a host address"))
-            .cause(format!("it is {role}"))
-            .remedy("name another address of that network")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Returns every value, or every error.
@@ -277,15 +281,17 @@ address = "203.0.113.13"
     #[test]
     fn re_resolution_error_names_its_subject() {
         let mut services = crate::model::parse(Path::new("d.toml"), FILE).unwrap().services;
-        let [first, second] = [services[0].address, services[1].address];
+        let [first, second] = [services[0].identity, services[1].identity];
         let subjects =
             |services: &[VirtualService]| host().re_resolve(services).unwrap_err().subjects.into_vec();
         let far = [198, 51, 100, 11].into();
         assert_eq!(subjects(&services), [Subject::Server(first, far)]);
         services[0].servers.pop();
         assert_eq!(subjects(&services), [Subject::Server(second, [203, 0, 113, 13].into())]);
-        services[1].address.address.set_ip([192, 0, 2, 255].into());
-        assert_eq!(subjects(&services), [Subject::Service(services[1].address)]);
+        let mut broadcast = services[1].identity.address().unwrap();
+        broadcast.address.set_ip([192, 0, 2, 255].into());
+        services[1].identity = broadcast.into();
+        assert_eq!(subjects(&services), [Subject::Service(services[1].identity)]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::control::api::COMMAND_AGENT;
 use crate::control::host::access::PeerUser;
 use crate::control::log::limit::LogLimiter;
-use crate::model::{Diagnostics, ServiceAddress};
+use crate::model::{Diagnostics, ServiceIdentity};
 use crate::schedule::ServerLoad;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use std::fmt::{self, Display, Formatter};
@@ -96,7 +96,7 @@ pub(in crate::control) fn changed(origin: &Origin, lines: &[String]) {
 }
 
 /// Logs that a drain has ended with the removal of its server, which had `load` connections left.
-pub(in crate::control) fn drained(service: ServiceAddress, rip: IpAddr, load: ServerLoad) {
+pub(in crate::control) fn drained(service: ServiceIdentity, rip: IpAddr, load: ServerLoad) {
     let ServerLoad { active, inactive } = load;
     if load == ServerLoad::default() {
         tracing::info!(via = "drain", %service, %rip, "real server drained and removed");

@@ -2,6 +2,7 @@
 
 use super::page::{Label, MetricsPage};
 use crate::control::api::{Server, Service, Services, Stats};
+use crate::model::{FirewallMark, ServiceAddress, ServiceIdentity};
 use prometheus_client::registry::Unit;
 use std::fmt;
 
@@ -116,20 +117,26 @@ fn state_name(state: &str) -> String {
 
 impl<'a> ServiceRow<'a> {
     fn new(service: &'a Service) -> Self {
-        let address = service.address.address;
-        let labels = [
-            ("protocol", service.address.protocol.to_string().to_lowercase()),
-            ("vip", address.ip().to_string()),
-            ("port", address.port().to_string()),
-        ];
+        let labels = match service.identity {
+            ServiceIdentity::Address(ServiceAddress { protocol, address }) => [
+                ("protocol", protocol.to_string().to_lowercase()),
+                ("vip", address.ip().to_string()),
+                ("port", address.port().to_string()),
+            ],
+            ServiceIdentity::Mark(FirewallMark { mark, family }) => [
+                ("protocol", "fwm".to_owned()),
+                ("mark", mark.to_string()),
+                ("family", family.to_string().to_lowercase()),
+            ],
+        };
         Self { service, labels }
     }
 
     fn servers(&self) -> impl Iterator<Item = ServerRow<'a>> {
-        let [protocol, vip, port] = self.labels.clone();
+        let [protocol, first, second] = self.labels.clone();
         self.service.servers.iter().map(move |server| {
             let rip = ("server", server.address.ip().to_string());
-            ServerRow { server, labels: [protocol.clone(), vip.clone(), port.clone(), rip] }
+            ServerRow { server, labels: [protocol.clone(), first.clone(), second.clone(), rip] }
         })
     }
 }

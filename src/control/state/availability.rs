@@ -2,7 +2,7 @@
 
 use crate::control::log::limit::LogLimiter;
 use crate::control::state::entry::{Reachability, ServiceEntry};
-use crate::model::ServiceAddress;
+use crate::model::ServiceIdentity;
 use crate::schedule::Loads;
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
@@ -89,15 +89,15 @@ enum AvailabilityEvent {
 /// Detects services that lose their last available server or get one again.
 #[derive(Debug, Default)]
 pub struct AvailabilityWatch {
-    seen: HashMap<ServiceAddress, LastSeen>,
-    limiter: LogLimiter<ServiceAddress>,
+    seen: HashMap<ServiceIdentity, LastSeen>,
+    limiter: LogLimiter<ServiceIdentity>,
 }
 
 impl AvailabilityWatch {
     /// Logs the changes. To be called after each change of the rules, and periodically.
     pub fn check(&mut self, services: &[ServiceEntry], loads: &Loads, now: Instant) {
         let counts =
-            services.iter().map(|service| (service.config.address, Availability::of(service, loads)));
+            services.iter().map(|service| (service.config.identity, Availability::of(service, loads)));
         for (service, counts, event) in self.events(&counts.collect::<Vec<_>>(), now) {
             self.limiter.log(service, now, || log(service, &counts, event));
         }
@@ -106,9 +106,9 @@ impl AvailabilityWatch {
 
     fn events(
         &mut self,
-        services: &[(ServiceAddress, Availability)],
+        services: &[(ServiceIdentity, Availability)],
         now: Instant,
-    ) -> Vec<(ServiceAddress, Availability, AvailabilityEvent)> {
+    ) -> Vec<(ServiceIdentity, Availability, AvailabilityEvent)> {
         let before = std::mem::take(&mut self.seen);
         let mut events = Vec::new();
         for (service, counts) in services {
@@ -135,7 +135,7 @@ fn next(seen: LastSeen, counts: &Availability, now: Instant) -> (LastSeen, Optio
     }
 }
 
-fn log(service: ServiceAddress, counts: &Availability, event: AvailabilityEvent) {
+fn log(service: ServiceIdentity, counts: &Availability, event: AvailabilityEvent) {
     let (available, servers) = (counts.available, counts.to_string());
     match event {
         AvailabilityEvent::Back => {
@@ -153,10 +153,11 @@ fn log(service: ServiceAddress, counts: &Availability, event: AvailabilityEvent)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ServiceAddress;
     use crate::wire::Protocol;
 
-    fn service(port: u16) -> ServiceAddress {
-        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() }
+    fn service(port: u16) -> ServiceIdentity {
+        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() }.into()
     }
 
     const NONE: Availability = Availability {

@@ -4,10 +4,12 @@ use crate::control::api::Stats;
 use crate::control::state::rates::Estimator;
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
 use crate::flow::ConnState;
-use crate::model::{Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService};
+use crate::model::{
+    Match, MatchId, Policy, PortRange, RealServer, ServerId, ServiceId, Timeouts, VirtualService,
+};
 use crate::schedule::{Candidate, Loads, Params, Pool, Thresholds};
 use crate::wire::{MacAddr, Protocol};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// A virtual service in the registry.
@@ -17,8 +19,10 @@ pub struct ServiceEntry {
     pub id: ServiceId,
     /// Configuration; its servers are in `servers`.
     pub config: VirtualService,
-    /// State of the VIP.
-    pub vip: VipState,
+    /// Its matches with their ids in the workers' tables, and that of [`ServiceEntry::ftp_data`].
+    pub matches: Vec<(Match, MatchId)>,
+    /// Its VIPs with their states, sorted. A service by address has one.
+    pub vips: Vec<(IpAddr, VipState)>,
     /// Real servers in the order of addition.
     pub servers: Vec<ServerEntry>,
     /// Totals of servers that have been removed.
@@ -137,14 +141,23 @@ impl ServiceEntry {
         VirtualService { servers, ..self.config.clone() }
     }
 
-    /// Returns a server's address with the service's port, for listings.
+    /// Returns a server's address with the service's port, for listings; with port 0 in a group, as IPVS does.
     #[must_use]
     pub fn server_address(&self, server: &ServerEntry) -> SocketAddr {
-        SocketAddr::new(server.config.address, self.config.address.address.port())
+        SocketAddr::new(server.config.address, self.config.identity.port())
     }
 
-    pub(in crate::control) fn vip(&self) -> IpAddr {
-        self.config.address.address.ip()
+    /// Returns the state of `vip`; `None` if it is no VIP of the service.
+    #[must_use]
+    pub fn vip_state(&self, vip: IpAddr) -> Option<VipState> {
+        self.vips.iter().find(|(of, _)| *of == vip).map(|(_, state)| *state)
+    }
+
+    /// Returns the first VIP that is not claimed, or else the first one, with its state.
+    #[must_use]
+    pub fn least_vip(&self) -> Option<(IpAddr, VipState)> {
+        let unclaimed = self.vips.iter().find(|(_, state)| *state != VipState::Claimed);
+        unclaimed.or(self.vips.first()).copied()
     }
 
     pub(in crate::control) fn find(&self, rip: IpAddr) -> Option<&ServerEntry> {
@@ -163,7 +176,7 @@ impl ServiceEntry {
         policy: &Policy,
     ) -> Pool {
         let expires = policy.expire_quiescent_template;
-        self.advance_slow_start(loads, now, remembered(self.config.address.protocol, timeouts));
+        self.advance_slow_start(loads, now, remembered(&self.config, timeouts));
         let available = self.servers.iter().rev().filter(|server| server.is_available());
         let candidates = available.map(|server| Candidate {
             thresholds: Thresholds {
@@ -176,20 +189,39 @@ impl ServiceEntry {
             ..Candidate::new(server.id, server.config.weight.0)
         });
         let VirtualService { scheduler, scheduler_flags: flags, one_packet, persistence, .. } = self.config;
-        let (vip, generation) = (self.vip(), self.generation);
+        let (vips, generation) = (&self.vips, self.generation);
+        let vip = vips.first().map_or(Ipv4Addr::UNSPECIFIED.into(), |(vip, _)| *vip);
         let params = Params { scheduler, flags, vip, one_packet, persistence, generation };
         self.pool = self.pool.successor(params, candidates, loads);
         self.pool.clone()
     }
 }
 
+/// Ports of FTP's data connections in passive mode.
+const UNPRIVILEGED: PortRange = PortRange { first: 1024, last: u16::MAX };
+/// The port of FTP's control connections (RFC 959 section 8).
+const FTP: u16 = 21;
+
+/// Returns the match of FTP's data connections, which a persistent service of TCP port 21 by address has
+/// (`ip_vs_service_find` in net/netfilter/ipvs/ip_vs_ctl.c).
+pub(in crate::control) fn ftp_data(service: &VirtualService) -> Option<Match> {
+    let address = service.identity.address().filter(|_| service.persistence.is_some())?;
+    let is_ftp = address.protocol == Protocol::Tcp && address.address.port() == FTP;
+    is_ftp.then(|| Match { ports: UNPRIVILEGED, ..address.into() })
+}
+
+/// Returns all matches that need an id.
+pub(in crate::control) fn all_matches(service: &VirtualService) -> impl Iterator<Item = Match> + '_ {
+    service.matches().chain(ftp_data(service))
+}
+
 /// Returns the time that a closed connection is counted.
-fn remembered(protocol: Protocol, timeouts: &Timeouts) -> Duration {
-    let states: &[ConnState] = match protocol {
-        Protocol::Tcp => &[ConnState::FinWait, ConnState::TimeWait],
+fn remembered(service: &VirtualService, timeouts: &Timeouts) -> Duration {
+    let states = service.matches().flat_map(|of| match of.protocol {
+        Protocol::Tcp => &[ConnState::FinWait, ConnState::TimeWait][..],
         Protocol::Udp => &[ConnState::Udp],
         Protocol::Sctp => &[ConnState::SctpShutdownReceived, ConnState::SctpClosed],
-    };
-    let longest = states.iter().map(|state| state.timeout(timeouts)).max().unwrap_or_default();
+    });
+    let longest = states.map(|state| state.timeout(timeouts)).max().unwrap_or_default();
     Duration::from_millis(longest.millis().into())
 }

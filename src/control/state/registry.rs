@@ -3,16 +3,21 @@
 pub use crate::control::state::entry::{Drain, Reachability, ServerEntry, ServiceEntry, VipState};
 
 use crate::control::api::Stats;
+use crate::control::state::entry::{all_matches, ftp_data};
 use crate::control::state::ids::Ids;
 use crate::control::state::rates::Estimator;
-use crate::control::state::removed::{RemovedCounters, RemovedServer, RemovedService};
+use crate::control::state::removed::{RemovedCounters, RemovedMatch, RemovedServer, RemovedService};
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
+use crate::flow::ConnState;
+use crate::io::SteeredService;
 use crate::model::{
-    Policy, RealServer, Rules, ServerId, ServiceAddress, ServiceId, Timeouts, VirtualService,
+    FirewallMark, KnownGroup, Match, MatchId, Policy, PortRange, RealServer, Rules, ServerId, ServiceId,
+    ServiceIdentity, Timeouts, VirtualService,
 };
 use crate::schedule::{GENERATIONS, Pool, Template};
+use crate::time::Span;
 use crate::wire::MacAddr;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 /// Every virtual service with its real servers and their states.
@@ -34,13 +39,22 @@ pub struct Registry {
     pub services: Vec<ServiceEntry>,
     /// Stations that also answer for a claimed VIP. A real server among them is excluded.
     holders: HashSet<(IpAddr, MacAddr)>,
-    pub(in crate::control) removed_services: HashMap<ServiceAddress, RemovedService>,
+    /// Removed groups: see [`Rules::marks`].
+    marks: BTreeMap<FirewallMark, KnownGroup>,
+    pub(in crate::control) removed_services: HashMap<ServiceIdentity, RemovedService>,
+    pub(in crate::control) removed_matches: HashMap<(ServiceId, Match), RemovedMatch>,
     pub(in crate::control) removed_servers: HashMap<(ServiceId, IpAddr), RemovedServer>,
     pub(in crate::control) service_ids: Ids,
+    pub(in crate::control) match_ids: Ids,
+    /// Longest timeout of a connection in any state, so far.
+    pub(in crate::control) lifetime_max: Span,
     pub(in crate::control) server_ids: Ids,
     /// Placeholder for ids without a service.
     pub(in crate::control) empty_pool: Pool,
 }
+
+/// The server's port of FTP's data connections in active mode (RFC 959 section 3.2).
+const FTP_DATA: u16 = 20;
 
 /// Returns the totals of a server id, summed over all workers.
 pub type TotalsOf<'a> = &'a dyn Fn(ServerId) -> Stats;
@@ -64,9 +78,13 @@ impl Registry {
             policy: Policy::default(),
             services: Vec::new(),
             holders: HashSet::new(),
+            marks: BTreeMap::new(),
             removed_services: HashMap::new(),
+            removed_matches: HashMap::new(),
             removed_servers: HashMap::new(),
             service_ids: Ids::default(),
+            match_ids: Ids::default(),
+            lifetime_max: Span::default(),
             server_ids: Ids::default(),
             empty_pool: Pool::new([]),
         }
@@ -76,7 +94,7 @@ impl Registry {
     #[must_use]
     pub fn rules(&self) -> Rules {
         let services = self.services.iter().map(ServiceEntry::rule).collect();
-        Rules { services, timeouts: self.timeouts, policy: self.policy }
+        Rules { services, timeouts: self.timeouts, policy: self.policy, marks: self.marks.clone() }
     }
 
     /// Applies `rules`. Services and servers that stay keep their ids, states and counters.
@@ -86,19 +104,23 @@ impl Registry {
     pub fn apply(&mut self, rules: &Rules, totals: TotalsOf<'_>) {
         let (vips, reachabilities) = (self.vips(), self.reachabilities());
         let known = Known { reachabilities: &reachabilities, totals };
-        (self.timeouts, self.policy) = (rules.timeouts, rules.policy);
+        (self.timeouts, self.policy, self.marks) = (rules.timeouts, rules.policy, rules.marks.clone());
+        let lifetimes = ConnState::timeouts(&rules.timeouts);
+        self.lifetime_max = lifetimes.into_iter().fold(self.lifetime_max, Span::max);
         let old = std::mem::take(&mut self.services);
-        let mut old: HashMap<_, _> = old.into_iter().map(|entry| (entry.config.address, entry)).collect();
+        let mut old: HashMap<_, _> = old.into_iter().map(|entry| (entry.config.identity, entry)).collect();
         for rule in &rules.services {
-            let present = old.remove(&rule.address);
-            let mut entry = present.unwrap_or_else(|| self.add_service(rule, &vips));
+            let present = old.remove(&rule.identity);
+            let mut entry = present.unwrap_or_else(|| self.add_service(rule));
+            self.update_matches(&mut entry, rule, &vips);
             self.update_service(&mut entry, rule, known);
             self.services.push(entry);
         }
-        for (address, mut removed) in old {
+        for (identity, mut removed) in old {
             self.remove_servers(removed.id, removed.servers.drain(..));
+            self.remove_matches(removed.id, removed.matches.drain(..));
             let ServiceEntry { id, pool, generation, .. } = removed;
-            self.removed_services.insert(address, RemovedService { id, pool, generation });
+            self.removed_services.insert(identity, RemovedService { id, pool, generation });
         }
         if !self.holders.is_empty() {
             self.exclude_holders();
@@ -124,9 +146,9 @@ impl Registry {
     }
 
     /// Sets the counters of `service`, or of all, to zero.
-    pub fn zero(&mut self, service: Option<ServiceAddress>, totals: TotalsOf<'_>) {
+    pub fn zero(&mut self, service: Option<ServiceIdentity>, totals: TotalsOf<'_>) {
         for entry in &mut self.services {
-            if service.is_some_and(|only| only != entry.config.address) {
+            if service.is_some_and(|only| only != entry.config.identity) {
                 continue;
             }
             let of_service = self.removed_servers.iter_mut().filter(|((of, _), _)| *of == entry.id);
@@ -142,14 +164,14 @@ impl Registry {
 
     /// Sets the state of `vip` in all its services.
     pub fn set_vip(&mut self, vip: IpAddr, state: VipState) {
-        let of_vip = self.services.iter_mut().filter(|service| service.vip() == vip);
-        of_vip.for_each(|service| service.vip = state);
+        let vips = self.services.iter_mut().flat_map(|service| &mut service.vips);
+        vips.filter(|(of, _)| *of == vip).for_each(|(_, of)| *of = state);
     }
 
     /// Returns the state of `vip`; `None` if no service has it.
     #[must_use]
     pub fn vip(&self, vip: IpAddr) -> Option<VipState> {
-        self.services.iter().find(|service| service.vip() == vip).map(|service| service.vip)
+        self.services.iter().find_map(|service| service.vip_state(vip))
     }
 
     /// Records whether the station `mac` also answers for `vip`, which is claimed.
@@ -181,31 +203,26 @@ impl Registry {
     }
 
     /// Returns the server `rip` of `service`.
-    pub fn server_mut(&mut self, service: ServiceAddress, rip: IpAddr) -> Option<&mut ServerEntry> {
-        let service = self.services.iter_mut().find(|entry| entry.config.address == service)?;
+    pub fn server_mut(&mut self, service: ServiceIdentity, rip: IpAddr) -> Option<&mut ServerEntry> {
+        let service = self.services.iter_mut().find(|entry| entry.config.identity == service)?;
         service.servers.iter_mut().find(|server| server.config.address == rip)
     }
 
-    /// Returns the services whose VIP is claimed, for the steering set.
+    /// Returns the matches whose VIP is claimed, for the steering set.
     #[must_use]
-    pub fn served(&self) -> Vec<ServiceAddress> {
-        let claimed = self.services.iter().filter(|service| service.vip == VipState::Claimed);
-        claimed.map(|service| service.config.address).collect()
+    pub fn served(&self) -> Vec<SteeredService> {
+        self.services.iter().flat_map(served).collect()
     }
 
-    /// Returns true if a service's connections have wide keys: it has an IPv6 address or the wildcard port.
+    /// Returns true if a match's connections have wide keys: it has an IPv6 address or several ports.
     #[must_use]
-    pub fn has_wide_service(&self) -> bool {
-        self.services.iter().any(|service| {
-            let address = service.config.address;
-            address.is_wildcard() || address.address.is_ipv6()
-        })
+    pub fn has_wide_match(&self) -> bool {
+        self.services.iter().flat_map(|service| &service.matches).any(|(of, _)| !of.is_compact())
     }
 
     /// Creates the entry of an added service, with its old id if that is still reserved.
-    fn add_service(&mut self, rule: &VirtualService, vips: &HashMap<IpAddr, VipState>) -> ServiceEntry {
-        let address = rule.address;
-        let removed = self.removed_services.remove(&address);
+    fn add_service(&mut self, rule: &VirtualService) -> ServiceEntry {
+        let removed = self.removed_services.remove(&rule.identity);
         let new = || RemovedService {
             id: ServiceId(self.service_ids.allocate().expect("there is room")),
             pool: Pool::new([]),
@@ -215,7 +232,8 @@ impl Registry {
         ServiceEntry {
             id,
             config: VirtualService { servers: Vec::new(), ..rule.clone() },
-            vip: vips.get(&address.address.ip()).copied().unwrap_or(VipState::Probing),
+            matches: Vec::new(),
+            vips: Vec::new(),
             servers: Vec::new(),
             past: Stats::default(),
             estimator: Estimator::new(),
@@ -223,6 +241,37 @@ impl Registry {
             generation: next_generation(generation),
             pool,
         }
+    }
+
+    /// Updates the matches of a service to those of its rule, and its VIPs. `vips` has the states of all VIPs.
+    fn update_matches(
+        &mut self,
+        entry: &mut ServiceEntry,
+        rule: &VirtualService,
+        vips: &HashMap<IpAddr, VipState>,
+    ) {
+        let old = std::mem::take(&mut entry.matches);
+        let mut old: HashMap<_, _> = old.into_iter().collect();
+        for of in all_matches(rule) {
+            let id = old.remove(&of).unwrap_or_else(|| self.match_id(entry.id, of));
+            entry.matches.push((of, id));
+        }
+        self.remove_matches(entry.id, old.into_iter());
+        let state = |vip: &IpAddr| vips.get(vip).copied().unwrap_or(VipState::Probing);
+        entry.vips = rule.vips().into_iter().map(|vip| (vip, state(&vip))).collect();
+    }
+
+    /// Returns the id of an added match, its old one if that is still reserved.
+    fn match_id(&mut self, service: ServiceId, of: Match) -> MatchId {
+        match self.removed_matches.remove(&(service, of)) {
+            Some(removed) => removed.id,
+            None => MatchId(self.match_ids.allocate().expect("there is room")),
+        }
+    }
+
+    fn remove_matches(&mut self, service: ServiceId, matches: impl Iterator<Item = (Match, MatchId)>) {
+        let removed = matches.map(|(of, id)| ((service, of), RemovedMatch { id, until: None }));
+        self.removed_matches.extend(removed);
     }
 
     /// Updates a service to the settings and servers of its rule.
@@ -294,7 +343,7 @@ impl Registry {
     }
 
     fn vips(&self) -> HashMap<IpAddr, VipState> {
-        self.services.iter().map(|service| (service.vip(), service.vip)).collect()
+        self.services.iter().flat_map(|service| service.vips.iter().copied()).collect()
     }
 
     fn reachabilities(&self) -> HashMap<IpAddr, Reachability> {
@@ -305,10 +354,10 @@ impl Registry {
     /// Updates the exclusion of servers that also answer for their service's VIP.
     fn exclude_holders(&mut self) {
         for service in &mut self.services {
-            let vip = service.vip();
-            for server in &mut service.servers {
-                server.excluded =
-                    server.reachability.mac().is_some_and(|mac| self.holders.contains(&(vip, mac)));
+            let ServiceEntry { vips, servers, .. } = service;
+            for server in servers {
+                let holds = |mac| vips.iter().any(|(vip, _)| self.holders.contains(&(*vip, mac)));
+                server.excluded = server.reachability.mac().is_some_and(holds);
             }
         }
     }
@@ -319,6 +368,16 @@ impl Registry {
             .flat_map(|service| &mut service.servers)
             .filter(move |server| server.config.address == rip)
     }
+}
+
+/// Returns the matches of a service whose VIP is claimed.
+fn served(service: &ServiceEntry) -> Vec<SteeredService> {
+    let ftp = ftp_data(&service.config);
+    let matches = service.matches.iter().map(|(of, _)| *of);
+    let matches = matches.filter(|of| service.vip_state(of.vip) == Some(VipState::Claimed));
+    let is_ftp = |of: &Match| Some(*of) == ftp;
+    let active = matches.clone().filter(is_ftp).map(|of| Match { ports: PortRange::one(FTP_DATA), ..of });
+    matches.clone().chain(active).map(SteeredService::from).collect()
 }
 
 /// Returns the next generation: templates of the previous one are no longer found.
@@ -332,7 +391,7 @@ mod tests {
     use crate::control::state::removed::COUNTERS_KEPT;
     use crate::forward::{NextHop, Route};
     use crate::hash::Seed;
-    use crate::model::InterfaceIndex;
+    use crate::model::{InterfaceIndex, ServiceAddress};
     use crate::model::{Persistence, Weight};
     use crate::schedule::{Binding, ClientAddr, Loads, TemplateKey, Templates};
     use crate::time::{Span, Tick};
@@ -396,8 +455,8 @@ mod tests {
         assert_eq!(registry.served(), []);
         registry.set_vip("192.0.2.1".parse().unwrap(), VipState::Claimed);
         registry.set_vip("192.0.2.2".parse().unwrap(), VipState::Standby(MAC));
-        let served: Vec<_> = registry.served().iter().map(ToString::to_string).collect();
-        assert_eq!(served, ["TCP 192.0.2.1:80", "TCP 192.0.2.1:443"]);
+        let served = registry.served().iter().map(|of| (of.vip.to_string(), of.ports)).collect::<Vec<_>>();
+        assert_eq!(served, [80, 443].map(|port| ("192.0.2.1".to_owned(), PortRange::one(port))));
     }
 
     fn rules(services: &[VirtualService]) -> Rules {
@@ -546,8 +605,8 @@ mod tests {
         let entry = registry.services.last().unwrap();
         let links: Vec<_> = entry.servers.iter().map(|server| server.reachability).collect();
         assert_eq!(
-            (entry.vip, links),
-            (VipState::Claimed, vec![Reachability::Reachable(MAC), Reachability::Resolving])
+            (entry.vip_state(vip), links),
+            (Some(VipState::Claimed), vec![Reachability::Reachable(MAC), Reachability::Resolving])
         );
     }
 
@@ -582,7 +641,7 @@ mod tests {
         registry.release_ids(&loads, &templates(), removal + COUNTERS_KEPT);
         registry.apply(&again, &counted(9));
         assert_eq!(of(&registry), (8, Some(9)), "no longer kept");
-        registry.zero(Some(registry.services[0].config.address), &counted(9));
+        registry.zero(Some(registry.services[0].config.identity), &counted(9));
         let entry = &registry.services[0];
         assert_eq!((entry.past, entry.servers[0].baseline), (Stats::default(), counted(9)(ServerId(0))));
         assert_eq!(registry.services[1].servers[0].baseline, Stats::default(), "another service");
@@ -591,7 +650,7 @@ mod tests {
     #[test]
     fn removed_server_counts_from_0_after_its_service_or_a_zero() {
         let counted = |n| move |_: ServerId| Stats { connections: n, ..Stats::default() };
-        let (all, service) = (registry().rules(), registry().services[0].config.address);
+        let (all, service) = (registry().rules(), registry().services[0].config.identity);
         let mut fewer = all.clone();
         fewer.services[0].servers.remove(0);
         for zeroed in [true, false] {
@@ -603,7 +662,7 @@ mod tests {
                 registry.apply(&rules(&all.services[1..]), &counted(6));
             }
             registry.apply(&all, &counted(7));
-            let entry = registry.services.iter().find(|entry| entry.config.address == service).unwrap();
+            let entry = registry.services.iter().find(|entry| entry.config.identity == service).unwrap();
             let baseline = entry.find("192.0.2.10".parse().unwrap()).unwrap().baseline.connections;
             assert_eq!((entry.past.connections, baseline), (0, 7), "zeroed: {zeroed}");
         }

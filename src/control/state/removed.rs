@@ -2,7 +2,7 @@
 
 use crate::control::api::Stats;
 use crate::control::state::rates::Estimator;
-use crate::model::{ServerId, ServiceId};
+use crate::model::{MatchId, ServerId, ServiceId};
 use crate::schedule::{Loads, Pool, ServerLoad, Templates};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,17 @@ pub(in crate::control) struct RemovedService {
     pub(in crate::control) pool: Pool,
     /// Generation of its templates.
     pub(in crate::control) generation: u8,
+}
+
+/// A match that has been taken out of its service, or whose service was removed.
+///
+/// Nothing counts the connections of a match. No frame extends them any more, so they have expired after the longest
+/// timeout of a connection.
+#[derive(Debug)]
+pub(in crate::control) struct RemovedMatch {
+    pub(in crate::control) id: MatchId,
+    /// Time by which its last connection has expired and was swept; set once no worker has the match.
+    pub(in crate::control) until: Option<Instant>,
 }
 
 /// A server that has been removed.

@@ -1,11 +1,15 @@
 //! Ids of services and servers: checked before a change, allocated by it, released when nothing reserves them.
 
+use crate::control::state::entry::all_matches;
 use crate::control::state::registry::Registry;
 use crate::control::state::removed::RemovedServer;
 use crate::model::{Diagnostic, Rules, ServerId};
 use crate::schedule::{Loads, Templates};
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Time after which every worker has swept an expired connection.
+const SWEPT: Duration = Duration::from_secs(10);
 
 impl Registry {
     /// Checks that there are ids for all services and servers of `rules`.
@@ -15,13 +19,18 @@ impl Registry {
     /// counters alone are free.
     pub(in crate::control) fn check_ids(&self, rules: &Rules) -> Result<(), Diagnostic> {
         let services: HashMap<_, _> =
-            self.services.iter().map(|entry| (entry.config.address, entry)).collect();
-        let (mut services_needed, mut servers_needed) = (0, 0);
+            self.services.iter().map(|entry| (entry.config.identity, entry)).collect();
+        let (mut services_needed, mut matches_needed, mut servers_needed) = (0, 0, 0);
         for rule in &rules.services {
-            let entry = services.get(&rule.address);
-            let removed = self.removed_services.get(&rule.address).map(|service| service.id);
+            let entry = services.get(&rule.identity);
+            let removed = self.removed_services.get(&rule.identity).map(|service| service.id);
             let id = entry.map(|entry| entry.id).or(removed);
             services_needed += usize::from(id.is_none());
+            for of in all_matches(rule) {
+                let is_present = entry.is_some_and(|entry| entry.matches.iter().any(|(own, _)| *own == of));
+                let is_removed = id.is_some_and(|id| self.removed_matches.contains_key(&(id, of)));
+                matches_needed += usize::from(!is_present && !is_removed);
+            }
             for server in &rule.servers {
                 let is_present = entry.is_some_and(|entry| entry.find(server.address).is_some());
                 let removed = id.and_then(|id| self.removed_servers.get(&(id, server.address)));
@@ -30,7 +39,8 @@ impl Registry {
             }
         }
         let idle = self.removed_servers.values().filter(|server| server.is_idle()).count();
-        if services_needed <= self.service_ids.free() && servers_needed <= self.server_ids.free() + idle {
+        let services = services_needed <= self.service_ids.free() && matches_needed <= self.match_ids.free();
+        if services && servers_needed <= self.server_ids.free() + idle {
             return Ok(());
         }
         let remedy = "wait until the connections of removed ones have expired, or restart the director";
@@ -63,11 +73,31 @@ impl Registry {
             }
             held
         });
+        self.release_matches(now);
         let (servers, services) = (self.removed_servers.len(), self.removed_services.len());
         if before != (servers, services) {
             let [servers, services] = [before.0 - servers, before.1 - services];
             tracing::debug!(servers, services, "ids of removed servers and services released");
         }
+    }
+
+    /// Releases the ids of removed matches: those of a removed service with it, others once their connections have expired.
+    fn release_matches(&mut self, now: Instant) {
+        if self.removed_matches.is_empty() {
+            return;
+        }
+        let removed: HashSet<_> = self.removed_services.values().map(|service| service.id).collect();
+        let present: HashSet<_> = self.services.iter().map(|service| service.id).collect();
+        let until = now + Duration::from_millis(self.lifetime_max.millis().into()) + SWEPT;
+        let ids = &mut self.match_ids;
+        self.removed_matches.retain(|(service, _), of| {
+            let expires = *of.until.get_or_insert(until);
+            let held = removed.contains(service) || present.contains(service) && now < expires;
+            if !held {
+                ids.release(of.id.0);
+            }
+            held
+        });
     }
 
     /// Releases the ids of the removed servers for which `is_held` returns false.

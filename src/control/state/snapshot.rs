@@ -1,10 +1,10 @@
 //! The registry as a snapshot for the workers, and the addresses of its ids.
 
-use crate::control::state::entry::ServiceEntry;
+use crate::control::state::entry::{ServiceEntry, ftp_data};
 use crate::control::state::registry::Registry;
 use crate::control::state::removed::RemovedService;
 use crate::forward::{NextHop, Route, ServiceMap, Snapshot, VlanServices};
-use crate::model::{InterfaceIndex, MatchId, ServerId, ServiceAddress, ServiceId};
+use crate::model::{InterfaceIndex, Match, MatchId, ServerId, ServiceId, ServiceIdentity};
 use crate::schedule::{Loads, Params};
 use crate::wire::vlan::Vlans;
 use std::collections::{BTreeMap, HashMap};
@@ -13,9 +13,13 @@ use std::time::Instant;
 
 /// The addresses of every id that a flow table may contain.
 pub(in crate::control) struct IdAddresses {
-    pub(in crate::control) services: HashMap<ServiceId, ServiceAddress>,
+    pub(in crate::control) services: HashMap<ServiceId, ServiceIdentity>,
+    pub(in crate::control) matches: HashMap<MatchId, Match>,
     pub(in crate::control) servers: HashMap<ServerId, IpAddr>,
 }
+
+/// Id that no service has.
+const NO_SERVICE: ServiceId = ServiceId(u16::MAX);
 
 impl Registry {
     /// Returns the time of the next slow-start step, which needs a new snapshot.
@@ -40,25 +44,40 @@ impl Registry {
         for server in self.services.iter().flat_map(|service| &service.servers) {
             routes[usize::from(server.id.0)] = self.route(server);
         }
-        let mut maps: BTreeMap<_, Vec<_>> = BTreeMap::from([(Vlans::NONE, Vec::new())]);
-        for service in &self.services {
-            let of_vlans = maps.entry(service.config.vlan).or_default();
-            of_vlans.push((service.config.address, MatchId(service.id.0)));
-        }
-        let mut maps = maps.into_iter().map(|(vlans, services)| (vlans, ServiceMap::new(&services)));
-        let (_, services) = maps.next().expect("no VLAN comes first");
-        let matches = (0..pools.len()).map(|id| ServiceId(id as u16)).collect();
+        let mut maps = self.service_maps();
+        let services = maps.remove(&Vlans::NONE).unwrap_or_default();
         Snapshot {
             own_macs: self.own_macs.clone(),
             services,
             vlans: VlanServices::new(maps),
-            matches,
+            matches: self.services_of_matches(),
             pools,
             routes,
             timeouts: self.timeouts,
             policy: self.policy,
             reserved: self.reserved.clone(),
         }
+    }
+
+    /// Returns the map of each VLAN, also of none.
+    fn service_maps(&self) -> BTreeMap<Vlans, ServiceMap> {
+        let mut of_vlans: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for service in &self.services {
+            of_vlans.entry(service.config.vlan).or_default().push(service);
+        }
+        of_vlans.into_iter().map(|(vlans, services)| (vlans, service_map(&services))).collect()
+    }
+
+    /// Returns the service of each match, by [`MatchId`], including removed ones.
+    fn services_of_matches(&self) -> Vec<ServiceId> {
+        let mut services = vec![NO_SERVICE; self.match_ids.end()];
+        for service in &self.services {
+            service.matches.iter().for_each(|(_, id)| services[usize::from(id.0)] = service.id);
+        }
+        for ((service, _), removed) in &self.removed_matches {
+            services[usize::from(removed.id.0)] = *service;
+        }
+        services
     }
 
     fn route(&self, server: &super::entry::ServerEntry) -> Route {
@@ -70,14 +89,28 @@ impl Registry {
 
     /// Returns the addresses of all ids, including those of removed services and servers.
     pub(in crate::control) fn id_addresses(&self) -> IdAddresses {
-        let services = self.services.iter().map(|service| (service.id, service.config.address));
-        let removed = self.removed_services.iter().map(|(address, service)| (service.id, *address));
+        let services = self.services.iter().map(|service| (service.id, service.config.identity));
+        let removed = self.removed_services.iter().map(|(identity, service)| (service.id, *identity));
         let servers = self.services.iter().flat_map(|service: &ServiceEntry| &service.servers);
         let servers = servers.map(|server| (server.id, server.config.address));
         let removed_servers = self.removed_servers.iter().map(|((_, rip), server)| (server.id, *rip));
+        let matches = self.services.iter().flat_map(|service| &service.matches).map(|(of, id)| (*id, *of));
+        let removed_matches = self.removed_matches.iter().map(|((_, of), removed)| (removed.id, *of));
         IdAddresses {
+            matches: matches.chain(removed_matches).collect(),
             services: services.chain(removed).collect(),
             servers: servers.chain(removed_servers).collect(),
         }
     }
+}
+
+fn service_map(services: &[&ServiceEntry]) -> ServiceMap {
+    let (mut matches, mut ftp) = (Vec::new(), Vec::new());
+    for service in services {
+        let data = ftp_data(&service.config);
+        for (of, id) in &service.matches {
+            if Some(*of) == data { ftp.push((of.vip, *id)) } else { matches.push((*of, *id)) }
+        }
+    }
+    ServiceMap::with_ftp(&matches, &ftp)
 }

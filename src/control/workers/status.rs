@@ -7,7 +7,7 @@ use crate::control::state::registry::{Registry, ServerEntry, ServiceEntry, VipSt
 use crate::control::state::snapshot::IdAddresses;
 use crate::control::workers::{WorkerClient, WorkerHandle, Workers};
 use crate::flow::{Flow, FlowEntry};
-use crate::model::{Persistence, ServerId, ServiceId, VirtualService};
+use crate::model::{Persistence, ServerId, ServiceAddress, ServiceIdentity, VirtualService};
 use crate::schedule::{Loads, Template, Templates};
 use crate::stats::DropReason;
 use crate::time::{Span, Tick};
@@ -43,7 +43,7 @@ impl RuntimeView<'_> {
     pub fn services(&self) -> api::Services {
         let mut services: Vec<_> =
             self.registry.services.iter().map(|service| self.service(service)).collect();
-        services.sort_by_key(|service| service.address);
+        services.sort_by_key(|service| service.identity);
         api::Services { capacity: self.capacity, interfaces: self.carriers.list(), services }
     }
 
@@ -71,14 +71,15 @@ impl RuntimeView<'_> {
         let mut servers: Vec<_> = service.servers.iter().map(|server| self.server(service, server)).collect();
         servers.sort_by_key(|server| server.address);
         api::Service {
-            address: service.config.address,
+            identity: service.config.identity,
+            matches: service.config.group.iter().map(ToString::to_string).collect(),
             vlan: service.config.vlan,
             scheduler: service.config.scheduler.name().into(),
             scheduler_flags: flags(&service.config),
             persistence: service.config.persistence.map(persistence),
             one_packet: service.config.one_packet,
             slow_start: service.config.slow_start.map(Span::secs),
-            state: vip_state(service.vip),
+            state: service_state(service),
             available: Availability::of(service, self.loads).available,
             stats: service_stats(self.workers, service),
             rates: service.estimator.read(),
@@ -145,6 +146,17 @@ fn flags(service: &VirtualService) -> Vec<String> {
 
 fn persistence(of: Persistence) -> api::Persistence {
     api::Persistence { timeout: of.timeout.secs(), prefix: of.prefix, engine: None }
+}
+
+/// Returns the state of the VIP; of several, that of the first one that is not claimed.
+fn service_state(service: &ServiceEntry) -> String {
+    match service.least_vip() {
+        None => vip_state(VipState::Probing),
+        Some((vip, VipState::Standby(mac))) if service.vips.len() > 1 => {
+            format!("standby: {mac} answers ARP for {vip}")
+        }
+        Some((_, state)) => vip_state(state),
+    }
 }
 
 pub(in crate::control) fn vip_state(vip: VipState) -> String {
@@ -268,28 +280,34 @@ impl ChunkedList<'_> {
 /// IPVS assures a UDP template on replies only (`udp_state_transition` in ip_vs_proto_udp.c), and the director sees none.
 fn template_line(ids: &IdAddresses, template: &Template, now: Tick) -> Option<api::Connection> {
     let service = *ids.services.get(&template.key.service)?;
-    let assured = template.assured && service.protocol != Protocol::Udp;
+    let protocol = service.address().map(|of| of.protocol);
+    let assured = template.assured && protocol != Some(Protocol::Udp);
     Some(api::Connection {
         service,
         expires: template.deadline.since(now).secs(),
         state: if assured { "ASSURED" } else { "NONE" }.into(),
         client: (template.key.network, 0).into(),
-        server: (*ids.servers.get(&template.server)?, service.address.port()).into(),
+        server: (*ids.servers.get(&template.server)?, template_port(service)).into(),
     })
 }
 
-/// Converts a connection, with the destination port also for a wildcard-port service.
+/// Port of a template: 0 for FTP and for a group (`ip_vs_sched_persist` in net/netfilter/ipvs/ip_vs_core.c).
+fn template_port(service: ServiceIdentity) -> u16 {
+    service.port()
+}
+
+/// Converts a connection, with the destination port also for a match of several ports.
 fn connection_line(ids: &IdAddresses, entry: &FlowEntry<Flow>, now: Tick) -> Option<api::Connection> {
     let Flow { client, client_port, match_id, port } = entry.key;
-    let mut service = *ids.services.get(&ServiceId(match_id.0))?;
+    let of = *ids.matches.get(&match_id)?;
     let server = *ids.servers.get(&entry.server)?;
-    service.address.set_port(port.unwrap_or(service.address.port()));
+    let port = port.unwrap_or(of.address().port());
     Some(api::Connection {
-        service,
+        service: ServiceAddress { protocol: of.protocol, address: (of.vip, port).into() }.into(),
         expires: entry.deadline.since(now).secs(),
         state: entry.state.name().into(),
         client: (client, client_port).into(),
-        server: (server, service.address.port()).into(),
+        server: (server, port).into(),
     })
 }
 
@@ -304,7 +322,7 @@ mod tests {
     fn listing_without_a_worker_s_reply_is_incomplete() {
         let (chunks, mut received) = mpsc::channel(1);
         let listing = |workers| ListingTask {
-            ids: IdAddresses { services: HashMap::new(), servers: HashMap::new() },
+            ids: IdAddresses { services: HashMap::new(), matches: HashMap::new(), servers: HashMap::new() },
             workers,
             templates: Arc::new(Templates::new(0, 0, Seed([1; 4]))),
             now: Tick(0),

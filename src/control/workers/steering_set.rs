@@ -1,12 +1,12 @@
 //! The steering set: the services whose frames the kernel redirects to the workers.
 
-use crate::io::Steering;
-use crate::model::{Diagnostic, ServiceAddress};
+use crate::io::{SteeredService, Steering};
+use crate::model::Diagnostic;
 
 /// A steering with its active services: it is updated only for differences.
 pub struct SteeringSet {
     steering: Box<dyn Steering>,
-    active: Vec<ServiceAddress>,
+    active: Vec<SteeredService>,
     refused: bool,
 }
 
@@ -20,13 +20,13 @@ impl SteeringSet {
     /// Sets the services. After a refusal the previous ones stay active, and the next call tries again.
     ///
     /// # Errors
-    /// Of [`Steering::update`]; not repeated while the kernel keeps refusing.
-    pub fn set(&mut self, services: Vec<ServiceAddress>) -> Result<(), Diagnostic> {
+    /// Of [`Steering::select`]; not repeated while the kernel keeps refusing.
+    pub fn set(&mut self, services: Vec<SteeredService>) -> Result<(), Diagnostic> {
         if services == self.active {
             self.refused = false;
             return Ok(());
         }
-        match self.steering.update(&services) {
+        match self.steering.select(&services) {
             Ok(()) => {
                 tracing::debug!(services = services.len(), "steering set updated");
                 (self.active, self.refused) = (services, false);
@@ -43,15 +43,15 @@ impl SteeringSet {
     /// Sets the same services again, after a change of the host's addresses: the kernel answers for a VIP that is one.
     ///
     /// # Errors
-    /// Of [`Steering::update`].
+    /// Of [`Steering::select`].
     pub fn renew(&mut self) -> Result<(), Diagnostic> {
-        self.steering.update(&self.active)
+        self.steering.select(&self.active)
     }
 
     /// Removes the services that are not in `services`. [`SteeringSet::set`] retries a refused removal.
-    pub fn retain(&mut self, services: &[ServiceAddress]) {
+    pub fn retain(&mut self, services: &[SteeredService]) {
         let kept: Vec<_> = self.active.iter().filter(|service| services.contains(service)).copied().collect();
-        if kept.len() < self.active.len() && self.steering.update(&kept).is_ok() {
+        if kept.len() < self.active.len() && self.steering.select(&kept).is_ok() {
             tracing::debug!(services = kept.len(), "services removed from the steering set");
             self.active = kept;
         }
@@ -73,7 +73,7 @@ impl SteeringSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::SteeredService;
+    use crate::model::ServiceAddress;
     use crate::wire::Protocol;
     use std::sync::{Arc, Mutex};
 
@@ -96,8 +96,8 @@ mod tests {
         fn stop(&mut self) {}
     }
 
-    fn service(port: u16) -> ServiceAddress {
-        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() }
+    fn service(port: u16) -> SteeredService {
+        ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], port).into() }.into()
     }
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
         for services in [vec![], vec![service(80)], vec![service(80)], vec![], vec![]] {
             set.set(services).unwrap();
         }
-        assert_eq!(fake.0.lock().unwrap().1, [vec![service(80).into()], vec![]]);
+        assert_eq!(fake.0.lock().unwrap().1, [vec![service(80)], vec![]]);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use super::report::invalid;
 use super::section::nearest;
 use crate::model::address::{OWN_HOST, same_family};
 use crate::model::{
-    BadFlag, Diagnostic, SLOW_START_MAX, Scheduler, SchedulerFlags, THRESHOLD_MAX, Weight, WorkerCount,
-    host_address,
+    BadFlag, Diagnostic, Family, Match, SLOW_START_MAX, Scheduler, SchedulerFlags, ServiceIdentity,
+    THRESHOLD_MAX, Weight, WorkerCount, host_address,
 };
 use crate::time::Span;
 use crate::wire::MacAddr;
@@ -158,6 +158,18 @@ fn bad_flag(name: &str, scheduler: Scheduler, bad: BadFlag) -> Diagnostic {
     invalid(what, remedy)
 }
 
+/// The matches of a group: a list of at least one.
+pub(super) fn matches(value: &DeValue<'_>) -> Read<Vec<Match>> {
+    let example = r#"a list of matches, as in ["tcp:192.0.2.10:80", "udp:192.0.2.10:5060-5080"]"#;
+    let list = value.as_array().filter(|list| !list.is_empty());
+    let list = list.ok_or_else(|| invalid(format!("is {}", shown(value)), format!("write {example}")))?;
+    let one = |value: &DeValue<'_>| {
+        let parsed = text(value, "each match")?.parse::<Match>();
+        parsed.map_err(|fault| invalid(format!("has {}", fault.what), fault.remedy))
+    };
+    list.iter().map(|value| one(value.get_ref())).collect()
+}
+
 /// "255.255.255.0" as 24.
 pub(super) fn netmask(value: &DeValue<'_>) -> Read<u8> {
     let example = r#"a netmask, as in "255.255.255.0""#;
@@ -287,9 +299,9 @@ pub(super) fn listener(value: &DeValue<'_>) -> Read<SocketAddr> {
 }
 
 /// "RIP", or "RIP:port" with the service's port, if that is known. Of the family of the service's VIP.
-pub(super) fn rip(value: &DeValue<'_>, service: Option<SocketAddr>) -> Read<IpAddr> {
-    let example = match service {
-        Some(SocketAddr::V6(_)) => r#"the RIP alone, as in "2001:db8::170""#,
+pub(super) fn rip(value: &DeValue<'_>, service: Option<ServiceIdentity>) -> Read<IpAddr> {
+    let example = match service.map(|service| service.family()) {
+        Some(Family::Ipv6) => r#"the RIP alone, as in "2001:db8::170""#,
         _ => r#"the RIP alone, as in "192.168.195.170""#,
     };
     let text = text(value, &format!("{example},"))?;
@@ -304,7 +316,7 @@ pub(super) fn rip(value: &DeValue<'_>, service: Option<SocketAddr>) -> Read<IpAd
     };
     let address = address.map_err(|flaw| fault(&flaw))?;
     if let Some(service) = service {
-        same_family(address, service.ip()).map_err(|flaw| fault(&format!(", {flaw}")))?;
+        same_family(address, service.family()).map_err(|flaw| fault(&format!(", {flaw}")))?;
     }
     let other_port = |address: SocketAddr| service.is_some_and(|service| service.port() != address.port());
     if with_port.is_some_and(other_port) {

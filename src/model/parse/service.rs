@@ -1,20 +1,22 @@
 //! The `[[service]]` tables, and what must hold between them.
 
 use super::readers::{
-    boolean, choice, mac, netmask, number, rip, scheduler, scheduler_flags, seconds, slow_start, threshold,
-    vip, vlan, weight,
+    boolean, choice, mac, matches, netmask, number, rip, scheduler, scheduler_flags, seconds, slow_start,
+    threshold, vip, vlan, weight,
 };
 use super::report::invalid;
 use super::section::Section;
 use crate::model::check::ONE_VLAN;
 use crate::model::{
-    COUNT_MAX, Persistence, Place, Places, RealServer, Scheduler, ServiceAddress, VirtualService,
+    COUNT_MAX, Family, FirewallMark, Match, Persistence, Place, Places, RealServer, Scheduler,
+    ServiceAddress, ServiceIdentity, VirtualService, first_clash,
 };
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, Protocol};
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use toml::de::DeValue;
 
 const PROTOCOLS: &[(&str, Protocol)] =
@@ -30,6 +32,7 @@ pub(super) fn read(roots: &[Section<'_, '_>], places: &mut Places) -> Vec<Virtua
     let read =
         sections.iter().filter_map(|section| Some((service(section, &mut seen, &mut placed)?, section)));
     let (services, read): (Vec<_>, Vec<_>) = read.unzip();
+    matches_clash(&services, &read);
     if let Some(root) = roots.first() {
         too_many(root, "services", services.len());
         too_many(root, "real servers", placed.len());
@@ -37,7 +40,8 @@ pub(super) fn read(roots: &[Section<'_, '_>], places: &mut Places) -> Vec<Virtua
     addresses_clash(&services, &placed);
     vlans_clash(&services, &read);
     macs_clash(&placed);
-    places.services = read.iter().map(|section| section.at("address")).collect();
+    let at = |(section, service): (&&Section<'_, '_>, &VirtualService)| section.at(identity_key(service));
+    places.services = read.iter().zip(&services).map(at).collect();
     places.servers = placed.iter().map(|(section, _)| section.at("address")).collect();
     services
 }
@@ -47,47 +51,103 @@ type ServerInSection<'a, 'i> = (Section<'a, 'i>, RealServer);
 
 fn service<'a, 'i>(
     section: &Section<'a, 'i>,
-    seen: &mut HashMap<ServiceAddress, Place>,
+    seen: &mut HashMap<ServiceIdentity, Place>,
     placed: &mut Vec<ServerInSection<'a, 'i>>,
 ) -> Option<VirtualService> {
-    let protocol = section.require("protocol", r#""tcp""#, choice(PROTOCOLS));
-    let address = section.require("address", r#""VIP:port""#, vip);
+    let (identity, group) = if section.has("mark") || section.has("match") {
+        group(section).map_or((None, Vec::new()), |(mark, group)| (Some(mark.into()), group))
+    } else {
+        (address(section).map(ServiceIdentity::from), Vec::new())
+    };
     let vlan = section.get("vlan", vlan).unwrap_or_default();
     let scheduler = section.get("scheduler", scheduler).unwrap_or_default();
     let flags = section.get("scheduler_flags", |value| scheduler_flags(value, scheduler));
-    let (persistence, one_packet) = (persistence(section, address), one_packet(section, protocol));
+    let (persistence, one_packet) = (persistence(section, identity), one_packet(section, identity));
     let slow_start = slow_start_under(scheduler, section);
-    wildcard_persists(section, address);
-    let own = servers(section, address);
+    wildcard_persists(section, identity);
+    let own = servers(section, identity);
     let servers: Vec<_> = own.iter().map(|(_, server)| server.clone()).collect();
     placed.extend(own);
     section.close();
     too_many_for(scheduler, section, servers.len());
-    let address = ServiceAddress { protocol: protocol?, address: address? };
-    if let Some(first) = seen.insert(address, section.at("address")) {
-        let what = format!("{address} is a service already, {}", section.seen_from_here(&first));
-        section.object("address", invalid(what, "remove one of the two, or merge their servers"));
+    let identity = identity?;
+    let key = if group.is_empty() { "address" } else { "mark" };
+    if let Some(first) = seen.insert(identity, section.at(key)) {
+        let what = format!("{identity} is a service already, {}", section.seen_from_here(&first));
+        section.object(key, invalid(what, "remove one of the two, or merge their servers"));
     }
-    let scheduler_flags = flags.unwrap_or_default();
     Some(VirtualService {
-        address,
+        group,
         vlan,
         scheduler,
-        scheduler_flags,
+        scheduler_flags: flags.unwrap_or_default(),
         persistence,
         one_packet,
         slow_start,
-        servers,
+        ..VirtualService::new(identity, servers)
     })
 }
 
-fn persistence(service: &Section<'_, '_>, address: Option<SocketAddr>) -> Option<Persistence> {
+/// Key of the line that has the VIPs of a service.
+fn identity_key(service: &VirtualService) -> &'static str {
+    if service.group.is_empty() { "address" } else { "match" }
+}
+
+fn address(section: &Section<'_, '_>) -> Option<ServiceAddress> {
+    let protocol = section.require("protocol", r#""tcp""#, choice(PROTOCOLS));
+    let address = section.require("address", r#""VIP:port""#, vip);
+    Some(ServiceAddress { protocol: protocol?, address: address? })
+}
+
+/// Reads the mark and the matches of a group.
+fn group(section: &Section<'_, '_>) -> Option<(FirewallMark, Vec<Match>)> {
+    let mark = section.require("mark", "1", number(1..=u32::MAX));
+    let group = section.require("match", r#"["tcp:VIP:port"]"#, matches);
+    for key in ["protocol", "address"] {
+        if section.get(key, |_| Ok(())).is_some() {
+            let what = "stands in a group, whose matches have protocol and address";
+            section.object(key, invalid(what, "remove it, or mark and match"));
+        }
+    }
+    let group = group?;
+    let family = Family::from(group.first()?.vip);
+    if let Some(other) = group.iter().find(|of| Family::from(of.vip) != family) {
+        let what = format!("has {other} beside {}: a group is of one family", group[0]);
+        section.object(
+            "match",
+            invalid(what, "write a second [[service]] with the same mark for the other one"),
+        );
+    }
+    Some((FirewallMark { mark: NonZeroU32::new(mark?)?, family }, group))
+}
+
+/// Reports the first two matches that take the same frames.
+fn matches_clash(services: &[VirtualService], sections: &[&Section<'_, '_>]) {
+    let all = services.iter().zip(sections).enumerate();
+    let all = all.flat_map(|(index, (service, _))| service.matches().map(move |of| (of, index)));
+    let Some([(first, of), (second, by)]) = first_clash(&all.collect::<Vec<_>>()) else { return };
+    let plain = |index: usize| services[index].group.is_empty();
+    if of != by && plain(of) && plain(by) {
+        return; // reported as the same address
+    }
+    let at = sections[of].at(identity_key(&services[of]));
+    let what = format!(
+        "{second} overlaps {first} of {}, {}",
+        services[of].identity,
+        sections[by].seen_from_here(&at)
+    );
+    let key = identity_key(&services[by]);
+    sections[by].object(key, invalid(format!("has {what}"), "leave the ports to one of the two"));
+}
+
+fn persistence(service: &Section<'_, '_>, identity: Option<ServiceIdentity>) -> Option<Persistence> {
     let section = service.table_or("persistence", persistence_table)?;
     let timeout = section.get("timeout", seconds).unwrap_or(Persistence::TIMEOUT);
-    let longest = address.map_or(128, |address| Persistence::prefix_max(address.ip()));
+    let family = identity.map(|of| of.family());
+    let longest = Persistence::prefix_max(family.unwrap_or(Family::Ipv6));
     let prefix = section.get("prefix", number(1..=longest.into())).map(|prefix| prefix as u8);
     let netmask = section.get("netmask", netmask);
-    if section.has("netmask") && address.is_some_and(|address| address.is_ipv6()) {
+    if section.has("netmask") && family == Some(Family::Ipv6) {
         section.object("netmask", invalid("is for clients with IPv4 addresses", "write prefix = 64"));
     } else if section.has("netmask") && section.has("prefix") {
         section.object("netmask", invalid("stands beside a prefix", "remove one of the two"));
@@ -106,15 +166,17 @@ fn persistence_table(value: &DeValue<'_>) -> String {
 }
 
 /// Requires persistence for a wildcard port: a client's connections to different ports belong together.
-fn wildcard_persists(service: &Section<'_, '_>, address: Option<SocketAddr>) {
-    if let Some(address) = address.filter(|address| address.port() == 0 && !service.has("persistence")) {
+fn wildcard_persists(service: &Section<'_, '_>, identity: Option<ServiceIdentity>) {
+    let address = identity.and_then(|of| of.address()).filter(ServiceAddress::is_wildcard);
+    if let Some(ServiceAddress { address, .. }) = address.filter(|_| !service.has("persistence")) {
         let what = format!("is \"{address}\", a wildcard port, in a service that is not persistent");
         service.object("address", invalid(what, "add persistence = {}, or write a port"));
     }
 }
 
-fn one_packet(service: &Section<'_, '_>, protocol: Option<Protocol>) -> bool {
+fn one_packet(service: &Section<'_, '_>, identity: Option<ServiceIdentity>) -> bool {
     let set = service.get("one_packet", boolean).unwrap_or_default();
+    let protocol = identity.and_then(|of| of.address()).map(|of| of.protocol);
     if set && let Some(protocol @ (Protocol::Tcp | Protocol::Sctp)) = protocol {
         let fault =
             invalid(format!("is only for UDP: a connection of {protocol} has many packets"), "remove it");
@@ -131,11 +193,11 @@ fn slow_start_under(scheduler: Scheduler, service: &Section<'_, '_>) -> Option<S
     Some(seconds)
 }
 
-fn servers<'a, 'i>(service: &Section<'a, 'i>, vip: Option<SocketAddr>) -> Vec<ServerInSection<'a, 'i>> {
+fn servers<'a, 'i>(service: &Section<'a, 'i>, of: Option<ServiceIdentity>) -> Vec<ServerInSection<'a, 'i>> {
     let mut seen = HashMap::new();
     let sections = service.tables("server", "[[service.server]]").unwrap_or_default();
     let servers = sections.into_iter().filter_map(|section| {
-        let server = server(&section, vip)?;
+        let server = server(&section, of)?;
         if let Some(line) = seen.insert(server.address, section.line("address")) {
             let what = format!("{} is a server of this service already, on line {line}", server.address);
             section.object("address", invalid(what, "remove one of the two; weight gives it a larger share"));
@@ -145,8 +207,8 @@ fn servers<'a, 'i>(service: &Section<'a, 'i>, vip: Option<SocketAddr>) -> Vec<Se
     servers.collect()
 }
 
-fn server(section: &Section<'_, '_>, vip: Option<SocketAddr>) -> Option<RealServer> {
-    let address = section.require("address", r#""RIP""#, |value| rip(value, vip));
+fn server(section: &Section<'_, '_>, of: Option<ServiceIdentity>) -> Option<RealServer> {
+    let address = section.require("address", r#""RIP""#, |value| rip(value, of));
     let weight = section.get("weight", weight).unwrap_or_default();
     let mac = section.get("mac", mac);
     let upper_threshold = section.get("upper_threshold", threshold).unwrap_or_default();
@@ -186,7 +248,7 @@ fn too_many(root: &Section<'_, '_>, what: &str, count: usize) {
 
 /// The director would send ARP requests for an address that it answers for itself.
 fn addresses_clash(services: &[VirtualService], placed: &[ServerInSection<'_, '_>]) {
-    let vips: HashSet<_> = services.iter().map(|service| service.address.address.ip()).collect();
+    let vips: HashSet<_> = services.iter().flat_map(VirtualService::matches).map(|of| of.vip).collect();
     for (section, server) in placed.iter().filter(|(_, server)| vips.contains(&server.address)) {
         let what = format!("is {}, the VIP of a service", server.address);
         section.object("address", invalid(what, "write the real server's own address, its RIP"));

@@ -94,7 +94,8 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         lower_threshold: 0,
     }];
     let services = vec![VirtualService {
-        address,
+        identity: address.into(),
+        group: Vec::new(),
         vlan: Vlans::NONE,
         scheduler: Scheduler::Wlc,
         scheduler_flags: SchedulerFlags { fallback: false, port: false },
@@ -236,7 +237,7 @@ fn the_example_file_is_right() {
     let config = check(EXAMPLE).unwrap();
     assert_eq!(config.director.server_interface.as_deref(), Some("eth1"));
     let shape: Vec<_> =
-        config.services.iter().map(|service| (service.address.to_string(), service.servers.len())).collect();
+        config.services.iter().map(|service| (service.identity.to_string(), service.servers.len())).collect();
     let wanted =
         [("TCP 192.168.195.150:80", 2), ("UDP 192.168.195.150:53", 1), ("TCP 192.168.195.150:443", 2)];
     assert_eq!(shape, wanted.map(|(address, servers)| (address.to_owned(), servers)));

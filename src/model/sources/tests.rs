@@ -32,7 +32,8 @@ fn load(dir: &TempDir) -> Result<Config, String> {
 /// The services, and the files that they came from.
 fn loaded(dir: &TempDir) -> String {
     let config = load(dir).unwrap_or_else(|errors| panic!("{errors}"));
-    let services = config.services.iter().map(|service| service.address.address.to_string());
+    let services =
+        config.services.iter().map(|service| service.identity.address().unwrap().address.to_string());
     services.collect::<Vec<_>>().join(" ")
 }
 

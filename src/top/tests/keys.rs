@@ -125,7 +125,7 @@ fn removal_of_a_zoomed_service_zooms_out() {
 fn drain_needs_a_yes() {
     let mut state = start();
     let drain = DrainRequest {
-        service: state.sample.services.services[0].address,
+        service: state.sample.services.services[0].identity,
         server: "10.0.0.2:80".parse().unwrap(),
         deadline: None,
     };

@@ -36,7 +36,7 @@ fn sampling_continues_after_errors() {
 fn drain_is_sent_at_once() {
     let sampler = Sampler::start(intermittent(), Duration::from_secs(3600), Clock::start()).unwrap();
     let drain = DrainRequest {
-        service: sample().services.services[0].address,
+        service: sample().services.services[0].identity,
         server: "10.0.0.1:80".parse().unwrap(),
         deadline: Some(9),
     };

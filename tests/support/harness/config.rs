@@ -2,7 +2,7 @@
 
 use directrix::control::api::Stats;
 use directrix::control::state::registry::Registry;
-use directrix::model::{Config, Diagnostics, MatchId, parse};
+use directrix::model::{Config, Diagnostics, parse};
 use directrix::schedule::Loads;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -31,12 +31,13 @@ fn are_usable(Diagnostics(errors): &Diagnostics, text: &str) {
 
 /// Checks that it has no duplicates and that tables can be built from it.
 fn is_usable(config: &Config) {
-    let addresses: HashSet<_> = config.services.iter().map(|service| service.address).collect();
+    let addresses: HashSet<_> = config.services.iter().map(|service| service.identity).collect();
     assert_eq!(addresses.len(), config.services.len(), "a service stands twice");
     for service in &config.services {
         let servers: HashSet<_> = service.servers.iter().map(|server| server.address).collect();
         assert_eq!(servers.len(), service.servers.len(), "a server stands twice");
-        assert!(addresses.iter().all(|vip| !servers.contains(&vip.address.ip())), "a VIP is a RIP");
+        let mut vips = config.services.iter().flat_map(directrix::model::VirtualService::vips);
+        assert!(vips.all(|vip| !servers.contains(&vip)), "a VIP is a RIP");
     }
     let mut registry = Registry::new(Vec::new());
     let rules = config.rules();
@@ -44,12 +45,14 @@ fn is_usable(config: &Config) {
     registry.apply(&rules, &|_| Stats::default());
     let loads = Loads::new(rules.services.iter().map(|service| service.servers.len()).sum());
     let snapshot = registry.snapshot(&loads, std::time::Instant::now());
-    for (service, id) in config.services.iter().zip(0..) {
-        let (protocol, address) = (service.address.protocol, service.address.address);
-        let found = match address.ip() {
-            IpAddr::V4(vip) => snapshot.services.find(protocol, vip, address.port()),
-            IpAddr::V6(vip) => snapshot.services.find_v6(protocol, vip, address.port()),
+    for (of, id) in registry.services.iter().flat_map(|service| &service.matches) {
+        let port = of.ports.last;
+        let fixed = match of.vip {
+            IpAddr::V4(vip) => snapshot.services.find(of.protocol, vip, port),
+            IpAddr::V6(vip) => snapshot.services.find_v6(of.protocol, vip, port),
         };
-        assert_eq!(found, Some(MatchId(id)));
+        let found = fixed.or_else(|| snapshot.services.find_several(of.protocol, of.vip, port));
+        // A match of every or of FTP's ports gives way to one that has the last port.
+        assert!(found == Some(*id) || of.ports.first != port && found.is_some(), "{of}");
     }
 }
