@@ -7,6 +7,7 @@
 
 pub mod hand_over;
 mod held;
+mod link_addresses;
 pub mod refused;
 mod shared;
 
@@ -23,6 +24,7 @@ use crossbeam::channel::{Receiver, Sender};
 use hand_over::HandedFrame;
 use hdrhistogram::Histogram;
 use held::HeldFragments;
+use link_addresses::LinkAddresses;
 use shared::HoldContext;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -92,6 +94,7 @@ pub struct Worker<P> {
     held: HeldFragments,
     /// Fragments to be processed again.
     due: Vec<HandedFrame>,
+    link_addresses: LinkAddresses,
     /// Listing request in progress.
     listing: Option<ConnectionListing>,
     shared: Shared,
@@ -115,6 +118,7 @@ impl<P: Ports> Worker<P> {
         let adopted = shared.snapshot.load_full();
         forwarder.adopt(Arc::clone(&adopted));
         forwarder.set_hand_over(!shared.hand_over.is_alone());
+        let link_addresses = LinkAddresses::new(ports.has_smaller_mtu());
         Self {
             ports,
             forwarder,
@@ -123,6 +127,7 @@ impl<P: Ports> Worker<P> {
             requests,
             held: HeldFragments::new(),
             due: Vec::with_capacity(BATCH),
+            link_addresses,
             listing: None,
             shared,
             wait,
@@ -183,6 +188,9 @@ impl<P: Ports> Worker<P> {
         self.batches = self.batches.wrapping_add(1);
         let received_at = self.batches.is_multiple_of(SAMPLE).then(Instant::now);
         let tick = Tick::from_instant(now, self.shared.epoch);
+        if self.link_addresses.is_needed() {
+            self.link_addresses.record(batch);
+        }
         self.forwarder.decide(batch, tick, &mut self.verdicts);
         let follows_up = self.forwarder.takes_follow_up();
         if follows_up {
@@ -191,6 +199,9 @@ impl<P: Ports> Worker<P> {
         }
         let sent = self.ports.finish(&self.verdicts);
         self.count(received, sent);
+        if sent.too_long > 0 {
+            self.refuse_long_frames();
+        }
         if follows_up {
             self.release_held(tick);
         }
@@ -198,6 +209,19 @@ impl<P: Ports> Worker<P> {
             self.sample(received_at, sent);
         }
         true
+    }
+
+    /// Leaves the frames of the batch that were too long to the control thread, which answers them. Without their
+    /// MAC addresses they are not; those of the next batches are recorded.
+    #[cold]
+    fn refuse_long_frames(&mut self) {
+        let Some(long) = self.ports.long_frames() else { return };
+        let is_recorded = self.link_addresses.is_needed();
+        for (index, mut head) in long.take().filter(|_| is_recorded) {
+            self.link_addresses.restore(index, &mut head);
+            self.shared.refuse(head.bytes(), DropReason::TooLong);
+        }
+        self.link_addresses.need();
     }
 
     /// Processes the frames that other workers have passed on. Returns true if there was one.
@@ -217,10 +241,15 @@ impl<P: Ports> Worker<P> {
 
     /// Processes a copied frame. `last` if no other worker knows its connection.
     fn serve_copy(&mut self, mut frame: HandedFrame, last: bool, now: Tick) {
+        let addresses = link_addresses::addresses(frame.bytes());
         match self.forwarder.decide_handed(frame.bytes(), last, now) {
             Verdict::Forward(interface) => {
                 let sent = self.ports.send_copy(interface, frame.bytes());
                 self.shared.count_sent(sent);
+                if sent.too_long > 0 {
+                    link_addresses::write(&addresses, frame.bytes());
+                    self.shared.refuse(frame.bytes(), DropReason::TooLong);
+                }
             }
             Verdict::HandOver => return self.shared.hand_over.pass(frame),
             Verdict::Hold => {

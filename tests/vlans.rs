@@ -174,9 +174,10 @@ fn an_answer_has_the_tags_of_its_packet() {
     for frame in [tagged(&segment(1, SYN), 100), twice_tagged(&segment(2, SYN))] {
         for kind in [Answer::PortUnreachable, Answer::TimeExceeded, Answer::Reset] {
             let mut buffer = [0; ANSWER_MAX];
-            let len = answer::write(kind, &frame, &mut buffer).unwrap();
-            let (seen, of) =
-                [&buffer[..len], &frame].map(|bytes| SlicedPacket::from_ethernet(bytes).unwrap()).into();
+            let written = answer::write(kind, &frame, &mut buffer).unwrap();
+            let (seen, of) = [&buffer[..written.len], &frame]
+                .map(|bytes| SlicedPacket::from_ethernet(bytes).unwrap())
+                .into();
             let vlans = |packet: &SlicedPacket<'_>| {
                 let tag = |tag: &LinkExtSlice<'_>| match tag {
                     LinkExtSlice::Vlan(tag) => (tag.vlan_identifier(), tag.priority_code_point()),

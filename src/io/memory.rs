@@ -1,6 +1,6 @@
 //! In-memory backend, for tests and benches.
 
-use super::{Levels, Ports, SendOutcome};
+use super::{Levels, LongFrames, Ports, SendOutcome};
 use crate::forward::{BATCH, Batch, Verdict};
 use crate::model::InterfaceIndex;
 use crate::sys::{Sleeper, poll};
@@ -38,6 +38,7 @@ pub struct MemoryPorts {
     longest: usize,
     batch: MemoryBatch,
     sleeper: Arc<Sleeper>,
+    long: LongFrames,
 }
 
 /// The far end of a [`MemoryPorts`]: the test's side.
@@ -65,7 +66,8 @@ impl MemoryPorts {
         let batch = MemoryBatch(Vec::with_capacity(BATCH));
         let sleeper = Arc::new(Sleeper::new().expect("an eventfd"));
         let wire = Wire { arriving: to_ports, leaving: from_interfaces, sleeper: Arc::clone(&sleeper) };
-        (Self { arriving, leaving, longest: shape.longest, batch, sleeper }, wire)
+        let long = LongFrames::default();
+        (Self { arriving, leaving, longest: shape.longest, batch, long, sleeper }, wire)
     }
 }
 
@@ -131,8 +133,11 @@ impl Ports for MemoryPorts {
         assert_eq!(verdicts.len(), self.batch.len(), "one verdict for each frame");
         let mut sent = SendOutcome::default();
         let mut frames = std::mem::take(&mut self.batch.0);
-        for (frame, verdict) in frames.drain(..).zip(verdicts) {
+        for (index, (frame, verdict)) in frames.drain(..).zip(verdicts).enumerate() {
             if let Verdict::Forward(interface) = verdict {
+                if frame.len() > self.longest {
+                    self.long.keep(index, &frame);
+                }
                 self.transmit(*interface, frame, &mut sent);
             }
         }
@@ -144,6 +149,10 @@ impl Ports for MemoryPorts {
         let mut sent = SendOutcome::default();
         self.transmit(interface, frame.to_vec(), &mut sent);
         sent
+    }
+
+    fn long_frames(&mut self) -> Option<&mut LongFrames> {
+        Some(&mut self.long)
     }
 
     fn wait(&mut self, timeout: Duration, wake: BorrowedFd<'_>) -> io::Result<()> {

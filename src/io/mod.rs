@@ -9,6 +9,7 @@ pub mod frames;
 mod groups;
 pub mod interface;
 pub mod l2fwd;
+mod long_frames;
 mod lower;
 pub mod memory;
 pub mod packet;
@@ -24,6 +25,7 @@ pub use crate::stats::Levels;
 pub use frames::{AsyncFrameSocket, FrameKind, FrameSocket};
 pub use groups::{GroupChange, MulticastGroups};
 pub use interface::{Interface, OwnAddress};
+pub use long_frames::{FrameHead, HEAD_MAX, LongFrames};
 pub use sender::FrameSender;
 pub use steered::SteeredService;
 
@@ -50,6 +52,17 @@ pub trait Ports: Send {
 
     /// Sends a frame that is not of the batch.
     fn send_copy(&mut self, interface: InterfaceIndex, frame: &[u8]) -> SendOutcome;
+
+    /// The frames that [`Ports::finish`] counted as too long, as it should have sent them. To be taken after each batch
+    /// with such a frame. `None` if the backend does not keep them.
+    fn long_frames(&mut self) -> Option<&mut LongFrames> {
+        None
+    }
+
+    /// True if an interface cannot send every frame that another one receives, as far as their MTUs tell.
+    fn has_smaller_mtu(&self) -> bool {
+        false
+    }
 
     /// Sleeps until a frame arrives, `wake` has input, or `timeout` is over.
     ///

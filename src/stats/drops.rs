@@ -79,7 +79,7 @@ drop_reasons! {
     IcmpQuote = "icmp_quote",
     /// An ICMP error about a connection that no worker knows.
     IcmpUnknown = "icmp_unknown",
-    /// No real server takes new connections: none there, all weight 0, or none answers ARP.
+    /// No real server takes new connections: none there, all weight 0, or none answers solicitations.
     NoServer = "no_server",
     /// The connection's real server has been removed.
     ServerRemoved = "server_removed",
@@ -93,12 +93,12 @@ drop_reasons! {
     HandOverFull = "hand_over_full",
     /// The transmit ring was full.
     TransmitFull = "transmit_full",
-    /// The frame is longer than the interface that it should leave by can send.
+    /// The frame is longer than the interface that it should leave by can send. Its sender is told the MTU.
     TooLong = "too_long",
 }
 
 impl DropReason {
-    /// True if the sender may get an answer: see `reject` in the configuration.
+    /// True if the sender may get an answer to a frame that the decision drops: see `reject` in the configuration.
     #[must_use]
     pub const fn is_answered(self) -> bool {
         matches!(self, Self::NoServer | Self::TtlExceeded)

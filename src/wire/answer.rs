@@ -25,25 +25,45 @@ pub enum Answer {
     TimeExceeded,
     /// TCP reset, and "port unreachable" for other protocols.
     Reset,
+    /// ICMP "fragmentation needed" (RFC 1191), ICMPv6 "packet too big".
+    TooBig {
+        /// MTU of the next link, in bytes.
+        mtu: u32,
+    },
 }
 
-/// Writes the answer to the frame that begins with `head` to `answer`. Returns its length in bytes.
+/// A written answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenAnswer {
+    /// Content. That of [`Answer::Reset`] depends on the protocol.
+    pub kind: Answer,
+    /// Length of the frame in bytes.
+    pub len: usize,
+}
+
+/// Writes the answer to the frame that begins with `head` to `answer`.
 ///
 /// `None` for packets that must not be answered (RFC 1122 section 3.2.2, RFC 4443 section 2.4): those from an
-/// address of no single host or from their own destination, later fragments, resets (for [`Answer::Reset`]), and other
-/// protocols than those of services, ICMP errors among them.
+/// address of no single host or from their own destination, later fragments, resets (for [`Answer::Reset`]), packets not
+/// longer than the MTU (for [`Answer::TooBig`]), and other protocols than those of services, ICMP errors among them.
 #[must_use]
-pub fn write(kind: Answer, head: &[u8], answer: &mut [u8; ANSWER_MAX]) -> Option<usize> {
+pub fn write(kind: Answer, head: &[u8], answer: &mut [u8; ANSWER_MAX]) -> Option<WrittenAnswer> {
     let refused = RefusedPacket::parse(head)?;
     let (link, packet) = answer.split_at_mut(refused.link.len());
     write_link(refused.link, link);
     let protocol = Protocol::of(refused.protocol)?;
-    let len = match kind {
-        Answer::Reset if protocol == Protocol::Tcp => reset::write(&refused, packet)?,
-        Answer::PortUnreachable | Answer::Reset => error::write(&refused, &error::PORT_UNREACHABLE, packet),
-        Answer::TimeExceeded => error::write(&refused, &error::TIME_EXCEEDED, packet),
+    let kind = match kind {
+        Answer::Reset if protocol != Protocol::Tcp => Answer::PortUnreachable,
+        Answer::TooBig { mtu } if refused.len <= mtu as usize => return None,
+        kind => kind,
     };
-    Some(refused.link.len() + len)
+    let len = match kind {
+        Answer::Reset => reset::write(&refused, packet)?,
+        Answer::PortUnreachable => error::write(&refused, &error::PORT_UNREACHABLE, packet),
+        Answer::TimeExceeded => error::write(&refused, &error::TIME_EXCEEDED, packet),
+        Answer::TooBig { mtu } => error::write(&refused, &error::too_big(mtu), packet),
+    };
+    Some(WrittenAnswer { kind, len: refused.link.len() + len })
 }
 
 /// The same header, in the other direction.

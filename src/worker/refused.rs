@@ -2,6 +2,7 @@
 //!
 //! A worker copies the head of such a frame. The control thread limits the rate, builds the answers and sends them.
 
+use crate::io::FrameHead;
 use crate::stats::DropReason;
 use crate::sys::{AsyncSleeper, Sleeper};
 use crossbeam::queue::ArrayQueue;
@@ -14,17 +15,13 @@ const WAITING: usize = 256;
 /// Shortest time between two wake-ups of the control thread, each a system call of a worker. Answers are limited to
 /// one in that time anyway.
 const INTERVAL: Duration = Duration::from_millis(1);
-/// Bytes kept of a frame. An ICMP error quotes at least the headers and eight bytes (RFC 792); RFC 4443 section 2.4 asks
-/// for more, which a refused SYN does not have.
-pub const HEAD_MAX: usize = 256;
 
 /// Head of a refused frame, which came from the client interface.
 #[derive(Clone, Debug)]
 pub struct RefusedFrame {
     /// Reason of the drop.
     pub reason: DropReason,
-    head: [u8; HEAD_MAX],
-    len: usize,
+    head: FrameHead,
 }
 
 /// Refused frames of all workers, for the control thread.
@@ -45,19 +42,16 @@ pub struct RefusedReceiver {
 }
 
 impl RefusedFrame {
-    /// The head of `frame`.
+    /// The head of `frame`, with its MAC addresses as received.
     #[must_use]
     pub fn new(reason: DropReason, frame: &[u8]) -> Self {
-        let len = frame.len().min(HEAD_MAX);
-        let mut head = [0; HEAD_MAX];
-        head[..len].copy_from_slice(&frame[..len]);
-        Self { reason, head, len }
+        Self { reason, head: FrameHead::of(frame) }
     }
 
     /// The first bytes of the frame, from the Ethernet header on.
     #[must_use]
     pub fn head(&self) -> &[u8] {
-        &self.head[..self.len]
+        self.head.bytes()
     }
 }
 
@@ -112,6 +106,7 @@ impl RefusedReceiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::HEAD_MAX;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     fn queue() -> (Arc<RefusedFrames>, RefusedReceiver) {

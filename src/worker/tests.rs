@@ -1,10 +1,10 @@
 use super::hand_over::HandOver;
-use super::refused::RefusedFrames;
+use super::refused::{RefusedFrames, RefusedReceiver};
 use super::*;
 use crate::forward::{NextHop, Route, ServiceMap};
 use crate::hash::Seed;
-use crate::io::Levels;
 use crate::io::memory::{MemoryPorts, MemoryShape};
+use crate::io::{Levels, LongFrames};
 use crate::model::{InterfaceIndex, MatchId, ServerId, ServiceAddress, ServiceId};
 use crate::schedule::{Candidate, Loads, Pool, Templates};
 use crate::stats::WorkerCounters;
@@ -137,6 +137,10 @@ impl Ports for TestPorts {
         self.memory.finish(verdicts)
     }
 
+    fn long_frames(&mut self) -> Option<&mut LongFrames> {
+        self.memory.long_frames()
+    }
+
     fn send_copy(&mut self, interface: InterfaceIndex, frame: &[u8]) -> SendOutcome {
         self.memory.send_copy(interface, frame)
     }
@@ -245,4 +249,26 @@ fn a_sleeping_worker_is_woken_for_frames_of_others() {
         first.push(0, datagram(8));
         second.push(0, datagram(8));
     });
+}
+
+#[tokio::test]
+async fn a_long_frame_is_refused_with_the_addresses_it_came_with() {
+    let (memory, wire) = MemoryPorts::new(MemoryShape { longest: 100, ..MemoryShape::default() });
+    let shared = shared(HandOver::alone().unwrap(), 1, &Arc::default());
+    let mut refused = RefusedReceiver::new(Arc::clone(&shared.refused)).unwrap();
+    let (mut worker, _requests) = test_worker(memory, None, shared);
+    let builder = PacketBuilder::ethernet2([2; 6], OWN.0).ipv4([192, 0, 2, 9], VIP, 64).udp(1, 53);
+    let mut long = Vec::new();
+    builder.write(&mut long, &[7; 100]).unwrap();
+    wire.push(0, long.clone());
+    assert!(worker.serve_ports(Instant::now()));
+    assert_eq!(refused.take(Instant::now()).count(), 0, "its addresses were not recorded");
+    wire.push(0, datagram(1));
+    wire.push(0, long.clone());
+    assert!(worker.serve_ports(Instant::now()));
+    let taken: Vec<_> = refused.take(Instant::now()).collect();
+    assert_eq!(taken.iter().map(|frame| frame.reason).collect::<Vec<_>>(), [DropReason::TooLong]);
+    assert_eq!(taken[0].head()[..20], long[..20]);
+    assert_eq!(worker.shared.counters.drops(DropReason::TooLong).get(), 2);
+    assert_eq!(wire.forwarded(InterfaceIndex::CLIENT).len(), 1);
 }

@@ -94,6 +94,11 @@ impl Deployment {
         Self { client, director, real, rips, switch: inside, others: vec![outside, router] }
     }
 
+    /// The router of a deployment with two segments.
+    pub(crate) fn router(&self) -> &Netns {
+        &self.others[1]
+    }
+
     /// The segment of the client.
     fn outside(&self) -> &Netns {
         self.others.first().unwrap_or(&self.switch)

@@ -273,6 +273,15 @@ impl Director {
         row["frames"].as_u64().unwrap()
     }
 
+    /// A sample of the metrics, by its name and labels as on the page.
+    pub(crate) fn metric(&self, sample: &str) -> u64 {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--fail", "--max-time", "20", "http://localhost/metrics", "--unix-socket"]);
+        let page = String::from_utf8(command.arg(self.socket()).output().unwrap().stdout).unwrap();
+        let value = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{sample} is not in {page}")).parse().unwrap()
+    }
+
     /// A field of each worker.
     pub(crate) fn workers(&self, field: &str) -> Vec<u64> {
         let workers: Value = serde_json::from_str(&self.cli("workers --json")).unwrap();

@@ -32,6 +32,7 @@ mod lifecycle;
 mod links;
 mod live;
 mod loops;
+mod mtu;
 mod path_mtu;
 mod peers;
 mod persistence;

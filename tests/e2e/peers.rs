@@ -69,7 +69,7 @@ fn configuration(place: &str, name: &str) -> String {
              access_log off; client_max_body_size 0; keepalive_requests 1000000;
              {temporary}
              server {{
-                 listen 80 backlog=4096; root {place}/www;
+                 listen 80 backlog=4096; listen [::]:80 backlog=4096; root {place}/www;
                  location / {{ return 200 \"{name}\\n\"; }}
                  location /files/ {{ dav_methods PUT; }}
              }}

@@ -9,7 +9,9 @@ use directrix::control::api::Plan;
 use directrix::control::api::request::ChangeRequest;
 use directrix::control::host::access::Access;
 use directrix::control::http::{server, socket};
-use directrix::control::metrics::readings::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
+use directrix::control::metrics::readings::{
+    AnswerReadings, ConfigReadings, NeighborReadings, PingReadings, Readings, WorkerReadings,
+};
 use directrix::control::query::Query;
 use directrix::model::{
     Diagnostic, DiagnosticKind, Place, RealServer, Rules, Subject, VirtualService, Weight,
@@ -120,7 +122,7 @@ impl Answers {
             workers: self.workers.iter().map(worker).collect(),
             unbound: 0,
             unfinished: 0,
-            arp: ArpReadings {
+            neighbors: NeighborReadings {
                 answered: 1,
                 announced: 2,
                 probed: 3,
@@ -128,6 +130,10 @@ impl Answers {
                 conflicts: 5,
                 disputed: 6,
             },
+            pings: PingReadings { answered: 7, limited: 8 },
+            answers: [("port_unreachable", 9, 10), ("too_big", 11, 0)]
+                .map(|(kind, sent, limited)| AnswerReadings { kind, sent, limited })
+                .into(),
         }
     }
 }

@@ -74,6 +74,7 @@ fn vips_are_announced_again_after_a_link_flap() {
 
 fn announced(site: &Site) -> u64 {
     let page = site.metrics();
-    let line = page.lines().find(|line| line.starts_with("directrix_arp_announced_total ")).unwrap_or("x 0");
+    let line =
+        page.lines().find(|line| line.starts_with("directrix_neighbor_announced_total ")).unwrap_or("x 0");
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }

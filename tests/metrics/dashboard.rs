@@ -174,9 +174,9 @@ fn the_numbers_are_those_of_the_frames() {
         let forwarded = page.sum("directrix_worker_forwarded_frames_total", &[]);
         assert_eq!(forwarded, page.sum("directrix_service_packets_total", &[]));
         assert_eq!(page.sum("directrix_worker_dropped_frames_total", &[]), 0.0);
-        assert!(page.sum("directrix_arp_answered_total", &[]) >= 1.0);
-        assert!(page.sum("directrix_arp_announced_total", &[]) >= 1.0);
-        assert!(page.sum("directrix_arp_requested_total", &[]) >= 2.0);
+        assert!(page.sum("directrix_neighbor_answered_total", &[]) >= 1.0);
+        assert!(page.sum("directrix_neighbor_announced_total", &[]) >= 1.0);
+        assert!(page.sum("directrix_neighbor_requested_total", &[]) >= 2.0);
         assert!(page.sum("directrix_worker_info", &[("backend", backend)]) >= 1.0);
         let started = page.sum("directrix_start_time_seconds", &[]);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();

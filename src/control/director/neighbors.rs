@@ -80,6 +80,7 @@ impl Director {
         match self.host.re_resolve(&self.registry.rules().services) {
             Ok(host) => {
                 let before = std::mem::replace(&mut self.host, host);
+                self.answers.set_mtu(self.host.server_side().mtu);
                 self.send_link_locals();
                 self.update_neighbors(&before);
                 self.log_sources(&before);

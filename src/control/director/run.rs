@@ -124,10 +124,11 @@ impl Director {
         let plan = backend::plan(settings, &host.interfaces);
         let backend = backend::launch(settings.backend, &plan, &workers, &mut |steering| {
             sockets = host.interfaces.iter().map(NeighborSockets::open).collect::<Result<_, _>>()?;
-            answers = Some(ClientAnswers::open(&host.interfaces[0])?);
+            answers = Some(ClientAnswers::open(&host.interfaces)?);
             pings = Some(PingSocket::open(&host.interfaces[0])?);
             privileges.reduce(steering.restores())
         })?;
+        let (answers, pings) = (answers.expect(LAUNCHED), PingResponder::new(pings.expect(LAUNCHED))?);
         Ok(Self {
             registry,
             settings: settings.clone(),
@@ -141,9 +142,9 @@ impl Director {
             carriers: Carriers::new(&host.interfaces),
             host,
             neighbor_events: None,
-            meter: Meter::new(&neighbors),
-            answers: answers.expect(LAUNCHED),
-            pings: PingResponder::new(pings.expect(LAUNCHED))?,
+            meter: Meter::new(&neighbors, answers.counters(), pings.counters()),
+            answers,
+            pings,
             neighbors: Some((neighbors, sockets)),
             limiter: LogLimiter::default(),
             local_vips: LocalVips::default(),

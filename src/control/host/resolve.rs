@@ -93,7 +93,16 @@ impl ResolvedHost {
         self.interfaces.iter().flat_map(Interface::not_others).collect()
     }
 
-    /// Returns true if an interface's addresses have changed since the last resolution.
+    /// Returns the interface of the real servers.
+    ///
+    /// # Panics
+    /// Never: there is an interface.
+    #[must_use]
+    pub fn server_side(&self) -> &Interface {
+        self.interfaces.last().expect("a director has its client interface at least")
+    }
+
+    /// Returns true if an interface's addresses or its MTU have changed since the last resolution.
     pub fn has_other_addresses(&self) -> bool {
         self.renewed() != self.interfaces
     }
@@ -103,10 +112,11 @@ impl ResolvedHost {
     }
 }
 
-/// Returns the interface with its present addresses.
+/// Returns the interface with its present addresses and MTU.
 fn renewed(interface: &Interface) -> Interface {
     let Ok(now) = Interface::lookup(&interface.name) else { return interface.clone() };
-    Interface { addresses: now.addresses, ipv6_addresses: now.ipv6_addresses, ..interface.clone() }
+    let Interface { addresses, ipv6_addresses, mtu, .. } = now;
+    Interface { addresses, ipv6_addresses, mtu, ..interface.clone() }
 }
 
 fn vips(services: &[VirtualService]) -> Vec<IpAddr> {

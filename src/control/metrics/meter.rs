@@ -1,7 +1,11 @@
 //! Collects the readings from the counters of the workers and of control.
 
-use super::readings::{ArpReadings, ConfigReadings, Readings, WorkerReadings};
+use super::readings::{
+    AnswerReadings, ConfigReadings, NeighborReadings, PingReadings, Readings, WorkerReadings,
+};
+use crate::control::answers::AnswerCounters;
 use crate::control::config_file::{ConfigFile, History, METRICS_AGE, RunningConfig};
+use crate::control::ping::PingCounters;
 use crate::control::workers::WorkerClient;
 use crate::control::workers::status::RuntimeView;
 use crate::neighbor::{NeighborCounters, Neighbors};
@@ -16,14 +20,16 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub struct Meter {
     started: SystemTime,
-    arp: Arc<NeighborCounters>,
+    neighbors: Arc<NeighborCounters>,
+    answers: Arc<AnswerCounters>,
+    pings: Arc<PingCounters>,
 }
 
 impl Meter {
-    /// Creates the meter of a director that starts now, with the counters of `neighbors`.
+    /// Creates the meter of a director that starts now, with the counters of the control thread.
     #[must_use]
-    pub fn new(neighbors: &Neighbors) -> Self {
-        Self { started: SystemTime::now(), arp: neighbors.counters() }
+    pub fn new(neighbors: &Neighbors, answers: Arc<AnswerCounters>, pings: Arc<PingCounters>) -> Self {
+        Self { started: SystemTime::now(), neighbors: neighbors.counters(), answers, pings }
     }
 
     /// Returns the start time of the director.
@@ -51,7 +57,9 @@ impl Meter {
             workers: Vec::new(),
             unbound: view.templates.unbound(),
             unfinished: view.workers.handles().iter().map(|handle| handle.counters.unfinished.get()).sum(),
-            arp: self.arp(),
+            neighbors: self.neighbors(),
+            pings: PingReadings { answered: self.pings.answered.get(), limited: self.pings.limited.get() },
+            answers: self.answers(),
         };
         let workers = workers(view, backend);
         tokio::task::spawn_blocking(move || {
@@ -63,9 +71,16 @@ impl Meter {
         });
     }
 
-    fn arp(&self) -> ArpReadings {
-        let NeighborCounters { answered, announced, probed, requested, conflicts, disputed } = &*self.arp;
-        ArpReadings {
+    fn answers(&self) -> Vec<AnswerReadings> {
+        let all = self.answers.by_kind();
+        all.map(|(kind, of)| AnswerReadings { kind, sent: of.sent.get(), limited: of.limited.get() })
+            .collect()
+    }
+
+    fn neighbors(&self) -> NeighborReadings {
+        let NeighborCounters { answered, announced, probed, requested, conflicts, disputed } =
+            &*self.neighbors;
+        NeighborReadings {
             answered: answered.get(),
             announced: announced.get(),
             probed: probed.get(),

@@ -24,7 +24,7 @@ use process::ProcessMetrics;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::{Registry, Unit};
-use readings::{ArpReadings, Readings};
+use readings::{AnswerReadings, NeighborReadings, PingReadings, Readings};
 use std::fmt;
 use std::time::UNIX_EPOCH;
 
@@ -65,7 +65,8 @@ impl Collector for Readings {
         services::write(&self.services, &mut page)?;
         workers::write(&self.workers, &mut page)?;
         table(self, &mut page)?;
-        arp(&self.arp, &mut page)
+        neighbors(&self.neighbors, &mut page)?;
+        clients(self, &mut page)
     }
 }
 
@@ -95,20 +96,42 @@ fn table(readings: &Readings, page: &mut MetricsPage<'_>) -> fmt::Result {
     page.counters(("checksum_unfinished", None), help, page::alone(readings.unfinished))
 }
 
-fn arp(arp: &ArpReadings, page: &mut MetricsPage<'_>) -> fmt::Result {
+fn neighbors(neighbors: &NeighborReadings, page: &mut MetricsPage<'_>) -> fmt::Result {
     for (name, help, total) in [
-        ("arp_answered", "ARP requests for a VIP that the director answered.", arp.answered),
-        ("arp_announced", "Announcements of a VIP by gratuitous ARP.", arp.announced),
-        ("arp_probed", "ARP probes for a VIP before it is claimed.", arp.probed),
-        ("arp_requested", "ARP requests for a real server.", arp.requested),
-        ("arp_conflicts", "ARP packets of other hosts that act as if they had a VIP.", arp.conflicts),
+        ("neighbor_answered", "Solicitations of a VIP that the director answered.", neighbors.answered),
+        ("neighbor_announced", "Announcements of a VIP.", neighbors.announced),
+        ("neighbor_probed", "Probes for a VIP before it is claimed.", neighbors.probed),
+        ("neighbor_requested", "Solicitations of a real server.", neighbors.requested),
         (
-            "arp_disputed",
-            "ARP packets that claim a reachable real server's address for another MAC address.",
-            arp.disputed,
+            "neighbor_conflicts",
+            "ARP packets and neighbor discovery messages of other hosts that act as if they had a VIP.",
+            neighbors.conflicts,
+        ),
+        (
+            "neighbor_disputed",
+            "Messages that claim a reachable real server's address for another MAC address.",
+            neighbors.disputed,
         ),
     ] {
         page.counters((name, None), help, page::alone(total))?;
     }
     Ok(())
+}
+
+fn clients(readings: &Readings, page: &mut MetricsPage<'_>) -> fmt::Result {
+    let PingReadings { answered, limited } = readings.pings;
+    page.counters(
+        ("ping_answered", None),
+        "Pings of a VIP that the director answered.",
+        page::alone(answered),
+    )?;
+    let help = "Pings of a VIP without a reply because of the rate limit.";
+    page.counters(("ping_limited", None), help, page::alone(limited))?;
+    let of = |total: fn(&AnswerReadings) -> u64| {
+        readings.answers.iter().map(move |answer| ([("kind", answer.kind)], total(answer)))
+    };
+    let help = "ICMP errors and TCP resets sent to clients, by kind.";
+    page.counters(("answers_sent", None), help, of(|answer| answer.sent))?;
+    let help = "ICMP errors and TCP resets not sent because of the rate limit, by kind.";
+    page.counters(("answers_limited", None), help, of(|answer| answer.limited))
 }

@@ -22,8 +22,12 @@ pub struct Readings {
     pub unbound: u64,
     /// Connections whose first frame had an unfinished TCP, UDP or SCTP checksum.
     pub unfinished: u64,
-    /// ARP counters.
-    pub arp: ArpReadings,
+    /// Counters of ARP and neighbor discovery.
+    pub neighbors: NeighborReadings,
+    /// Pings of VIPs.
+    pub pings: PingReadings,
+    /// ICMP errors and resets to clients, of each kind.
+    pub answers: Vec<AnswerReadings>,
 }
 
 /// The configuration file compared with the running configuration, and the outcome of reloads.
@@ -52,17 +56,37 @@ pub struct WorkerReadings {
 
 /// The totals of [`crate::neighbor::NeighborCounters`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ArpReadings {
+pub struct NeighborReadings {
     /// Answers given for VIPs.
     pub answered: u64,
     /// Announcements of VIPs.
     pub announced: u64,
     /// Probes for VIPs.
     pub probed: u64,
-    /// Requests for real servers.
+    /// Solicitations of real servers.
     pub requested: u64,
-    /// Packets of other stations with a VIP as sender address.
+    /// Packets of other stations that use a VIP.
     pub conflicts: u64,
     /// Packets that claim a reachable real server's address for another MAC address.
     pub disputed: u64,
+}
+
+/// The totals of [`crate::control::ping::PingCounters`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PingReadings {
+    /// Replies sent.
+    pub answered: u64,
+    /// Requests without a reply because of the rate limit.
+    pub limited: u64,
+}
+
+/// The totals of one kind in [`crate::control::answers::AnswerCounters`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerReadings {
+    /// Name of the kind.
+    pub kind: &'static str,
+    /// Answers sent.
+    pub sent: u64,
+    /// Answers not sent because of the rate limit.
+    pub limited: u64,
 }

@@ -51,11 +51,13 @@ pub fn open(plan: &PortPlan) -> Result<Opened<PacketPorts>, Diagnostic> {
     let count = worker_count(plan)?;
     let mut receivers = Vec::with_capacity(count);
     let mut workers = Vec::with_capacity(count);
+    let has_smaller_mtu = plan.interfaces.iter().any(|one| one.mtu != client.mtu);
     for member in 0..count {
         let (receiver, ring) = receiver(client)?;
         let receiver = Arc::new(receiver);
         let transmitters = plan.interfaces.iter().map(transmitter).collect::<Result<_, _>>()?;
-        let ports = PacketPorts::new(Arc::clone(&receiver), PacketBatch::new(ring), transmitters);
+        let ports =
+            PacketPorts::new(Arc::clone(&receiver), PacketBatch::new(ring), transmitters, has_smaller_mtu);
         workers.push((ports, vec![info(client, member)]));
         receivers.push(receiver);
     }

@@ -6,7 +6,7 @@ use super::checksum;
 use super::ring::VIRTIO_HEADER;
 use super::transmit::{SendQueue, TransmitPath, TransmitSockets};
 use crate::forward::{Batch, Verdict};
-use crate::io::{Levels, Lost, Ports, SendOutcome};
+use crate::io::{Levels, LongFrames, Lost, Ports, SendOutcome};
 use crate::model::InterfaceIndex;
 use crate::sys::packet_socket::PacketSocket;
 use crate::sys::poll;
@@ -27,6 +27,8 @@ pub struct PacketPorts {
     send_queue: SendQueue,
     /// For [`Ports::send_copy`]: a virtio header of zeros, and the frame.
     copy: Box<[u8]>,
+    long: LongFrames,
+    has_smaller_mtu: bool,
 }
 
 impl PacketPorts {
@@ -34,9 +36,18 @@ impl PacketPorts {
         receiver: Arc<PacketSocket>,
         batch: PacketBatch,
         transmitters: Vec<TransmitSockets>,
+        has_smaller_mtu: bool,
     ) -> Self {
         let copy = vec![0; VIRTIO_HEADER + COPY_MAX].into();
-        Self { receiver, batch, transmitters, send_queue: SendQueue::new(), copy }
+        Self {
+            receiver,
+            batch,
+            transmitters,
+            send_queue: SendQueue::new(),
+            copy,
+            long: LongFrames::default(),
+            has_smaller_mtu,
+        }
     }
 
     /// Sends the frames with the verdict forward, in order.
@@ -64,6 +75,20 @@ impl PacketPorts {
     }
 }
 
+impl PacketPorts {
+    /// Keeps the heads of the frames that the kernel refused as too long, before their memory is given back.
+    #[cold]
+    fn keep_long_frames(&mut self) {
+        for index in 0..self.batch.len() {
+            let packet = self.batch.packet(index);
+            if self.send_queue.too_long.contains(&(packet.as_ptr() as usize)) {
+                self.long.keep(index, &packet[VIRTIO_HEADER..]);
+            }
+        }
+        self.send_queue.too_long.clear();
+    }
+}
+
 impl Ports for PacketPorts {
     type Batch = PacketBatch;
 
@@ -80,6 +105,9 @@ impl Ports for PacketPorts {
     fn finish(&mut self, verdicts: &[Verdict]) -> SendOutcome {
         assert_eq!(verdicts.len(), self.batch.len(), "one verdict for each frame");
         let sent = self.transmit(verdicts);
+        if !self.send_queue.too_long.is_empty() {
+            self.keep_long_frames();
+        }
         self.batch.release();
         sent
     }
@@ -93,7 +121,17 @@ impl Ports for PacketPorts {
         let path = TransmitPath::of(usize::from(interface.0), packet);
         // SAFETY: nothing writes to `copy` before the next line has sent it.
         unsafe { self.send_queue.push(packet) };
-        self.send_queue.send(self.transmitters[path.interface].socket(path))
+        let sent = self.send_queue.send(self.transmitters[path.interface].socket(path));
+        self.send_queue.too_long.clear();
+        sent
+    }
+
+    fn long_frames(&mut self) -> Option<&mut LongFrames> {
+        Some(&mut self.long)
+    }
+
+    fn has_smaller_mtu(&self) -> bool {
+        self.has_smaller_mtu
     }
 
     fn wait(&mut self, timeout: Duration, wake: BorrowedFd<'_>) -> io::Result<()> {

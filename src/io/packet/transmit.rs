@@ -40,6 +40,8 @@ pub(super) struct SendQueue {
     headers: Box<[mmsghdr]>,
     vectors: Box<[iovec]>,
     filled: usize,
+    /// Addresses of the packets refused as too long since this was cleared.
+    pub(super) too_long: Vec<usize>,
 }
 
 // SAFETY: the pointers in `headers` lead to `vectors`, which moves with them (both are boxed, so
@@ -81,7 +83,7 @@ impl SendQueue {
         let mut vectors =
             vec![iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH].into_boxed_slice();
         let headers = vectors.iter_mut().map(header).collect();
-        Self { headers, vectors, filled: 0 }
+        Self { headers, vectors, filled: 0, too_long: Vec::with_capacity(BATCH) }
     }
 
     /// Adds a packet (virtio header and frame), at most [`BATCH`] of them.
@@ -105,7 +107,12 @@ impl SendQueue {
                     sent.forwarded += count as u32; // at most BATCH
                     at += count;
                 }
-                Err(error) => at += refused(&error, self.filled - at, &mut sent),
+                Err(error) => {
+                    if error.raw_os_error() == Some(libc::EMSGSIZE) {
+                        self.too_long.push(self.vectors[at].iov_base as usize);
+                    }
+                    at += refused(&error, self.filled - at, &mut sent);
+                }
             }
         }
         self.filled = 0;

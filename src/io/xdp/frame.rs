@@ -110,6 +110,16 @@ impl XdpBatch {
         frame.0.addr() / self.chunk_len * self.chunk_len
     }
 
+    /// The received bytes of `frame`.
+    pub(super) fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
+        // SAFETY: as in `Batch::frame`, and nothing is written.
+        let data = unsafe { self.umem.data(&frame.0) };
+        let bytes = data.contents();
+        // SAFETY: the same bytes, for as long as both `self` and `frame` are borrowed: the frame cannot be moved away or
+        // written to in that time, and the UMEM stays mapped while `self.umem` lives.
+        unsafe { slice::from_raw_parts(bytes.as_ptr(), bytes.len()) }
+    }
+
     /// Copies `bytes` to `frame` as a packet of its own. Returns false, and changes nothing, if they do not fit.
     pub(super) fn write(&self, frame: &mut Frame, bytes: &[u8]) -> bool {
         let room = self.chunk(frame) + self.chunk_len - frame.0.addr();

@@ -4,7 +4,7 @@ use super::frame::{Frame, XdpBatch, packet_count, tail_count};
 use super::socket::XdpSocket;
 use crate::forward::{BATCH, Verdict};
 use crate::io::bpf::RedirectCounter;
-use crate::io::{Levels, Lost, Ports, SendOutcome};
+use crate::io::{Levels, LongFrames, Lost, Ports, SendOutcome};
 use crate::model::InterfaceIndex;
 use crate::sys::poll;
 use std::collections::HashSet;
@@ -29,6 +29,9 @@ pub struct XdpPorts {
     servers: Vec<XdpSocket>,
     /// By interface: frames of the batch to send.
     outgoing: Vec<Vec<Frame>>,
+    /// Frames of the batch that are too long to send, with their indices.
+    too_long: Vec<(usize, Frame)>,
+    long: LongFrames,
     /// The receive queues, and last the wake-up.
     polled: Vec<libc::pollfd>,
 }
@@ -68,7 +71,9 @@ impl XdpPorts {
         let polled = queues.chain([poll::NOTHING]).collect();
         let outgoing = (0..=servers.len()).map(|_| Vec::with_capacity(BATCH)).collect();
         let total = free.len();
-        let mut ports = Self { batch, from: 0, free, total, client, servers, outgoing, polled };
+        let (too_long, long) = (Vec::with_capacity(BATCH), LongFrames::default());
+        let mut ports =
+            Self { batch, from: 0, free, total, client, servers, outgoing, too_long, long, polled };
         for receiver in &mut ports.client {
             receiver.socket.refill(&mut ports.free);
         }
@@ -114,10 +119,9 @@ impl XdpPorts {
 
     /// Sorts the batch by verdict. Returns the number of frames too long for their interface.
     fn sort_by_verdict(&mut self, verdicts: &[Verdict]) -> u32 {
-        let mut too_long = 0;
         let sender = self.client[self.from].sender;
         let mut tails = self.batch.tails.drain(..);
-        for (head, verdict) in self.batch.frames.drain(..).zip(verdicts) {
+        for (index, (head, verdict)) in self.batch.frames.drain(..).zip(verdicts).enumerate() {
             let further = tail_count(&head, tails.as_slice());
             let rest: usize = tails.as_slice()[..further].iter().map(Frame::len).sum();
             let socket = |interface| match interface {
@@ -129,15 +133,28 @@ impl XdpPorts {
                     &mut self.outgoing[usize::from(interface)]
                 }
                 Verdict::Forward(_) => {
-                    too_long += 1;
-                    &mut self.free
+                    self.too_long.push((index, head));
+                    self.free.extend(tails.by_ref().take(further));
+                    continue;
                 }
                 Verdict::Drop(_) | Verdict::HandOver | Verdict::Hold => &mut self.free,
             };
             to.push(head);
             to.extend(tails.by_ref().take(further));
         }
-        too_long
+        drop(tails);
+        if self.too_long.is_empty() { 0 } else { self.keep_long_frames() }
+    }
+
+    /// Frees the frames that are too long, and keeps their heads. Returns their number.
+    #[cold]
+    fn keep_long_frames(&mut self) -> u32 {
+        let count = self.too_long.len() as u32; // at most BATCH
+        for (index, frame) in self.too_long.drain(..) {
+            self.long.keep(index, self.batch.bytes(&frame));
+            self.free.push(frame);
+        }
+        count
     }
 
     /// Sends the outgoing frames of `interface`, and frees those for which its ring has no room.
@@ -220,6 +237,15 @@ impl Ports for XdpPorts {
         }
         self.outgoing[usize::from(interface)].push(frame);
         self.send(interface.into())
+    }
+
+    fn long_frames(&mut self) -> Option<&mut LongFrames> {
+        Some(&mut self.long)
+    }
+
+    fn has_smaller_mtu(&self) -> bool {
+        let sockets = || self.client.iter().map(|receiver| &receiver.socket).chain(&self.servers);
+        sockets().any(|socket| sockets().any(|other| !other.takes(socket.frame_max())))
     }
 
     fn wait(&mut self, timeout: Duration, wake: BorrowedFd<'_>) -> io::Result<()> {

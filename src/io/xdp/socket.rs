@@ -80,6 +80,11 @@ impl XdpSocket {
         self.redirected = Some(redirected);
     }
 
+    /// Longest frame that the interface sends, in bytes.
+    pub(super) fn frame_max(&self) -> usize {
+        self.frame_max
+    }
+
     /// True if the interface can send frames of `len` bytes.
     pub(super) fn takes(&self, len: usize) -> bool {
         len <= self.frame_max

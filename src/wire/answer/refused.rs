@@ -20,6 +20,8 @@ pub(super) struct RefusedPacket<'a> {
     pub(super) link: &'a [u8],
     /// The packet from its IP header on, or its first part.
     pub(super) packet: &'a [u8],
+    /// Length of the whole packet in bytes.
+    pub(super) len: usize,
     source: IpAddr,
     destination: IpAddr,
     pub(super) protocol: u8,
@@ -53,6 +55,7 @@ impl<'a> RefusedPacket<'a> {
         Some(Self {
             link,
             packet: &packet[..packet.len().min(ip.total_len().into())],
+            len: ip.total_len().into(),
             source: source.into(),
             destination: destination.into(),
             protocol: ip.protocol(),
@@ -73,6 +76,7 @@ impl<'a> RefusedPacket<'a> {
         Some(Self {
             link,
             packet: &packet[..packet.len().min(ip.bytes().into())],
+            len: ip.bytes().into(),
             source: source.into(),
             destination: destination.into(),
             protocol: upper.protocol,

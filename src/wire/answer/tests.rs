@@ -28,7 +28,7 @@ fn segment(v6: bool, adjust: impl FnOnce(&mut TcpHeader), payload: &[u8]) -> Vec
 
 fn answered(kind: Answer, head: &[u8]) -> Option<Vec<u8>> {
     let mut answer = [0xee; ANSWER_MAX];
-    write(kind, head, &mut answer).map(|len| answer[..len].to_vec())
+    write(kind, head, &mut answer).map(|written| answer[..written.len].to_vec())
 }
 
 /// Parses an answer with etherparse: checks addresses and checksums. Returns the transport part.
@@ -104,6 +104,25 @@ fn the_time_is_exceeded() {
             }
             other => panic!("{other:?}"),
         });
+    }
+}
+
+#[test]
+fn a_long_packet_is_answered_with_the_mtu() {
+    let (short, long) = ([7; 100], [7; 1400]);
+    for v6 in [false, true] {
+        let answer = answered(Answer::TooBig { mtu: 1300 }, &segment(v6, |_| {}, &long)[..256]).unwrap();
+        checked(&answer, |transport| match transport {
+            TransportSlice::Icmpv4(icmp) => {
+                let needed = icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1300 };
+                assert_eq!(icmp.icmp_type(), Icmpv4Type::DestinationUnreachable(needed));
+            }
+            TransportSlice::Icmpv6(icmp) => {
+                assert_eq!(icmp.icmp_type(), Icmpv6Type::PacketTooBig { mtu: 1300 });
+            }
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(answered(Answer::TooBig { mtu: 1300 }, &segment(v6, |_| {}, &short)), None, "it fits");
     }
 }
 
