@@ -402,13 +402,6 @@ const IPVSADM: &[Case] = &[
     ("yes -- '-A -t 10.0.0.1:80' | head -n 150000 | ipvsadm -R 2>&1 | grep -v divide >&2; exit 2", 2, ""),
     ("yes -- '-A -t 10.0.0.1:80' | head -n 150000 | ipvsadm -R", 255, "this is …"),
     ("ipvsadm -Lc --stats", 2, "options conflicts in the list command\n"),
-    (
-        "ipvsadm -A -f 7",
-        255,
-        "no matches are known for FWM 7: the director takes frames before a firewall can mark them; add a [[service]] \
-         with mark = 7 and match = [\"tcp:192.0.2.10:80\", \"tcp:192.0.2.10:443\"] to the configuration file, and \
-         reload it\n",
-    ),
 ];
 
 /// Configurations with errors: text of [`GOOD`], its replacement, and the messages with their lines.

@@ -2,7 +2,8 @@
 
 mod fake_director;
 
-use directrix::control::api::Services;
+use directrix::control::api::{Connection, Service, Services};
+use directrix::model::IpFamily;
 use fake_director::fixtures::{self, connections};
 use fake_director::golden::{self, Block};
 use fake_director::{Answers, Director, directrix, run};
@@ -161,6 +162,53 @@ fn switches_accept_all_forms_of_popt() {
 }
 
 #[test]
+fn groups_are_named_by_mark_and_family() {
+    let servers = |rip: &str| vec![fixtures::server(rip, 1, 0, 0)];
+    let six = fixtures::group(IpFamily::Ipv6, "sh", servers("[2001:db8:1::1]:0"));
+    let four = Service { one_packet: true, ..fixtures::group(IpFamily::Ipv4, "wlc", servers("10.0.0.1:0")) };
+    let director = listing(Services { capacity: 4096, interfaces: Vec::new(), services: vec![six, four] });
+    let ipvsadm = |arguments: &str| run(&mut directrix(&director.socket(), &format!("ipvsadm {arguments}")));
+    let title = "Prot LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n";
+    let v4 = "FWM  7 wlc ops\n  -> 10.0.0.1:0                   Route   1      0          0         \n";
+    let v6 = "FWM  7 IPv6 sh\n  -> [2001:db8:1::1]:0            Route   1      0          0         \n";
+    assert_eq!(ipvsadm("-Ln -f 7").1, format!("{title}{v4}"));
+    assert_eq!(ipvsadm("-Ln -f 7 -6").1, format!("{title}{v6}"));
+    assert!(ipvsadm("-Ln").1.ends_with(&format!("{v4}{v6}")));
+    assert_eq!(ipvsadm("-L -f 8"), (1, String::new(), "No such service\n".to_owned()));
+    let saved = "-A -f 7 -s wlc -o\n-a -f 7 -r 10.0.0.1:0 -g -w 1\n\
+                 -A -f 7 -6 -s sh\n-a -f 7 -6 -r [2001:db8:1::1]:0 -g -w 1\n";
+    assert_eq!(ipvsadm("-Sn").1, saved);
+    let (status, _, error) = ipvsadm("-A -f 9");
+    assert_eq!(status, 255);
+    assert!(error.starts_with("no matches are known for FWM 9: ") && error.contains("mark = 9"), "{error}");
+}
+
+#[test]
+fn templates_of_groups_are_listed_by_the_mark() {
+    let template = |family, client: &str, server: &str| Connection {
+        service: fixtures::group(family, "wlc", Vec::new()).identity,
+        expires: 61,
+        state: "ASSURED".to_owned(),
+        client: client.parse().unwrap(),
+        server: server.parse().unwrap(),
+    };
+    let connections = vec![
+        template(IpFamily::Ipv4, "198.51.100.7:0", "10.0.0.1:0"),
+        template(IpFamily::Ipv6, "[2001:db8:7::1]:0", "[2001:db8:1::1]:0"),
+    ];
+    let director = Director::answering(Answers { connections, ..Answers::default() });
+    let (_, listed, _) = run(&mut directrix(&director.socket(), "ipvsadm -Lnc"));
+    let rows: Vec<_> = listed.lines().skip(2).collect();
+    assert_eq!(
+        rows,
+        [
+            "IP  01:01  ASSURED     198.51.100.7:0     0.0.0.7:0          10.0.0.1:0",
+            "IP  01:01  ASSURED     [2001:db8:7::1]:0  [0:7::]:0          [2001:db8:1::1]:0",
+        ]
+    );
+}
+
+#[test]
 fn nosort_keeps_the_directors_order() {
     let director = listing(fixtures::made_up());
     let (_, listed, _) = run(&mut directrix(&director.socket(), "ipvsadm -Ln --nosort"));
@@ -204,7 +252,7 @@ fn help_and_version_need_no_director() {
 
 #[test]
 fn program_named_ipvsadm_behaves_as_ipvsadm() {
-    let director = listing(fixtures::made_up());
+    let director = listing(fixtures::made_up_with_group());
     let place = tempfile::tempdir().unwrap();
     let name = place.path().join("ipvsadm");
     symlink(env!("CARGO_BIN_EXE_directrix"), &name).unwrap();

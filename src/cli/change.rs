@@ -8,7 +8,7 @@ use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Draft, path};
 use crate::control::client::Blocking;
 use crate::model::{
-    Config, Diagnostic, DiagnosticKind, Diagnostics, Difference, Family, FirewallMark, ServiceAddress,
+    Config, Diagnostic, DiagnosticKind, Diagnostics, Difference, FirewallMark, IpFamily, ServiceAddress,
     ServiceIdentity, restart_required,
 };
 use crate::wire::Protocol;
@@ -282,10 +282,10 @@ fn service(text: &str) -> Result<ServiceIdentity, String> {
 
 fn mark(text: &str) -> Option<FirewallMark> {
     let (mark, family) = match text.split_once(':') {
-        Some((mark, "ipv4")) => (mark, Family::Ipv4),
-        Some((mark, "ipv6")) => (mark, Family::Ipv6),
+        Some((mark, "ipv4")) => (mark, IpFamily::Ipv4),
+        Some((mark, "ipv6")) => (mark, IpFamily::Ipv6),
         Some(_) => return None,
-        None => (text, Family::Ipv4),
+        None => (text, IpFamily::Ipv4),
     };
     Some(FirewallMark { mark: mark.parse().ok()?, family })
 }

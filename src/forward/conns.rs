@@ -3,12 +3,14 @@
 use super::accounting::Transition;
 use super::context::Context;
 use super::received::ReceivedFrame;
+use super::services::FTP_DATA;
 use super::staged::Staged;
 use crate::flow::{EntryMut, Flow, FlowEntry, FlowKey, FlowTable, Inserted, TableKey};
 use crate::hash::BucketPair;
 use crate::model::ServerId;
 use crate::stats::DropReason;
 use crate::time::{Span, Tick};
+use crate::wire::Protocol;
 
 /// Duration of a full sweep for expired connections.
 const SWEEP: Span = Span::from_secs(2);
@@ -179,7 +181,8 @@ impl<K: FlowKey> Connections<K> {
         self.open(context, staged, now, received)
     }
 
-    /// Opens a connection for a frame that has none. Returns its server.
+    /// Opens a connection for a frame that has none, and does not come from FTP's data port (`ip_vs_schedule` in
+    /// net/netfilter/ipvs/ip_vs_core.c). Returns its server.
     pub(super) fn open(
         &mut self,
         context: &Context,
@@ -190,6 +193,9 @@ impl<K: FlowKey> Connections<K> {
         let (state, accounting, flow) =
             (staged.first_state(&context.snapshot.policy)?, &context.accounting, staged.key.flow());
         received.admit(context, flow.client, staged.protocol)?;
+        if flow.client_port == FTP_DATA {
+            return Err(DropReason::NoConnection);
+        }
         let service = context.service(staged.key);
         let chosen = service.and_then(|service| accounting.choose(service, flow, state, now));
         let (server, template) = chosen.ok_or(DropReason::NoServer)?;
@@ -199,7 +205,7 @@ impl<K: FlowKey> Connections<K> {
             accounting.release(service, &entry);
             return Err(DropReason::Looped);
         }
-        if service.is_some_and(|service| service.pool.one_packet()) {
+        if staged.protocol == Protocol::Udp && service.is_some_and(|service| service.pool.one_packet()) {
             accounting.passed(service, server);
             accounting.release(service, &entry);
             return Ok(server);

@@ -6,7 +6,7 @@ use crate::wire::Protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The port of FTP's data connections from the server (RFC 959 section 3.2).
-const FTP_DATA: u16 = 20;
+pub(super) const FTP_DATA: u16 = 20;
 /// The lowest port that needs no privilege (`inet_prot_sock` in net/ipv4/af_inet.c, its default).
 const UNPRIVILEGED: u16 = 1024;
 

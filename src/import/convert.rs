@@ -1,8 +1,8 @@
 //! Conversion of a description into keys that the configuration's parser accepts, with a notice for each difference.
 
 use super::description::{
-    At, Description, Forward, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings, Place,
-    ServiceIdentity,
+    At, Description, Forward, ImportedIdentity, ImportedPersistence, ImportedServer, ImportedService,
+    ImportedSettings, Place,
 };
 use super::draft::{ConfigDraft, SERVER, ServerDraft, ServiceDraft};
 use super::notice::Notices;
@@ -17,8 +17,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Converts a description. `direct`: also servers with masquerading or a tunnel.
 pub(super) fn convert(description: &Description, direct: bool, notices: &mut Notices) -> ConfigDraft {
     let vips = description.services.iter().filter_map(|service| match service.vip {
-        ServiceIdentity::Address(_, address) => Some(address.ip()),
-        ServiceIdentity::Mark(_) => None,
+        ImportedIdentity::Address(_, address) => Some(address.ip()),
+        ImportedIdentity::Mark(_) => None,
     });
     let validator = Validator::default();
     let mut converter = Converter { vips: vips.collect(), seen: HashSet::new(), direct, validator, notices };
@@ -114,11 +114,11 @@ impl Converter<'_> {
         let refuse = |what: String, remedy: &str| Err(Diagnostic::invalid_rules(what, remedy));
         let vip = service.vip;
         let (transport, address) = match vip {
-            ServiceIdentity::Mark(_) => {
+            ImportedIdentity::Mark(_) => {
                 let what = format!("{vip}: directrix takes frames before netfilter could mark them");
                 return refuse(what, "write a [[service]] for each address and port that gets this mark");
             }
-            ServiceIdentity::Address(transport, address) => (transport, address),
+            ImportedIdentity::Address(transport, address) => (transport, address),
         };
         if !self.seen.insert(vip.to_string()) {
             return refuse(format!("{vip} is a service already"), "merge the servers of the two");

@@ -40,14 +40,14 @@ pub(super) struct ImportedTimeouts {
 
 /// Key of a service in IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ServiceIdentity {
+pub(super) enum ImportedIdentity {
     /// Port 0 is the wildcard port.
     Address(Protocol, SocketAddr),
     /// A firewall mark.
     Mark(u32),
 }
 
-impl fmt::Display for ServiceIdentity {
+impl fmt::Display for ImportedIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(transport, address) => {
@@ -63,7 +63,7 @@ impl fmt::Display for ServiceIdentity {
 pub(super) struct ImportedService {
     /// Its first line, verbatim.
     pub(super) origin: At<String>,
-    pub(super) vip: ServiceIdentity,
+    pub(super) vip: ImportedIdentity,
     pub(super) settings: ImportedSettings,
     pub(super) servers: Vec<ImportedServer>,
 }

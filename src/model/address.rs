@@ -1,6 +1,6 @@
 //! Validity of host addresses.
 
-use super::Family;
+use super::IpFamily;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Remedy for a real server on the director itself.
@@ -10,13 +10,13 @@ pub(super) const OWN_HOST: &str = "name a server on another host: directrix send
 ///
 /// # Errors
 /// The reason, as a sentence without a subject.
-pub(super) fn same_family(rip: IpAddr, vip: Family) -> Result<(), &'static str> {
+pub(super) fn same_family(rip: IpAddr, vip: IpFamily) -> Result<(), &'static str> {
     match (rip, vip) {
-        (IpAddr::V4(_), Family::Ipv4) | (IpAddr::V6(_), Family::Ipv6) => Ok(()),
-        (IpAddr::V6(_), Family::Ipv4) => {
+        (IpAddr::V4(_), IpFamily::Ipv4) | (IpAddr::V6(_), IpFamily::Ipv6) => Ok(()),
+        (IpAddr::V6(_), IpFamily::Ipv4) => {
             Err("an IPv6 address, and the VIP is one of IPv4: direct routing cannot change the family")
         }
-        (IpAddr::V4(_), Family::Ipv6) => {
+        (IpAddr::V4(_), IpFamily::Ipv6) => {
             Err("an IPv4 address, and the VIP is one of IPv6: direct routing cannot change the family")
         }
     }

@@ -1,7 +1,7 @@
 //! Changes of the rules: each command of ipvsadm as a step on the model, without I/O.
 
 use super::{
-    Diagnostic, DiagnosticKind, Family, FirewallMark, KnownGroup, RealServer, Rules, ServiceIdentity,
+    Diagnostic, DiagnosticKind, FirewallMark, IpFamily, KnownGroup, RealServer, Rules, ServiceIdentity,
     Subject, VirtualService,
 };
 use crate::time::Span;
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 /// One step from rules to other rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// `-A`: the service and its servers, if it has any. A group without matches gets those that are known for its mark.
+    /// `-A`: the service and its servers, if it has any. A group without matches gets the known ones of its mark.
     AddService(VirtualService),
     /// `-E`: everything but its identity and its servers. A group without matches keeps its own.
     EditService(VirtualService),
@@ -41,7 +41,7 @@ fn service_exists(service: ServiceIdentity) -> Diagnostic {
 fn unknown_mark(mark: FirewallMark) -> Diagnostic {
     let what =
         format!("no matches are known for {mark}: the director takes frames before a firewall can mark them");
-    let vip = if mark.family == Family::Ipv4 { "192.0.2.10" } else { "[2001:db8::10]" };
+    let vip = if mark.family == IpFamily::Ipv4 { "192.0.2.10" } else { "[2001:db8::10]" };
     let remedy = format!(
         "add a [[service]] with mark = {} and match = [\"tcp:{vip}:80\", \"tcp:{vip}:443\"] to the configuration file, \
          and reload it",
@@ -219,6 +219,41 @@ mod tests {
         let mut rules = rules();
         rules.change(&change).unwrap();
         rules
+    }
+
+    fn group(mark: u32, family: IpFamily, matches: &[&str]) -> VirtualService {
+        let mark = FirewallMark { mark: mark.try_into().unwrap(), family };
+        let group = matches.iter().map(|of| of.parse().unwrap()).collect();
+        VirtualService { group, ..VirtualService::new(mark, Vec::new()) }
+    }
+
+    #[test]
+    fn matches_of_a_removed_group_stay_known() {
+        let whole = group(7, IpFamily::Ipv4, &["tcp:192.0.2.1:80", "tcp:192.0.2.1:8080-8089"]);
+        let bare = group(7, IpFamily::Ipv4, &[]);
+        let mut rules = rules();
+        for removal in [Change::DeleteService(whole.identity), Change::Clear] {
+            rules.change(&Change::AddService(whole.clone())).unwrap();
+            rules.change(&removal).unwrap();
+            rules.change(&Change::AddService(bare.clone())).unwrap();
+            assert_eq!(rules.services.last(), Some(&whole));
+            let edited = VirtualService { scheduler: Scheduler::Sed, ..bare.clone() };
+            rules.change(&Change::EditService(edited)).unwrap();
+            assert_eq!(rules.services.last().unwrap().group, whole.group, "an edit leaves them");
+            rules.change(&Change::DeleteService(whole.identity)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_mark_without_known_matches_is_refused_with_a_remedy() {
+        for (family, vip) in [(IpFamily::Ipv4, "192.0.2.10"), (IpFamily::Ipv6, "[2001:db8::10]")] {
+            let mut rules = rules();
+            rules.change(&Change::AddService(group(8, family, &[]))).unwrap_err();
+            let error = rules.change(&Change::AddService(group(7, family, &[]))).unwrap_err();
+            assert_eq!(error.kind, DiagnosticKind::UnknownMark);
+            assert!(error.remedy.contains(&format!("mark = 7 and match = [\"tcp:{vip}:80\"")), "{error}");
+            assert_eq!(rules, self::rules());
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::address::{OWN_HOST, same_family};
 use super::{
-    Diagnostic, Family, Match, Persistence, RealServer, Rules, ServiceIdentity, Subject, VirtualService,
-    first_clash, host_address,
+    Diagnostic, IpFamily, Match, Persistence, RealServer, Rules, Scheduler, ServiceIdentity, Subject,
+    VirtualService, first_clash, host_address,
 };
 use crate::time::Span;
 use crate::wire::Protocol;
@@ -141,6 +141,12 @@ fn settings(service: &VirtualService) -> Result<(), Diagnostic> {
             return flaw("one-packet scheduling is for UDP", "leave it out");
         }
     }
+    if service.scheduler == Scheduler::Dh && service.vips().len() > 1 {
+        return flaw(
+            "dh chooses by the VIP, and it has several",
+            "take another scheduler, or a service for each VIP",
+        );
+    }
     if let Some(persistence) = service.persistence {
         persistent(persistence, identity.family()).or_else(|(what, remedy)| flaw(what, remedy))?;
     }
@@ -167,16 +173,16 @@ fn identified(service: &VirtualService) -> Result<(), (String, &'static str)> {
         ServiceIdentity::Mark(mark) => service.group.iter().try_for_each(|of| {
             host_address(of.vip).map_err(|flaw| (format!("{of}: this is {flaw}"), one_vip))?;
             let other = "write IPv4 and IPv6 matches into two services with the same mark";
-            let is_own = Family::from(of.vip) == mark.family;
+            let is_own = IpFamily::from(of.vip) == mark.family;
             is_own.then_some(()).ok_or_else(|| (format!("{of} is not of the family {}", mark.family), other))
         }),
     }
 }
 
-fn persistent(persistence: Persistence, family: Family) -> Result<(), (&'static str, &'static str)> {
+fn persistent(persistence: Persistence, family: IpFamily) -> Result<(), (&'static str, &'static str)> {
     let Persistence { prefix, timeout } = persistence;
     let remedy =
-        if family == Family::Ipv4 { "give 1 to 32 leading ones" } else { "give a prefix of 1 to 128" };
+        if family == IpFamily::Ipv4 { "give 1 to 32 leading ones" } else { "give a prefix of 1 to 128" };
     if prefix == 0 {
         return Err(("the netmask of its persistence takes all clients for one", remedy));
     }
@@ -243,7 +249,7 @@ fn vip(address: SocketAddr) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Scheduler, ServiceAddress, Weight};
+    use crate::model::{FirewallMark, ServiceAddress, Weight};
     use crate::wire::MacAddr;
     use crate::wire::vlan::Vlans;
 
@@ -346,6 +352,48 @@ mod tests {
             let flaw = flaw(services);
             assert!(flaw.contains(complaint), "{flaw}");
         }
+    }
+
+    #[test]
+    fn groups_are_of_one_family_and_share_no_frames() {
+        let group = |matches: &[&str]| {
+            let mark = FirewallMark { mark: 7.try_into().unwrap(), family: IpFamily::Ipv4 };
+            let group = matches.iter().map(|of| of.parse().unwrap()).collect();
+            VirtualService { group, ..VirtualService::new(mark, Vec::new()) }
+        };
+        let web = || service("192.0.2.1:80", &[]);
+        for (services, complaint) in [
+            (vec![group(&[])], "virtual service FWM 7: it has no matches; add"),
+            (
+                vec![group(&["tcp:192.0.2.1:80", "tcp:[2001:db8::1]:80"])],
+                "virtual service FWM 7: tcp:[2001:db8::1]:80 is not of the family IPv4; write",
+            ),
+            (
+                vec![VirtualService { group: group(&["tcp:192.0.2.2:80"]).group, ..web() }],
+                "virtual service TCP 192.0.2.1:80: it has an address, and matches beside it; give",
+            ),
+            (
+                vec![web(), group(&["udp:192.0.2.1:80", "tcp:192.0.2.1:70-90"])],
+                "tcp:192.0.2.1:70-90 of FWM 7 and tcp:192.0.2.1:80 of TCP 192.0.2.1:80 take the same frames; leave",
+            ),
+            (
+                vec![group(&["tcp:192.0.2.1:70-90", "tcp:192.0.2.1:90-99"])],
+                "tcp:192.0.2.1:90-99 of FWM 7 and tcp:192.0.2.1:70-90 of FWM 7 take the same frames; leave",
+            ),
+            (
+                vec![VirtualService {
+                    scheduler: Scheduler::Dh,
+                    ..group(&["tcp:192.0.2.1:80", "tcp:192.0.2.2:80"])
+                }],
+                "virtual service FWM 7: dh chooses by the VIP, and it has several; take",
+            ),
+        ] {
+            let flaw = flaw(services);
+            assert!(flaw.contains(complaint), "{flaw}");
+        }
+        let all = group(&["tcp:192.0.2.1:*", "udp:192.0.2.1:80", "tcp:192.0.2.1:81-99"]);
+        let one_packet = VirtualService { one_packet: true, ..all };
+        assert_eq!(Rules { services: vec![web(), one_packet], ..Rules::default() }.check(), Ok(()));
     }
 
     #[test]

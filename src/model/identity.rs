@@ -9,20 +9,20 @@ use std::num::NonZeroU32;
 /// Address family of a group, as ipvsadm's `-6` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Family {
+pub enum IpFamily {
     /// IPv4.
     Ipv4,
     /// IPv6.
     Ipv6,
 }
 
-impl From<IpAddr> for Family {
+impl From<IpAddr> for IpFamily {
     fn from(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
     }
 }
 
-impl fmt::Display for Family {
+impl fmt::Display for IpFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ipv4 => "IPv4",
@@ -37,14 +37,14 @@ impl fmt::Display for Family {
 pub struct FirewallMark {
     /// The number, as in `ipvsadm -f`.
     pub mark: NonZeroU32,
-    /// Family of all VIPs and real servers.
-    pub family: Family,
+    /// IpFamily of all VIPs and real servers.
+    pub family: IpFamily,
 }
 
 impl fmt::Display for FirewallMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FWM {}", self.mark)?;
-        if self.family == Family::Ipv6 { f.write_str(" IPv6") } else { Ok(()) }
+        if self.family == IpFamily::Ipv6 { f.write_str(" IPv6") } else { Ok(()) }
     }
 }
 
@@ -61,9 +61,9 @@ pub enum ServiceIdentity {
 }
 
 impl ServiceIdentity {
-    /// Family of its VIPs and real servers.
+    /// IpFamily of its VIPs and real servers.
     #[must_use]
-    pub fn family(&self) -> Family {
+    pub fn family(&self) -> IpFamily {
         match self {
             Self::Address(of) => of.address.ip().into(),
             Self::Mark(of) => of.family,
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::wire::Protocol;
 
-    fn mark(mark: u32, family: Family) -> ServiceIdentity {
+    fn mark(mark: u32, family: IpFamily) -> ServiceIdentity {
         FirewallMark { mark: NonZeroU32::new(mark).unwrap(), family }.into()
     }
 
@@ -126,7 +126,8 @@ mod tests {
     fn groups_sort_behind_addresses_by_mark_and_family() {
         let address =
             ServiceAddress { protocol: Protocol::Udp, address: "[2001:db8::1]:53".parse().unwrap() };
-        let sorted = [address.into(), mark(7, Family::Ipv4), mark(7, Family::Ipv6), mark(8, Family::Ipv4)];
+        let sorted =
+            [address.into(), mark(7, IpFamily::Ipv4), mark(7, IpFamily::Ipv6), mark(8, IpFamily::Ipv4)];
         let mut shuffled = [sorted[2], sorted[3], sorted[0], sorted[1]];
         shuffled.sort();
         assert_eq!(shuffled, sorted);
@@ -138,7 +139,7 @@ mod tests {
         let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
         for (identity, json) in [
             (address.into(), r#"{"protocol":"tcp","address":"192.0.2.1:80"}"#),
-            (mark(7, Family::Ipv6), r#"{"mark":7,"family":"ipv6"}"#),
+            (mark(7, IpFamily::Ipv6), r#"{"mark":7,"family":"ipv6"}"#),
         ] {
             assert_eq!(serde_json::to_string::<ServiceIdentity>(&identity).unwrap(), json);
             assert_eq!(serde_json::from_str::<ServiceIdentity>(json).unwrap(), identity);

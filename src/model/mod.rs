@@ -22,6 +22,7 @@ mod policy;
 mod rules;
 mod scheduler;
 mod service;
+mod service_address;
 mod sources;
 mod write;
 
@@ -34,7 +35,7 @@ pub use config::{Wait, WorkerCount, restart_required};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Subject};
 pub use difference::Difference;
 pub use file::{FILE_MAX, read_file, read_input};
-pub use identity::{Family, FirewallMark, ServiceIdentity};
+pub use identity::{FirewallMark, IpFamily, ServiceIdentity};
 pub use interface::InterfaceIndex;
 pub use matches::{Match, PortRange, first_clash};
 pub use parse::{SECONDS_MAX, parse, parse_bytes};
@@ -42,7 +43,6 @@ pub use place::{Place, Places};
 pub use policy::{ConnReuseMode, Ping, Policy, Reject, Timeouts};
 pub use rules::{KnownGroup, Rules};
 pub use scheduler::{BadFlag, Scheduler, SchedulerFlags};
-pub use service::{
-    MatchId, Persistence, RealServer, ServerId, ServiceAddress, ServiceId, VirtualService, Weight,
-};
+pub use service::{MatchId, Persistence, RealServer, ServerId, ServiceId, VirtualService, Weight};
+pub use service_address::ServiceAddress;
 pub use sources::{INCLUDED_MAX, SourceFile, Sources};

@@ -1,11 +1,10 @@
 //! Virtual services and their real servers.
 
-use super::{Family, Match, Scheduler, SchedulerFlags, ServiceIdentity};
+use super::{IpFamily, Match, Scheduler, SchedulerFlags, ServiceIdentity};
 use crate::time::Span;
+use crate::wire::MacAddr;
 use crate::wire::vlan::Vlans;
-use crate::wire::{MacAddr, Protocol};
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A virtual service's place in the tables: stable while the service exists, reused afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,47 +26,6 @@ pub struct Weight(pub u16);
 impl Default for Weight {
     fn default() -> Self {
         Weight(1)
-    }
-}
-
-/// Address of a virtual service: protocol, VIP and port.
-///
-/// Ordered as ipvsadm lists: family, then protocol, address and port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct ServiceAddress {
-    /// Transport protocol.
-    pub protocol: Protocol,
-    /// VIP and port. Port 0 is the wildcard port: every port of the VIP without a service of its own.
-    pub address: SocketAddr,
-}
-
-impl ServiceAddress {
-    /// True if its port is the wildcard port.
-    #[must_use]
-    pub fn is_wildcard(&self) -> bool {
-        self.address.port() == 0
-    }
-
-    fn rank(&self) -> (bool, Protocol, IpAddr, u16) {
-        (self.address.is_ipv6(), self.protocol, self.address.ip(), self.address.port())
-    }
-}
-
-impl Ord for ServiceAddress {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.rank().cmp(&other.rank())
-    }
-}
-
-impl PartialOrd for ServiceAddress {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl fmt::Display for ServiceAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.protocol, self.address)
     }
 }
 
@@ -150,10 +108,10 @@ impl Persistence {
 
     /// The longest prefix, which is the default: each client is a network of its own.
     #[must_use]
-    pub const fn prefix_max(family: Family) -> u8 {
+    pub const fn prefix_max(family: IpFamily) -> u8 {
         match family {
-            Family::Ipv4 => 32,
-            Family::Ipv6 => 128,
+            IpFamily::Ipv4 => 32,
+            IpFamily::Ipv6 => 128,
         }
     }
 
@@ -228,20 +186,5 @@ mod tests {
                 "8000::"
             ]
         );
-    }
-
-    #[test]
-    fn services_sort_as_ipvsadm_lists_them() {
-        let service =
-            |protocol, address: &str| ServiceAddress { protocol, address: address.parse().unwrap() };
-        let sorted = [
-            service(Protocol::Tcp, "192.168.195.150:80"),
-            service(Protocol::Tcp, "192.168.195.150:443"),
-            service(Protocol::Udp, "192.168.195.150:53"),
-            service(Protocol::Tcp, "[2001:db8::1]:80"),
-        ];
-        let mut shuffled = [sorted[3], sorted[2], sorted[0], sorted[1]];
-        shuffled.sort();
-        assert_eq!(shuffled, sorted);
     }
 }

@@ -1,7 +1,7 @@
 //! Serialization of a [`Config`] as TOML.
 
 use super::{
-    BackendChoice, Config, ControlOthers, DirectorConfig, Family, OnConflict, OnServerClaim, Policy,
+    BackendChoice, Config, ControlOthers, DirectorConfig, IpFamily, OnConflict, OnServerClaim, Policy,
     RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService, Wait, WorkerCount,
 };
 use crate::wire::vlan::Vlans;
@@ -84,8 +84,8 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     if let Some(persistence) = service.persistence {
         let (timeout, prefix) = (persistence.timeout.secs(), persistence.prefix);
         let clients = match service.identity.family() {
-            Family::Ipv4 => format!("netmask = \"{}\"", persistence.netmask()),
-            Family::Ipv6 => format!("prefix = {prefix}"),
+            IpFamily::Ipv4 => format!("netmask = \"{}\"", persistence.netmask()),
+            IpFamily::Ipv6 => format!("prefix = {prefix}"),
         };
         writeln!(f, "persistence = {{ timeout = {timeout}, {clients} }}")?;
     }
@@ -165,8 +165,8 @@ fn on_server_claim(on_server_claim: OnServerClaim) -> &'static str {
 mod tests {
     use super::*;
     use crate::model::{
-        ConnReuseMode, Persistence, Ping, Places, Reject, SLOW_START_MAX, Scheduler, SchedulerFlags,
-        ServiceAddress, Weight, parse,
+        ConnReuseMode, FirewallMark, Match, Persistence, Ping, Places, PortRange, Reject, SLOW_START_MAX,
+        Scheduler, SchedulerFlags, Weight, parse,
     };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
@@ -246,6 +246,14 @@ mod tests {
             ipv6.unwrap_or(IpAddr::from([192, 0, 2, last]))
         };
         let address = ServiceAddress { protocol, address: (host(1), at).into() };
+        let group: Vec<Match> = match number {
+            4 => {
+                vec![address.into(), Match { ports: PortRange { first: 1000, last: 1009 }, ..address.into() }]
+            }
+            _ => Vec::new(),
+        };
+        let mark = FirewallMark { mark: 7.try_into().unwrap(), family: address.address.ip().into() };
+        let identity = if group.is_empty() { address.into() } else { ServiceIdentity::from(mark) };
         let scheduler = Scheduler::ALL[scheduler];
         let flags = SchedulerFlags { fallback, port };
         let has_flags = !scheduler.flag_names().is_empty();
@@ -266,9 +274,10 @@ mod tests {
                 prefix: prefix.min(Persistence::prefix_max(address.address.ip().into())),
             }),
             slow_start: slow_start.filter(|_| scheduler.starts_slowly()).map(Span::from_secs),
+            group,
             vlan,
             scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
-            ..VirtualService::new(address, servers.into_iter().zip(0..).map(server).collect())
+            ..VirtualService::new(identity, servers.into_iter().zip(0..).map(server).collect())
         }
     }
 

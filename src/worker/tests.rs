@@ -40,7 +40,7 @@ fn datagram(port: u16) -> Vec<u8> {
     frame
 }
 
-/// A worker with `flows` connections, and its request channel.
+/// A worker with `flows` connections from port 1001 on, and its request channel.
 fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<WorkerRequest>) {
     let (ports, wire) = MemoryPorts::new(MemoryShape { transmit: flows.into(), ..MemoryShape::default() });
     let counters = Arc::new(WorkerCounters::new(1, 1));
@@ -58,7 +58,7 @@ fn worker(connections: usize, flows: u16) -> (Worker<MemoryPorts>, Sender<Worker
     };
     let (requests, inbox) = bounded(1);
     let mut worker = Worker::new(ports, forwarder, shared, inbox, Wait::Adaptive);
-    (1..=flows).for_each(|port| wire.push(0, datagram(port)));
+    (1001..=1000 + flows).for_each(|port| wire.push(0, datagram(port)));
     while worker.serve_ports(Instant::now()) {}
     (worker, requests)
 }
@@ -89,7 +89,7 @@ fn list(
 fn a_sparse_table_is_listed_in_few_answers() {
     let (mut worker, requests) = worker(4 * LISTED_STRETCH, 100); // more than 1 bucket for 4 connections
     let (ports, requested) = list(&mut worker, &requests, 4096);
-    assert_eq!(ports, (1..=100).collect::<Vec<u16>>());
+    assert_eq!(ports, (1001..=1100).collect::<Vec<u16>>());
     assert_eq!(requested, 2, "one stretch, and its end");
 }
 
@@ -97,7 +97,7 @@ fn a_sparse_table_is_listed_in_few_answers() {
 fn a_full_table_is_listed_in_full_answers() {
     let (mut worker, requests) = worker(1000, 1000);
     let (ports, requested) = list(&mut worker, &requests, 64);
-    assert_eq!(ports, (1..=1000).collect::<Vec<u16>>());
+    assert_eq!(ports, (1001..=2000).collect::<Vec<u16>>());
     assert!((1000 / 64..1000 / 50).contains(&requested), "{requested}");
 }
 

@@ -1,7 +1,7 @@
 //! Services of the recorded listings.
 
 use directrix::control::api::{Connection, Forwarding, Persistence, Rates, Server, Service, Services, Stats};
-use directrix::model::{Family, FirewallMark, ServiceAddress};
+use directrix::model::{FirewallMark, IpFamily, ServiceAddress};
 use directrix::wire::Protocol;
 use directrix::wire::vlan::Vlans;
 use std::num::NonZeroU32;
@@ -118,7 +118,7 @@ pub(crate) fn made_up() -> Services {
 }
 
 /// A group of mark 7, or of mark 7 and IPv6.
-pub(crate) fn group(family: Family, scheduler: &str, servers: Vec<Server>) -> Service {
+pub(crate) fn group(family: IpFamily, scheduler: &str, servers: Vec<Server>) -> Service {
     let mark = FirewallMark { mark: NonZeroU32::new(7).unwrap(), family };
     let matches = vec!["tcp:192.0.2.20:80".to_owned(), "udp:192.0.2.20:5060-5080".to_owned()];
     Service { identity: mark.into(), matches, ..service(Protocol::Tcp, "192.0.2.20:80", scheduler, servers) }
@@ -127,7 +127,7 @@ pub(crate) fn group(family: Family, scheduler: &str, servers: Vec<Server>) -> Se
 /// Services of ipvsadm-1.31.txt with its group, unsorted.
 pub(crate) fn made_up_with_group() -> Services {
     let mut all = made_up();
-    let group = group(Family::Ipv4, "sh", pair("10.0.0.1:0", "10.0.0.2:0"));
+    let group = group(IpFamily::Ipv4, "sh", pair("10.0.0.1:0", "10.0.0.2:0"));
     all.services.insert(0, busy(group, &USUAL));
     all
 }
@@ -160,7 +160,7 @@ pub(crate) fn formats() -> Services {
         },
         Service {
             scheduler_flags: vec!["mh-fallback".to_owned(), "mh-port".to_owned()],
-            ..group(Family::Ipv4, "mh", vec![server("192.168.195.170:0", 1, 0, 0)])
+            ..group(IpFamily::Ipv4, "mh", vec![server("192.168.195.170:0", 1, 0, 0)])
         },
         service(Protocol::Tcp, "[2001:db8::1]:80", "lc", vec![server("[2001:db8::2]:80", 1, 0, 0)]),
         service(Protocol::Tcp, "192.168.195.150:80", "wlc", vec![server("192.168.195.160:80", 1, 0, 0)]),

@@ -3,7 +3,7 @@
 use super::grammar::{self, OptionSet};
 use crate::import::{Environment, ThisHost};
 use crate::ipvsadm::{self, Command, DEFAULT_SCHEDULER, Forward, Meaning, Opt, SWITCHES, TIMEOUT_MAX};
-use crate::model::Family;
+use crate::model::IpFamily;
 use crate::popt::SwitchParser;
 use crate::wire::Protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -36,7 +36,7 @@ pub(super) struct CommandLine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Address(Protocol, SocketAddr),
-    Mark(NonZeroU32, Family),
+    Mark(NonZeroU32, IpFamily),
 }
 
 /// Error in the arguments, with ipvsadm's message and exit status.
@@ -120,12 +120,12 @@ impl CommandLine {
             }
             Meaning::Mark => {
                 self.mark(Opt::Service)?;
-                self.service = Some(Target::Mark(mark(value)?, Family::Ipv4));
+                self.service = Some(Target::Mark(mark(value)?, IpFamily::Ipv4));
                 Ok(())
             }
             Meaning::MarkV6 => match &mut self.service {
                 Some(Target::Mark(_, family)) => {
-                    *family = Family::Ipv6;
+                    *family = IpFamily::Ipv6;
                     Ok(())
                 }
                 _ => Err("-6 used before -f".to_owned()),
@@ -180,7 +180,7 @@ impl CommandLine {
     fn is_v6(&self) -> bool {
         match self.service {
             Some(Target::Address(_, address)) => address.is_ipv6(),
-            Some(Target::Mark(_, family)) => family == Family::Ipv6,
+            Some(Target::Mark(_, family)) => family == IpFamily::Ipv6,
             None => false,
         }
     }

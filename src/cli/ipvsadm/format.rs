@@ -3,7 +3,7 @@
 use super::names::{Names, truncate};
 use crate::control::api::{Connection, Forwarding, Persistence, Rates, Server, Service, Stats};
 use crate::ipvsadm::service_switch;
-use crate::model::{Family, FirewallMark, ServiceAddress, ServiceIdentity};
+use crate::model::{FirewallMark, IpFamily, ServiceAddress, ServiceIdentity};
 use crate::wire::Protocol;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -93,10 +93,10 @@ fn service_line(out: &mut impl Write, service: &Service, style: &Style) -> io::R
         ServiceIdentity::Address(ServiceAddress { protocol, address }) => {
             format!("{protocol:<4} {}", style.names.endpoint(protocol, address))
         }
-        ServiceIdentity::Mark(FirewallMark { mark, family: Family::Ipv4 }) => format!("FWM  {mark}"),
-        ServiceIdentity::Mark(FirewallMark { mark, family: Family::Ipv6 }) => format!("FWM  {mark} IPv6"),
+        ServiceIdentity::Mark(FirewallMark { mark, family: IpFamily::Ipv4 }) => format!("FWM  {mark}"),
+        ServiceIdentity::Mark(FirewallMark { mark, family: IpFamily::Ipv6 }) => format!("FWM  {mark} IPv6"),
     };
-    let is_ipv4 = service.identity.family() == Family::Ipv4;
+    let is_ipv4 = service.identity.family() == IpFamily::Ipv4;
     let name = if is_ipv4 { truncate(name, SERVICE_WIDTH) } else { name };
     match style.view {
         ListingView::Stats => writeln!(out, "{name:<33}{}", large_all(totals(&service.stats), style.exact)),
@@ -121,7 +121,7 @@ fn flags(service: &Service) -> String {
 
 /// The mask of the client networks: dotted for IPv4, a prefix length for IPv6, none if it covers single hosts.
 fn mask(persistence: &Persistence, service: &Service) -> Option<String> {
-    match (service.identity.family() == Family::Ipv4, persistence.prefix) {
+    match (service.identity.family() == IpFamily::Ipv4, persistence.prefix) {
         (true, 32..) | (false, 128..) => None,
         (false, prefix) => Some(prefix.to_string()),
         (true, prefix) => {
@@ -138,7 +138,7 @@ fn server_line(
     style: &Style,
 ) -> io::Result<()> {
     let name = style.names.endpoint(protocol(service), server.address);
-    let name = if service.family() == Family::Ipv4 { truncate(name, SERVER_WIDTH) } else { name };
+    let name = if service.family() == IpFamily::Ipv4 { truncate(name, SERVER_WIDTH) } else { name };
     write!(out, "  -> {name:<28}")?;
     let &Server { weight, active, inactive, .. } = server;
     match style.view {
@@ -204,8 +204,10 @@ fn large(number: u64, exact: bool) -> String {
 pub(super) fn switches(service: ServiceIdentity, names: &Names) -> String {
     let (protocol, address) = match service {
         ServiceIdentity::Address(ServiceAddress { protocol, address }) => (protocol, address),
-        ServiceIdentity::Mark(FirewallMark { mark, family: Family::Ipv4 }) => return format!("-f {mark}"),
-        ServiceIdentity::Mark(FirewallMark { mark, family: Family::Ipv6 }) => return format!("-f {mark} -6"),
+        ServiceIdentity::Mark(FirewallMark { mark, family: IpFamily::Ipv4 }) => return format!("-f {mark}"),
+        ServiceIdentity::Mark(FirewallMark { mark, family: IpFamily::Ipv6 }) => {
+            return format!("-f {mark} -6");
+        }
     };
     format!("{} {}", service_switch(protocol), names.endpoint(protocol, address))
 }
@@ -286,7 +288,7 @@ pub(super) fn connection(out: &mut impl Write, row: &Connection, names: &Names) 
 fn mark_address(FirewallMark { mark, family }: FirewallMark) -> SocketAddr {
     let bits = mark.get();
     match family {
-        Family::Ipv4 => (Ipv4Addr::from_bits(bits), 0).into(),
-        Family::Ipv6 => (Ipv6Addr::from_bits(u128::from(bits) << 96), 0).into(),
+        IpFamily::Ipv4 => (Ipv4Addr::from_bits(bits), 0).into(),
+        IpFamily::Ipv6 => (Ipv6Addr::from_bits(u128::from(bits) << 96), 0).into(),
     }
 }

@@ -4,7 +4,7 @@ use super::args::{self, Invocation, UsageError};
 use super::*;
 use crate::control::api::Service;
 use crate::control::api::{Forwarding, Persistence, Rates, Server, Stats};
-use crate::model::{Family, ServiceAddress};
+use crate::model::{IpFamily, ServiceAddress};
 use crate::wire::vlan::Vlans;
 use std::num::NonZeroU32;
 
@@ -113,7 +113,7 @@ fn right_arguments_name_their_command_and_service() {
         ("-L -u localhost:53", Command::List, at(Udp, "127.0.0.1:53")),
         ("-L --sctp-service [2001:db8::1]:9", Command::List, at(Sctp, "[2001:db8::1]:9")),
         ("-L -t 2001:db8::1", Command::List, at(Tcp, "[2001:db8::1]:0")),
-        ("-L -f 7 -6", Command::List, mark(7, Family::Ipv6)),
+        ("-L -f 7 -6", Command::List, mark(7, IpFamily::Ipv6)),
         ("-At 1.2.3.4:80 -s wlc -p -M 255.255.255.0", Command::AddService, at(Tcp, "1.2.3.4:80")),
         ("-A -t 1.2.3.4 -p 300", Command::AddService, at(Tcp, "1.2.3.4:0")),
         ("-E -u 1.2.3.4:53 -o -b sh-port -s sh", Command::EditService, at(Udp, "1.2.3.4:53")),
@@ -121,7 +121,7 @@ fn right_arguments_name_their_command_and_service() {
         ("-A -t 1.2.3.4:80 -s sh -b flag-1,,sh-port,", Command::AddService, at(Tcp, "1.2.3.4:80")),
         ("-E -t 1.2.3.4:80 -b flag-3", Command::EditService, at(Tcp, "1.2.3.4:80")),
         ("-a -t 1.2.3.4:80 -r 1.2.3.5 -g -w 0 -x 9 -y 8", Command::AddServer, at(Tcp, "1.2.3.4:80")),
-        ("-e -f 7 -r 1.2.3.5:80 -i", Command::EditServer, mark(7, Family::Ipv4)),
+        ("-e -f 7 -r 1.2.3.5:80 -i", Command::EditServer, mark(7, IpFamily::Ipv4)),
         ("--set 900 120 300", Command::SetTimeouts, None),
         ("-Z", Command::Zero, None),
         ("-C", Command::Clear, None),

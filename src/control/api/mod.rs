@@ -7,6 +7,7 @@
 pub mod overview;
 mod problem;
 pub mod request;
+mod strict;
 
 pub use problem::{ErrorCode, Problem};
 

@@ -1,15 +1,15 @@
 //! Change requests: the body of `POST /v1/changes`, a list that is applied as a whole or not at all.
 
+use super::strict::{strictly, strictly_if_any};
 use crate::model::{
-    self, Change, Diagnostic, DiagnosticKind, Family, FirewallMark, Match, RealServer, Rules, Scheduler,
-    SchedulerFlags, ServiceAddress, ServiceIdentity, Subject, VirtualService, Weight,
+    self, Change, Diagnostic, DiagnosticKind, IpFamily, Match, RealServer, Rules, Scheduler, SchedulerFlags,
+    ServiceIdentity, Subject, VirtualService, Weight,
 };
 use crate::time::Span;
+use crate::wire::MacAddr;
 use crate::wire::vlan::Vlans;
-use crate::wire::{MacAddr, Protocol};
-use serde::{Deserialize, Deserializer, Serialize, de};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Longest timeout or deadline in seconds, by the range of [`Span`].
 pub use crate::model::SECONDS_MAX;
@@ -121,8 +121,8 @@ pub struct ServiceSettings {
     pub one_packet: bool,
     /// Duration of a slow start in seconds; 0 ends it.
     pub slow_start: Option<u32>,
-    /// Matches of a group, as in a configuration file. Without any, a new group gets those that are known for its mark,
-    /// and an existing one keeps its own.
+    /// Matches of a group, as in a configuration file. Without any, a new group gets the known ones of its mark, and
+    /// an existing one keeps its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<String>,
 }
@@ -182,43 +182,6 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self { weight: Weight::default().0, upper_threshold: 0, lower_threshold: 0, mac: None }
     }
-}
-
-/// [`ServiceIdentity`] in a request: unknown fields are refused, where an answer may have more.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Strict {
-    protocol: Option<Protocol>,
-    address: Option<SocketAddr>,
-    mark: Option<NonZeroU32>,
-    /// IPv4 if it is missing, as `ipvsadm -f` without `-6`.
-    family: Option<Family>,
-}
-
-impl Strict {
-    fn identity<E: de::Error>(self) -> Result<ServiceIdentity, E> {
-        let Self { protocol, address, mark, family } = self;
-        if let Some(mark) = mark {
-            if protocol.is_some() || address.is_some() {
-                return Err(E::custom("a mark beside protocol or address: a service has one or the other"));
-            }
-            return Ok(FirewallMark { mark, family: family.unwrap_or(Family::Ipv4) }.into());
-        }
-        if family.is_some() {
-            return Err(E::missing_field("mark"));
-        }
-        let protocol = protocol.ok_or_else(|| E::missing_field("protocol"))?;
-        let address = address.ok_or_else(|| E::missing_field("address"))?;
-        Ok(ServiceAddress { protocol, address }.into())
-    }
-}
-
-fn strictly<'de, D: Deserializer<'de>>(from: D) -> Result<ServiceIdentity, D::Error> {
-    Strict::deserialize(from)?.identity()
-}
-
-fn strictly_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ServiceIdentity>, D::Error> {
-    Option::<Strict>::deserialize(from)?.map(Strict::identity).transpose()
 }
 
 impl ChangeRequest {
@@ -362,7 +325,7 @@ impl ServiceSettings {
     }
 }
 
-fn persistence(requested: &Persistence, family: Family) -> Result<model::Persistence, Diagnostic> {
+fn persistence(requested: &Persistence, family: IpFamily) -> Result<model::Persistence, Diagnostic> {
     within("persistence", requested.timeout)?;
     if let Some(engine) = &requested.engine {
         return Err(Diagnostic::invalid_rules(
@@ -378,7 +341,7 @@ fn persistence(requested: &Persistence, family: Family) -> Result<model::Persist
             ));
         }
         (prefix, None) => prefix.unwrap_or(model::Persistence::prefix_max(family)),
-        (None, Some(mask)) if family == Family::Ipv4 => length(mask)?,
+        (None, Some(mask)) if family == IpFamily::Ipv4 => length(mask)?,
         (None, Some(mask)) => {
             return Err(Diagnostic::invalid_rules(
                 format!("netmask {mask} for clients with IPv6 addresses"),
@@ -423,6 +386,8 @@ fn mac(text: &str) -> Result<MacAddr, Diagnostic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ServiceAddress;
+    use crate::wire::Protocol;
 
     fn read(json: &str) -> Result<ChangeRequest, serde_json::Error> {
         serde_json::from_str(json)

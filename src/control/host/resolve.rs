@@ -4,7 +4,7 @@ use crate::control::host::access::Access;
 use crate::control::host::next_hop::{NextHops, once};
 use crate::io::Interface;
 use crate::model::{
-    Config, Diagnostic, DiagnosticKind, Diagnostics, Family, Place, Places, Subject, VirtualService,
+    Config, Diagnostic, DiagnosticKind, Diagnostics, IpFamily, Place, Places, Subject, VirtualService,
 };
 use crate::neighbor::NeighborTarget;
 use nix::unistd::Group;
@@ -133,7 +133,7 @@ fn awaits_address(services: &[VirtualService], interfaces: &[Interface]) -> bool
     let global = |(own, _): &(Ipv6Addr, u8)| !own.is_unicast_link_local();
     let (has_v4, has_v6) = (!interface.addresses.is_empty(), interface.ipv6_addresses.iter().any(global));
     let has =
-        |service: &VirtualService| if service.identity.family() == Family::Ipv4 { has_v4 } else { has_v6 };
+        |service: &VirtualService| if service.identity.family() == IpFamily::Ipv4 { has_v4 } else { has_v6 };
     !services.iter().all(has) && interface.master().is_none()
 }
 

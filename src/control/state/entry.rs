@@ -200,7 +200,7 @@ impl ServiceEntry {
 /// Ports of FTP's data connections in passive mode.
 const UNPRIVILEGED: PortRange = PortRange { first: 1024, last: u16::MAX };
 /// The port of FTP's control connections (RFC 959 section 8).
-const FTP: u16 = 21;
+pub(in crate::control) const FTP: u16 = 21;
 
 /// Returns the match of FTP's data connections, which a persistent service of TCP port 21 by address has
 /// (`ip_vs_service_find` in net/netfilter/ipvs/ip_vs_ctl.c).

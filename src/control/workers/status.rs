@@ -3,6 +3,7 @@
 use crate::control::api;
 use crate::control::host::carriers::Carriers;
 use crate::control::state::availability::Availability;
+use crate::control::state::entry::FTP;
 use crate::control::state::registry::{Registry, ServerEntry, ServiceEntry, VipState};
 use crate::control::state::snapshot::IdAddresses;
 use crate::control::workers::{WorkerClient, WorkerHandle, Workers};
@@ -282,18 +283,25 @@ fn template_line(ids: &IdAddresses, template: &Template, now: Tick) -> Option<ap
     let service = *ids.services.get(&template.key.service)?;
     let protocol = service.address().map(|of| of.protocol);
     let assured = template.assured && protocol != Some(Protocol::Udp);
+    let service = without_ftp_port(service);
     Some(api::Connection {
         service,
         expires: template.deadline.since(now).secs(),
         state: if assured { "ASSURED" } else { "NONE" }.into(),
         client: (template.key.network, 0).into(),
-        server: (*ids.servers.get(&template.server)?, template_port(service)).into(),
+        server: (*ids.servers.get(&template.server)?, service.port()).into(),
     })
 }
 
-/// Port of a template: 0 for FTP and for a group (`ip_vs_sched_persist` in net/netfilter/ipvs/ip_vs_core.c).
-fn template_port(service: ServiceIdentity) -> u16 {
-    service.port()
+/// Returns a service as its templates name it: with port 0 for FTP, as they are of its data connections, too
+/// (`ip_vs_sched_persist` in net/netfilter/ipvs/ip_vs_core.c).
+fn without_ftp_port(service: ServiceIdentity) -> ServiceIdentity {
+    match service {
+        ServiceIdentity::Address(of) if of.address.port() == FTP => {
+            ServiceAddress { address: (of.address.ip(), 0).into(), ..of }.into()
+        }
+        other => other,
+    }
 }
 
 /// Converts a connection, with the destination port also for a match of several ports.

@@ -1,7 +1,7 @@
 //! Parses one line of rules by ipvsadm's own grammar.
 
 use crate::import::description::{
-    At, Forward, ImportedPersistence, ImportedSettings, Place, ServiceIdentity,
+    At, Forward, ImportedIdentity, ImportedPersistence, ImportedSettings, Place,
 };
 use crate::import::environment::Environment;
 use crate::import::netmask::{self, number};
@@ -18,7 +18,7 @@ const PERSISTENT_DEFAULT: u32 = model::Persistence::TIMEOUT.secs();
 #[derive(Debug)]
 pub(super) struct RuleCommand {
     pub(super) command: Command,
-    pub(super) vip: Option<ServiceIdentity>,
+    pub(super) vip: Option<ImportedIdentity>,
     /// RIP and port, 0 for none.
     pub(super) server: Option<(IpAddr, u16)>,
     pub(super) forward: Forward,
@@ -120,13 +120,13 @@ impl RuleCommand {
             }
             Meaning::Service(transport) => {
                 self.once(Opt::Service)?;
-                self.vip = Some(ServiceIdentity::Address(transport, endpoint(text, transport, host)?));
+                self.vip = Some(ImportedIdentity::Address(transport, endpoint(text, transport, host)?));
             }
             Meaning::Mark => {
                 self.once(Opt::Service)?;
-                self.vip = Some(ServiceIdentity::Mark(number(text, 1..=u32::MAX, "firewall mark")?));
+                self.vip = Some(ImportedIdentity::Mark(number(text, 1..=u32::MAX, "firewall mark")?));
             }
-            Meaning::MarkV6 if matches!(self.vip, Some(ServiceIdentity::Mark(_))) => {}
+            Meaning::MarkV6 if matches!(self.vip, Some(ImportedIdentity::Mark(_))) => {}
             Meaning::MarkV6 => return Err("-6 stands before -f".into()),
             Meaning::Forward(forward) => {
                 self.once(Opt::Forward)?;
@@ -194,7 +194,7 @@ impl RuleCommand {
     /// Returns the protocol by which port names of a real server are resolved.
     fn transport(&self) -> Protocol {
         match self.vip {
-            Some(ServiceIdentity::Address(transport, _)) => transport,
+            Some(ImportedIdentity::Address(transport, _)) => transport,
             _ => Protocol::Tcp,
         }
     }
@@ -236,7 +236,7 @@ impl RuleCommand {
     /// Parses the mask, which has an effect only with persistence.
     fn apply_netmask(&mut self) -> Result<(), String> {
         let Some(mask) = self.netmask.take() else { return Ok(()) };
-        let v6 = matches!(self.vip, Some(ServiceIdentity::Address(_, address)) if address.is_ipv6());
+        let v6 = matches!(self.vip, Some(ImportedIdentity::Address(_, address)) if address.is_ipv6());
         let netmask = netmask::parse(&mask, v6)?;
         if let Some(persistence) = &mut self.settings.persistence {
             persistence.value.netmask = netmask;

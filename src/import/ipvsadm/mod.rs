@@ -4,7 +4,7 @@
 
 mod line;
 
-use super::description::{At, Description, ImportedServer, ImportedService, Place, ServiceIdentity};
+use super::description::{At, Description, ImportedIdentity, ImportedServer, ImportedService, Place};
 use super::environment::Environment;
 use super::notice::{NO_SYNC_DAEMON, NO_SYNC_DAEMON_REMEDY, Notices, excerpt, printable, syntax_error};
 use crate::ipvsadm::Command;
@@ -100,7 +100,7 @@ impl RuleTable {
     }
 
     fn position(&self, rule: &RuleCommand) -> Result<usize, String> {
-        let vip = rule.vip.as_ref().map(ServiceIdentity::to_string).unwrap_or_default();
+        let vip = rule.vip.as_ref().map(ImportedIdentity::to_string).unwrap_or_default();
         self.index.get(&vip).copied().ok_or_else(|| format!("{vip} is not a service up to here"))
     }
 

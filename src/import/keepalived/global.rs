@@ -2,7 +2,7 @@
 
 use super::keywords::{self, GLOBAL};
 use super::statement::Statement;
-use crate::import::description::{At, ImportedService, ImportedTimeouts, ServiceIdentity};
+use crate::import::description::{At, ImportedIdentity, ImportedService, ImportedTimeouts};
 use crate::import::notice::Notices;
 use std::net::IpAddr;
 
@@ -75,7 +75,7 @@ fn service_count(instance: &Statement, services: &[ImportedService]) -> usize {
         .filter_map(|statement| statement.keyword().split('/').next()?.parse().ok())
         .collect();
     let vips = services.iter().filter_map(|service| match service.vip {
-        ServiceIdentity::Address(_, address) => Some(address.ip()),
+        ImportedIdentity::Address(_, address) => Some(address.ip()),
         _ => None,
     });
     vips.filter(|vip| addresses.contains(vip)).count()

@@ -5,8 +5,8 @@ use super::keywords::{self, SERVER, SERVICE};
 use super::statement::Statement;
 use super::surplus;
 use crate::import::description::{
-    At, Forward, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings, Place,
-    ServiceIdentity,
+    At, Forward, ImportedIdentity, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings,
+    Place,
 };
 use crate::import::netmask;
 use crate::import::notice::Notices;
@@ -204,15 +204,15 @@ impl VirtualServer {
             false => format!("{heading}, its member of {}", member.location),
         };
         let vip = match member.value {
-            GroupMember::Mark(mark) => ServiceIdentity::Mark(mark),
+            GroupMember::Mark(mark) => ImportedIdentity::Mark(mark),
             GroupMember::Address(address) => {
-                ServiceIdentity::Address(self.protocol(&statement.location, notices), address)
+                ImportedIdentity::Address(self.protocol(&statement.location, notices), address)
             }
         };
-        let v6 = matches!(vip, ServiceIdentity::Address(_, address) if address.is_ipv6());
+        let v6 = matches!(vip, ImportedIdentity::Address(_, address) if address.is_ipv6());
         let mut settings = self.settings.clone();
         self.apply_netmask(&mut settings, v6, notices);
-        let port_free = matches!(vip, ServiceIdentity::Address(_, address) if address.port() == 0);
+        let port_free = matches!(vip, ImportedIdentity::Address(_, address) if address.port() == 0);
         if port_free && settings.persistence.is_none() {
             let persistence = ImportedPersistence { timeout: PERSISTENT_DEFAULT, netmask: None };
             settings.persistence = Some(At::new(&statement.location, persistence));

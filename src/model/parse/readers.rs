@@ -4,7 +4,7 @@ use super::report::invalid;
 use super::section::nearest;
 use crate::model::address::{OWN_HOST, same_family};
 use crate::model::{
-    BadFlag, Diagnostic, Family, Match, SLOW_START_MAX, Scheduler, SchedulerFlags, ServiceIdentity,
+    BadFlag, Diagnostic, IpFamily, Match, SLOW_START_MAX, Scheduler, SchedulerFlags, ServiceIdentity,
     THRESHOLD_MAX, Weight, WorkerCount, host_address,
 };
 use crate::time::Span;
@@ -161,8 +161,11 @@ fn bad_flag(name: &str, scheduler: Scheduler, bad: BadFlag) -> Diagnostic {
 /// The matches of a group: a list of at least one.
 pub(super) fn matches(value: &DeValue<'_>) -> Read<Vec<Match>> {
     let example = r#"a list of matches, as in ["tcp:192.0.2.10:80", "udp:192.0.2.10:5060-5080"]"#;
-    let list = value.as_array().filter(|list| !list.is_empty());
+    let list = value.as_array();
     let list = list.ok_or_else(|| invalid(format!("is {}", shown(value)), format!("write {example}")))?;
+    if list.is_empty() {
+        return Err(invalid("is empty", format!("write {example}")));
+    }
     let one = |value: &DeValue<'_>| {
         let parsed = text(value, "each match")?.parse::<Match>();
         parsed.map_err(|fault| invalid(format!("has {}", fault.what), fault.remedy))
@@ -301,7 +304,7 @@ pub(super) fn listener(value: &DeValue<'_>) -> Read<SocketAddr> {
 /// "RIP", or "RIP:port" with the service's port, if that is known. Of the family of the service's VIP.
 pub(super) fn rip(value: &DeValue<'_>, service: Option<ServiceIdentity>) -> Read<IpAddr> {
     let example = match service.map(|service| service.family()) {
-        Some(Family::Ipv6) => r#"the RIP alone, as in "2001:db8::170""#,
+        Some(IpFamily::Ipv6) => r#"the RIP alone, as in "2001:db8::170""#,
         _ => r#"the RIP alone, as in "192.168.195.170""#,
     };
     let text = text(value, &format!("{example},"))?;

@@ -8,7 +8,7 @@ use super::report::invalid;
 use super::section::Section;
 use crate::model::check::ONE_VLAN;
 use crate::model::{
-    COUNT_MAX, Family, FirewallMark, Match, Persistence, Place, Places, RealServer, Scheduler,
+    COUNT_MAX, FirewallMark, IpFamily, Match, Persistence, Place, Places, RealServer, Scheduler,
     ServiceAddress, ServiceIdentity, VirtualService, first_clash,
 };
 use crate::time::Span;
@@ -64,6 +64,7 @@ fn service<'a, 'i>(
     let flags = section.get("scheduler_flags", |value| scheduler_flags(value, scheduler));
     let (persistence, one_packet) = (persistence(section, identity), one_packet(section, identity));
     let slow_start = slow_start_under(scheduler, section);
+    one_vip_under(scheduler, section, &group);
     wildcard_persists(section, identity);
     let own = servers(section, identity);
     let servers: Vec<_> = own.iter().map(|(_, server)| server.clone()).collect();
@@ -110,8 +111,8 @@ fn group(section: &Section<'_, '_>) -> Option<(FirewallMark, Vec<Match>)> {
         }
     }
     let group = group?;
-    let family = Family::from(group.first()?.vip);
-    if let Some(other) = group.iter().find(|of| Family::from(of.vip) != family) {
+    let family = IpFamily::from(group.first()?.vip);
+    if let Some(other) = group.iter().find(|of| IpFamily::from(of.vip) != family) {
         let what = format!("has {other} beside {}: a group is of one family", group[0]);
         section.object(
             "match",
@@ -132,7 +133,7 @@ fn matches_clash(services: &[VirtualService], sections: &[&Section<'_, '_>]) {
     }
     let at = sections[of].at(identity_key(&services[of]));
     let what = format!(
-        "{second} overlaps {first} of {}, {}",
+        "{second}, which overlaps {first} of {}, {}",
         services[of].identity,
         sections[by].seen_from_here(&at)
     );
@@ -144,10 +145,10 @@ fn persistence(service: &Section<'_, '_>, identity: Option<ServiceIdentity>) -> 
     let section = service.table_or("persistence", persistence_table)?;
     let timeout = section.get("timeout", seconds).unwrap_or(Persistence::TIMEOUT);
     let family = identity.map(|of| of.family());
-    let longest = Persistence::prefix_max(family.unwrap_or(Family::Ipv6));
+    let longest = Persistence::prefix_max(family.unwrap_or(IpFamily::Ipv6));
     let prefix = section.get("prefix", number(1..=longest.into())).map(|prefix| prefix as u8);
     let netmask = section.get("netmask", netmask);
-    if section.has("netmask") && family == Some(Family::Ipv6) {
+    if section.has("netmask") && family == Some(IpFamily::Ipv6) {
         section.object("netmask", invalid("is for clients with IPv4 addresses", "write prefix = 64"));
     } else if section.has("netmask") && section.has("prefix") {
         section.object("netmask", invalid("stands beside a prefix", "remove one of the two"));
@@ -183,6 +184,14 @@ fn one_packet(service: &Section<'_, '_>, identity: Option<ServiceIdentity>) -> b
         service.object("one_packet", fault);
     }
     set
+}
+
+/// Refuses dh, which hashes the VIP, for a group of several.
+fn one_vip_under(scheduler: Scheduler, service: &Section<'_, '_>, group: &[Match]) {
+    if scheduler == Scheduler::Dh && group.iter().any(|of| of.vip != group[0].vip) {
+        let what = "is \"dh\", which chooses by the VIP, for several VIPs";
+        service.object("scheduler", invalid(what, "write another scheduler, or a [[service]] for each VIP"));
+    }
 }
 
 fn slow_start_under(scheduler: Scheduler, service: &Section<'_, '_>) -> Option<Span> {

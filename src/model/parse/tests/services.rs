@@ -456,3 +456,89 @@ fn services_must_agree_on_their_servers() {
         &["12: address is 10.0.0.1, the VIP of a service; write the real server's own address, its RIP"],
     );
 }
+
+/// A group on line 3; `rest` begins on line 4.
+fn group(rest: &str) -> String {
+    service(&format!("[[service]]\n{rest}"))
+}
+
+#[test]
+fn a_group_has_a_mark_and_matches() {
+    let text = "mark = 7\nmatch = [\"tcp:10.0.0.1:80\", \"udp:10.0.0.2:5060-5080\", \"tcp:10.0.0.3:*\"]\none_packet = true\n";
+    let services = check(&group(text)).unwrap().services;
+    assert_eq!(services[0].identity.to_string(), "FWM 7");
+    let matches: Vec<_> = services[0].matches().map(|of| of.to_string()).collect();
+    assert_eq!(matches, ["tcp:10.0.0.1:80", "udp:10.0.0.2:5060-5080", "tcp:10.0.0.3:*"]);
+    let v6 = check(&group("mark = 7\nmatch = [\"tcp:[2001:db8::1]:80\"]\n")).unwrap().services;
+    assert_eq!(v6[0].identity.to_string(), "FWM 7 IPv6");
+}
+
+#[test]
+fn mark_and_matches_need_each_other_and_no_address() {
+    let write = r#"write a list of matches, as in ["tcp:192.0.2.10:80", "udp:192.0.2.10:5060-5080"]"#;
+    let one = r#"write protocol, VIP and port, as in "tcp:192.0.2.10:80", "udp:[2001:db8::10]:5060-5080", "tcp:192.0.2.10:*""#;
+    for (rest, wanted) in [
+        ("mark = 7", r#"3: [[service]] has no match; add match = ["tcp:VIP:port"]"#.to_owned()),
+        (r#"match = ["tcp:10.0.0.1:80"]"#, "3: [[service]] has no mark; add mark = 1".to_owned()),
+        (
+            "mark = 0\nmatch = [\"tcp:10.0.0.1:80\"]",
+            "4: mark is 0, out of range; write a number from 1 to 4294967295".to_owned(),
+        ),
+        ("mark = 7\nmatch = []", format!("5: match is empty; {write}")),
+        ("mark = 7\nmatch = \"tcp:10.0.0.1:80\"", format!("5: match is \"tcp:10.0.0.1:80\"; {write}")),
+        ("mark = 7\nmatch = [80]", "5: match is 80; write each match in quotes".to_owned()),
+        (
+            "mark = 7\nmatch = [\"tcp:10.0.0.1\"]",
+            format!("5: match has \"tcp:10.0.0.1\", which is no match: it has no port; {one}"),
+        ),
+        (
+            "mark = 7\nmatch = [\"tcp:10.0.0.1:80\"]\naddress = \"10.0.0.1:80\"",
+            "6: address stands in a group, whose matches have protocol and address; remove it, or mark and match"
+                .to_owned(),
+        ),
+        (
+            "mark = 7\nmatch = [\"tcp:10.0.0.1:80\", \"tcp:[2001:db8::1]:80\"]",
+            "5: match has tcp:[2001:db8::1]:80 beside tcp:10.0.0.1:80: a group is of one family; write a second \
+             [[service]] with the same mark for the other one"
+                .to_owned(),
+        ),
+        (
+            "mark = 7\nmatch = [\"tcp:10.0.0.1:80\", \"tcp:10.0.0.2:80\"]\nscheduler = \"dh\"",
+            "6: scheduler is \"dh\", which chooses by the VIP, for several VIPs; write another scheduler, or a \
+             [[service]] for each VIP"
+                .to_owned(),
+        ),
+        (
+            "mark = 7\nmatch = [\"tcp:10.0.0.1:80\"]\n[[service.server]]\naddress = \"2001:db8::9\"",
+            "7: address is \"2001:db8::9\", an IPv6 address, and the VIP is one of IPv4: direct routing cannot change \
+             the family; write the RIP alone, as in \"192.168.195.170\""
+                .to_owned(),
+        ),
+    ] {
+        refused(&group(rest), &[&wanted]);
+    }
+}
+
+#[test]
+fn overlapping_matches_are_refused_with_both_services() {
+    let ranges = "mark = 7\nmatch = [\"tcp:10.0.0.1:70-90\"]\n";
+    let web = "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\n";
+    let remedy = "leave the ports to one of the two";
+    refused(
+        &group(&format!("{ranges}{web}")),
+        &[&format!(
+            "8: address has tcp:10.0.0.1:80, which overlaps tcp:10.0.0.1:70-90 of FWM 7, on line 5; {remedy}"
+        )],
+    );
+    let other = "[[service]]\nmark = 8\nmatch = [\"tcp:10.0.0.1:90\", \"tcp:10.0.0.1:*\"]\n";
+    refused(
+        &group(&format!("{ranges}{other}")),
+        &[&format!(
+            "8: match has tcp:10.0.0.1:90, which overlaps tcp:10.0.0.1:70-90 of FWM 7, on line 5; {remedy}"
+        )],
+    );
+    refused(
+        &group(&format!("{ranges}[[service]]\nmark = 7\nmatch = [\"tcp:10.0.0.1:91\"]\n")),
+        &["7: mark FWM 7 is a service already, on line 4; remove one of the two, or merge their servers"],
+    );
+}
