@@ -95,7 +95,7 @@ fn a_sparse_table_is_listed_in_few_answers() {
 
 #[test]
 fn a_full_table_is_listed_in_full_answers() {
-    let (mut worker, requests) = worker(1000, 1000);
+    let (mut worker, requests) = worker(1100, 1000);
     let (ports, requested) = list(&mut worker, &requests, 64);
     assert_eq!(ports, (1001..=2000).collect::<Vec<u16>>());
     assert!((1000 / 64..1000 / 50).contains(&requested), "{requested}");

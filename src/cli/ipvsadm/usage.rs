@@ -44,13 +44,15 @@ SERVICE:
   -u, --udp-service HOST[:PORT] a UDP service
       --sctp-service HOST[:PORT]
                                 an SCTP service
+  -f, --fwmark-service MARK     a group by its firewall mark; its matches are in the file
+  -6, --ipv6                    with -f: the group of IPv6
 
 Of a service:
   -s, --scheduler NAME          rr wrr lc wlc sed nq sh dh mh fo ovf twos; default wlc
   -b, --sched-flags FLAG,...    sh-fallback sh-port mh-fallback mh-port
   -p, --persistent [SECONDS]    a client stays with its server; default 360 s
   -M, --netmask MASK            with -p: clients of one network count as one
-  -o, --ops                     one-packet scheduling: each datagram on its own (UDP)
+  -o, --ops                     one-packet scheduling: each datagram on its own (UDP, group)
 
 Of a real server:
   -r, --real-server HOST[:PORT] its RIP; a port is ignored: it is always the service's
@@ -73,7 +75,6 @@ Of listings:
       --sort                    sorted: the default
 
 Not supported:
-  -f, --fwmark-service MARK     services by firewall mark, with -6, --ipv6 for IPv6
   -i, --ipip                    tunnels, with --tun-type TYPE, --tun-port PORT, --tun-nocsum,
                                 --tun-csum, --tun-remcsum
   -m, --masquerading            NAT
