@@ -245,7 +245,8 @@ impl Director {
             <[u64; 5]>::try_from(words.iter().rev().map(|word| word.parse().unwrap()).collect::<Vec<_>>())
                 .unwrap()
         };
-        let of_service = |line: &&str| line.contains(&VIP.to_string()) || line.starts_with("  -> ");
+        let starts = |line: &str| ["  -> ", "FWM "].iter().any(|start| line.starts_with(start));
+        let of_service = |line: &&str| line.contains(&VIP.to_string()) || starts(line);
         text.lines().filter(|line| !line.contains("RemoteAddress")).filter(of_service).map(numbers).collect()
     }
 

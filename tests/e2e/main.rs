@@ -23,6 +23,7 @@ mod director;
 mod flood;
 mod forgery;
 mod fragments;
+mod groups;
 mod host;
 mod http;
 mod include;
