@@ -68,15 +68,15 @@ impl Converter<'_> {
     }
 
     fn service(&mut self, service: &ImportedService) -> ServiceDraft {
-        let origin = service.origin.clone();
-        let location = &origin.location;
-        let (transport, address) = match self.address(service) {
-            Ok(found) => found,
-            Err(Diagnostic { what, remedy, .. }) => {
-                self.notices.warn(location, what.clone(), remedy);
-                return ServiceDraft { origin, keys: Vec::new(), servers: Vec::new(), left_out: Some(what) };
-            }
+        let (transport, address) = match service.vip {
+            ImportedIdentity::Address(transport, address) => (transport, address),
+            ImportedIdentity::Mark(mark) => return self.group(service, mark),
         };
+        let origin = service.origin.clone();
+        if let Err(Diagnostic { what, remedy, .. }) = self.check_address(service, transport, address) {
+            self.notices.warn(&origin.location, what.clone(), remedy);
+            return ServiceDraft { origin, keys: Vec::new(), servers: Vec::new(), left_out: Some(what) };
+        }
         let stand_in = identity(transport, stand_in(address));
         let settings = self.settings(&service.settings, &stand_in);
         let servers = self.servers(service, address, &stand_in);
@@ -84,6 +84,24 @@ impl Converter<'_> {
         keys.extend(settings);
         let left_out = self.reason_to_leave_out(service, &keys, &servers);
         ServiceDraft { origin, keys, servers, left_out }
+    }
+
+    /// Converts a service by firewall mark into a comment without matches: the rules that set the mark are elsewhere.
+    fn group(&mut self, service: &ImportedService, mark: u32) -> ServiceDraft {
+        let origin = service.origin.clone();
+        let what = format!("{}: directrix takes frames before netfilter could mark them", service.vip);
+        let instead = "write protocol, VIP and ports of the frames that get this mark into its match, and remove the \"#\" before \
+                       it in the output";
+        self.notices.warn(&origin.location, what.clone(), instead);
+        let v6 = service.servers.first().is_some_and(|server| server.address.is_ipv6());
+        let vip = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { IpAddr::from(Ipv4Addr::UNSPECIFIED) };
+        let vip = SocketAddr::new(vip, 0);
+        let stand_in = group(mark, &format!("tcp:{}", stand_in(vip)));
+        let settings = self.settings(&service.settings, &stand_in);
+        let servers = self.servers(service, vip, &stand_in);
+        let mut keys = group(mark, "tcp:VIP:port");
+        keys.extend(settings);
+        ServiceDraft { origin, keys, servers, left_out: Some(what) }
     }
 
     /// Validates the complete service; returns the reason to write it only as a comment.
@@ -110,24 +128,24 @@ impl Converter<'_> {
     }
 
     /// Validates the address of a service.
-    fn address(&mut self, service: &ImportedService) -> Result<(Protocol, SocketAddr), Diagnostic> {
-        let refuse = |what: String, remedy: &str| Err(Diagnostic::invalid_rules(what, remedy));
+    fn check_address(
+        &mut self,
+        service: &ImportedService,
+        transport: Protocol,
+        address: SocketAddr,
+    ) -> Result<(), Diagnostic> {
         let vip = service.vip;
-        let (transport, address) = match vip {
-            ImportedIdentity::Mark(_) => {
-                let what = format!("{vip}: directrix takes frames before netfilter could mark them");
-                return refuse(what, "write a [[service]] for each address and port that gets this mark");
-            }
-            ImportedIdentity::Address(transport, address) => (transport, address),
-        };
         if !self.seen.insert(vip.to_string()) {
-            return refuse(format!("{vip} is a service already"), "merge the servers of the two");
+            let what = format!("{vip} is a service already");
+            return Err(Diagnostic::invalid_rules(what, "merge the servers of the two"));
         }
         // Port 1 stands in for the wildcard port, which the parser accepts only with persistence.
         let some_port = SocketAddr::new(address.ip(), address.port().max(1));
         match self.validator.error(&identity(transport, some_port)) {
-            None => Ok((transport, address)),
-            Some(Diagnostic { what, remedy, .. }) => refuse(format!("{vip}: {what}"), &remedy),
+            None => Ok(()),
+            Some(Diagnostic { what, remedy, .. }) => {
+                Err(Diagnostic::invalid_rules(format!("{vip}: {what}"), remedy))
+            }
         }
     }
 
@@ -344,9 +362,10 @@ impl Converter<'_> {
             own if other_port => format!(", let it serve port {own} instead of {port}"),
             _ => String::new(),
         };
+        // The VIPs of a group are not known.
+        let of_vip = if vip.ip().is_unspecified() { "VIP".to_owned() } else { vip.ip().to_string() };
         let setup = format!(
-            "put the VIP on its lo (directrix realserver setup --vip {}){port}, and let its replies not go by way of the director",
-            vip.ip()
+            "put the VIP on its lo (directrix realserver setup --vip {of_vip}){port}, and let its replies not go by way of the director"
         );
         let what = format!("{address} was reached {method}, and directrix supports direct routing only");
         if self.direct {
@@ -372,6 +391,11 @@ impl Converter<'_> {
 /// Returns the lines that identify a service.
 fn identity(transport: Protocol, address: SocketAddr) -> Vec<String> {
     vec!["[[service]]".into(), key("protocol", transport.name()), key("address", &address.to_string())]
+}
+
+/// Returns the lines that identify a group.
+fn group(mark: u32, one: &str) -> Vec<String> {
+    vec!["[[service]]".into(), format!("mark = {mark}"), format!("match = [\"{one}\"]")]
 }
 
 /// Address of no host (RFC 7600, RFC 6666) for validation of settings apart from the address of the service.

@@ -240,6 +240,8 @@ fn groups_expand_to_their_addresses() {
         "{messages:?}"
     );
     assert!(import.toml.contains("# k:1: virtual_server group WEB, its member of k:12\n"), "{}", import.toml);
+    let group = "# [[service]]\n# mark = 3\n# match = [\"tcp:VIP:port\"]\n# scheduler = \"mh\"\n";
+    assert!(import.toml.contains(group) && messages[0].contains("into its match"), "{}", import.toml);
 }
 
 /// Without a port, keepalived makes a persistent wildcard-port service.
