@@ -153,7 +153,7 @@ pub trait Steering: Send {
     /// [`Diagnostic`] with cause and remedy; the set is then as it was.
     fn select(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic>;
 
-    /// The same for services of one port or of every port.
+    /// The same for services of one port or of every port, without a VLAN.
     ///
     /// # Errors
     /// As [`Steering::select`].

@@ -4,6 +4,7 @@
 use super::steered::SteeredService;
 use crate::model::PortRange;
 use crate::wire::Protocol;
+use crate::wire::vlan::Vlans;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -24,6 +25,7 @@ enum Part {
 /// Description of the service that a frame shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sight {
+    vlan: Vlans,
     vip: IpAddr,
     /// None where any of the VIP's will do.
     protocol: Option<u8>,
@@ -35,8 +37,8 @@ pub(in crate::io) fn is_wanted(services: &[SteeredService], frame: &[u8]) -> boo
     sight(frame).is_some_and(|sight| services.iter().any(|service| matches(service, sight)))
 }
 
-fn matches(service: &SteeredService, Sight { vip, protocol, part }: Sight) -> bool {
-    service.vip == vip
+fn matches(service: &SteeredService, Sight { vlan, vip, protocol, part }: Sight) -> bool {
+    (service.vlan, service.vip) == (vlan, vip)
         && protocol.is_none_or(|protocol| protocol == service.protocol as u8)
         && match part {
             Part::Whole(port) => service.ports.contains(port),
@@ -74,17 +76,27 @@ fn subject(ethertype: u16, ip: &[u8]) -> Option<IpAddr> {
 }
 
 fn sight(frame: &[u8]) -> Option<Sight> {
-    let (ethertype, ip) = match untagged(frame)? {
-        (0x8100, rest) if word(rest, 0)? & 0xfff == 0 => (word(rest, 2)?, rest.get(4..)?),
-        // The programs read four bytes behind the header in one go.
-        (ethertype, rest) if rest.len() >= 4 => (ethertype, rest),
-        _ => return None,
-    };
-    match (ethertype, ip.first()? >> 4) {
+    let (mut ethertype, mut ip) = untagged(frame)?;
+    let mut ids = Vec::new();
+    while is_tag(ethertype) && ids.len() < 2 {
+        ids.push(word(ip, 0)? & 0xfff);
+        (ethertype, ip) = (word(ip, 2)?, ip.get(4..)?);
+    }
+    // The programs read four bytes behind the header in one go.
+    if ids.is_empty() && ip.len() < 4 {
+        return None;
+    }
+    let vlan = if ids == [0] { Vlans::NONE } else { Vlans::new(&ids)? };
+    let sight = match (ethertype, ip.first()? >> 4) {
         (0x0800, 4) => ipv4(&Peeled::v4(ip)?),
         (0x86dd, 6) => ipv6(&Peeled::v6(ip)?),
         _ => None,
-    }
+    };
+    sight.map(|sight| Sight { vlan, ..sight })
+}
+
+fn is_tag(ethertype: u16) -> bool {
+    [0x8100, 0x88a8].contains(&ethertype)
 }
 
 /// EtherType and payload of a frame to this interface.
@@ -141,13 +153,18 @@ fn ipv4(header: &Peeled<'_>) -> Option<Sight> {
         let quoted: &[u8; 20] = rest.get(8..)?.first_chunk()?;
         let source: [u8; 4] = *quoted[12..].first_chunk()?;
         let is_about = [3, 4, 11].contains(&rest[0]) && quoted[0] >> 4 == 4 && IpAddr::from(source) == vip;
-        return (!is_fragment && is_about).then_some(Sight { vip, protocol: None, part: Part::Error });
+        return (!is_fragment && is_about).then_some(Sight {
+            vlan: Vlans::NONE,
+            vip,
+            protocol: None,
+            part: Part::Error,
+        });
     }
     if !has_ports(next) {
         return None;
     }
     let part = if is_fragment { Part::Fragment } else { Part::Whole(destination_port(rest)?) };
-    Some(Sight { vip, protocol: Some(next), part })
+    Some(Sight { vlan: Vlans::NONE, vip, protocol: Some(next), part })
 }
 
 fn ipv6(header: &Peeled<'_>) -> Option<Sight> {
@@ -155,16 +172,16 @@ fn ipv6(header: &Peeled<'_>) -> Option<Sight> {
     let protocol = has_ports(next).then_some(next);
     if is_fragment {
         let is_open = protocol.is_some() || is_extension(next);
-        return is_open.then_some(Sight { vip, protocol, part: Part::Fragment });
+        return is_open.then_some(Sight { vlan: Vlans::NONE, vip, protocol, part: Part::Fragment });
     }
     if next == 58 {
         let quoted: &[u8; 40] = rest.get(8..)?.first_chunk()?;
         let source: [u8; 16] = *quoted[8..].first_chunk()?;
         let is_about = (1..=4).contains(&rest[0]) && quoted[0] >> 4 == 6 && IpAddr::from(source) == vip;
-        return is_about.then_some(Sight { vip, protocol: None, part: Part::Error });
+        return is_about.then_some(Sight { vlan: Vlans::NONE, vip, protocol: None, part: Part::Error });
     }
     protocol?;
-    Some(Sight { vip, protocol, part: Part::Whole(destination_port(rest)?) })
+    Some(Sight { vlan: Vlans::NONE, vip, protocol, part: Part::Whole(destination_port(rest)?) })
 }
 
 fn has_ports(protocol: u8) -> bool {
@@ -198,7 +215,13 @@ pub(in crate::io) fn any_service() -> impl Strategy<Value = SteeredService> {
     let several =
         (any_port(), 0u16..5).prop_map(|(first, more)| PortRange { first, last: first.saturating_add(more) });
     let ports = prop_oneof![6 => one, 3 => several, 1 => Just(PortRange::EVERY)];
-    (protocol, any_vip(), ports).prop_map(|(protocol, vip, ports)| SteeredService { vip, protocol, ports })
+    let vlan = prop_oneof![6 => Just(&[][..]), 2 => Just(&[7][..]), 2 => Just(&[0x100, 7][..])];
+    (vlan, protocol, any_vip(), ports).prop_map(|(vlan, protocol, vip, ports)| SteeredService {
+        vlan: Vlans::new(vlan).unwrap(),
+        vip,
+        protocol,
+        ports,
+    })
 }
 
 fn any_vip() -> BoxedStrategy<IpAddr> {
@@ -230,18 +253,30 @@ pub(in crate::io) fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let packet = prop_oneof![any_ipv4().prop_map(|ip| (0x0800, ip)), any_ipv6().prop_map(|ip| (0x86dd, ip))];
     let mac = prop_oneof![15 => Just(OWN_MAC), 1 => Just([2, 0, 0, 0, 0, 2]), 1 => Just([0xff; 6])];
     let ethertype = prop_oneof![15 => Just(None), 1 => any::<u16>().prop_map(Some)];
-    let tag = prop_oneof![15 => Just(None), 2 => Just(Some(0xa000)), 1 => Just(Some(0xa007u16))];
+    let tag = prop_oneof![
+        15 => Just(vec![]),
+        2 => Just(vec![0xa000]),
+        4 => Just(vec![0xa007u16]),
+        4 => Just(vec![0x0100, 0xa007]),
+        1 => Just(vec![0x0100, 0xa000]),
+        1 => Just(vec![0x0000, 0x0007]),
+        1 => Just(vec![0x0100, 0x0007, 0x0007])
+    ];
+    let service_tag = any::<bool>();
     let cut = prop_oneof![4 => Just(usize::MAX), 1 => 14usize..160];
-    (packet, mac, ethertype, tag, cut).prop_map(|((own, ip), mac, other, tag, cut)| {
-        let mut frame = [mac, [2, 0, 0, 0, 0, 9]].concat();
-        if let Some(tag) = tag {
-            frame.extend([[0x81, 0x00], tag.to_be_bytes()].concat());
-        }
-        frame.extend(other.unwrap_or(own).to_be_bytes());
-        frame.extend(ip);
-        frame.truncate(cut);
-        frame
-    })
+    (packet, mac, ethertype, (tag, service_tag), cut).prop_map(
+        |((own, ip), mac, other, (tags, service), cut)| {
+            let mut frame = [mac, [2, 0, 0, 0, 0, 9]].concat();
+            for (index, tag) in tags.iter().enumerate() {
+                let protocol = if service && index == 0 { [0x88, 0xa8] } else { [0x81, 0x00] };
+                frame.extend([protocol, tag.to_be_bytes()].concat());
+            }
+            frame.extend(other.unwrap_or(own).to_be_bytes());
+            frame.extend(ip);
+            frame.truncate(cut);
+            frame
+        },
+    )
 }
 
 fn any_protocol() -> impl Strategy<Value = u8> {

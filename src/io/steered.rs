@@ -2,11 +2,14 @@
 
 use crate::model::{Match, PortRange, ServiceAddress};
 use crate::wire::Protocol;
+use crate::wire::vlan::Vlans;
 use std::net::IpAddr;
 
 /// A service whose frames the kernel selects: a frame is selected if one service contains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SteeredService {
+    /// VLANs of the frames.
+    pub vlan: Vlans,
     /// VIP.
     pub vip: IpAddr,
     /// Transport protocol.
@@ -17,7 +20,7 @@ pub struct SteeredService {
 
 impl From<Match> for SteeredService {
     fn from(Match { protocol, vip, ports }: Match) -> Self {
-        Self { vip, protocol, ports }
+        Self { vlan: Vlans::NONE, vip, protocol, ports }
     }
 }
 

@@ -377,7 +377,8 @@ fn served(service: &ServiceEntry) -> Vec<SteeredService> {
     let matches = matches.filter(|of| service.vip_state(of.vip) == Some(VipState::Claimed));
     let is_ftp = |of: &Match| Some(*of) == ftp;
     let active = matches.clone().filter(is_ftp).map(|of| Match { ports: PortRange::one(FTP_DATA), ..of });
-    matches.clone().chain(active).map(SteeredService::from).collect()
+    let vlan = service.config.vlan;
+    matches.clone().chain(active).map(|of| SteeredService { vlan, ..of.into() }).collect()
 }
 
 /// Returns the next generation: templates of the previous one are no longer found.

@@ -35,7 +35,7 @@ struct icmp {
 	__be32 rest;
 };
 
-// An IEEE 802.1Q tag: what follows its EtherType.
+// An IEEE 802.1Q or 802.1ad tag: what follows its EtherType.
 struct tag {
 	__be16 control;
 	__be16 protocol;
@@ -49,6 +49,11 @@ struct extension {
 	__be16 fragment; // of a fragment header: offset and flags
 	__be32 identification;
 };
+
+INLINE int is_tag(__be16 type)
+{
+	return type == htons(ETH_P_8021Q) || type == htons(ETH_P_8021AD);
+}
 
 INLINE int has_ports(__u8 protocol)
 {
@@ -116,4 +121,42 @@ INLINE long upper_of(struct ipv6hdr *ip, void *end, struct upper *upper)
 			return 0;
 	}
 	return 0;
+}
+
+// A packet and its VLANs: the outer one's identifier in the upper 16 bits, the inner one's in the lower. 0: none.
+struct tagged {
+	void *packet;
+	__u32 vlans;
+	__be16 type;
+};
+
+// Steps over the tags. `vlans` may have an outer tag that is no longer in the bytes. False for a cut tag, and for a
+// priority tag beside another one; a third tag remains as the type.
+INLINE long step_over_tags(struct tagged *frame, void *end)
+{
+	struct tag *tag = frame->packet;
+	__u32 outer = frame->vlans, id;
+
+	if (!is_tag(frame->type))
+		return 1;
+	if ((void *)(tag + 1) > end)
+		return 0;
+	id = htons(tag->control) & VLAN_ID;
+	frame->packet = tag + 1;
+	frame->type = tag->protocol;
+	if (outer) {
+		frame->vlans = outer | id;
+		return id != 0;
+	}
+	frame->vlans = id << 16;
+	if (!is_tag(frame->type))
+		return 1;
+	tag++;
+	if (!id || (void *)(tag + 1) > end)
+		return 0;
+	id = htons(tag->control) & VLAN_ID;
+	frame->packet = tag + 1;
+	frame->type = tag->protocol;
+	frame->vlans |= id;
+	return id != 0;
 }

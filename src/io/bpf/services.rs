@@ -6,6 +6,7 @@ use crate::io::interface::local_addresses;
 use crate::io::steered::{SteeredService, merged};
 use crate::model::Diagnostic;
 use crate::model::PortRange;
+use crate::wire::vlan::Vlans;
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,14 +39,19 @@ enum KeyKind {
 pub(super) struct ServiceMaps {
     v4: KeyMap<8>,
     v6: KeyMap<20>,
+    tagged: KeyMap<24>,
     port_sets: PortSets,
 }
 
 impl ServiceMaps {
     /// Maps of a newly loaded object: without services.
     pub(super) fn new() -> Self {
-        let (v4, v6) = (KeyMap::new("services"), KeyMap::new("services_v6"));
-        Self { v4, v6, port_sets: PortSets::default() }
+        Self {
+            v4: KeyMap::new("services"),
+            v6: KeyMap::new("services_v6"),
+            tagged: KeyMap::new("services_tagged"),
+            port_sets: PortSets::default(),
+        }
     }
 
     /// Replaces the set of services. Frames of services in both sets are selected in between as well.
@@ -54,54 +60,57 @@ impl ServiceMaps {
     /// [`Diagnostic`] if there are too many, or the kernel refuses; the set is then as it was.
     pub(super) fn replace(&mut self, ebpf: &mut Ebpf, services: &[SteeredService]) -> Result<(), Diagnostic> {
         let replaced = self.try_replace(ebpf, services);
-        let used: BTreeSet<u32> = self.v4.keys.values().chain(self.v6.keys.values()).copied().collect();
+        let used = self.v4.keys.values().chain(self.v6.keys.values()).chain(self.tagged.keys.values());
+        let used: BTreeSet<u32> = used.copied().collect();
         self.port_sets.retain(|number| used.contains(&number));
         replaced
     }
 
     fn try_replace(&mut self, ebpf: &mut Ebpf, services: &[SteeredService]) -> Result<(), Diagnostic> {
-        let (v4, v6) = self.keys(ebpf, services)?;
-        let most = v4.len().max(v6.len());
+        let AllKeys { v4, v6, tagged } = self.keys(ebpf, services)?;
+        let most = v4.len().max(v6.len()).max(tagged.len());
         if most > KEYS_MAX {
             return Err(errors::too_many_services(most, KEYS_MAX));
         }
-        let added = self.v4.add(ebpf, &v4)?;
-        if let Err(error) = self.v6.add(ebpf, &v6) {
-            self.v4.take_back(ebpf, &added);
-            return Err(error);
-        }
+        let added_v4 = self.v4.add(ebpf, &v4)?;
+        let added_v6 = self.v6.add(ebpf, &v6).inspect_err(|_| self.v4.take_back(ebpf, &added_v4))?;
+        self.tagged.add(ebpf, &tagged).inspect_err(|_| {
+            self.v4.take_back(ebpf, &added_v4);
+            self.v6.take_back(ebpf, &added_v6);
+        })?;
         self.v4.retain(ebpf, v4);
         self.v6.retain(ebpf, v6);
+        self.tagged.retain(ebpf, tagged);
         Ok(())
     }
 
     /// The keys of `services` with their values. Writes new sets of ports, to which no key refers yet.
-    fn keys(
-        &mut self,
-        ebpf: &mut Ebpf,
-        services: &[SteeredService],
-    ) -> Result<(Keys<8>, Keys<20>), Diagnostic> {
+    fn keys(&mut self, ebpf: &mut Ebpf, services: &[SteeredService]) -> Result<AllKeys, Diagnostic> {
         let own = local_addresses();
-        let (mut v4, mut v6) = (Keys::<8>::new(), Keys::<20>::new());
+        let mut keys = AllKeys::default();
         let grouped = by_protocol(services);
         PortSets::check(grouped.values().map(|ports| several(ports)))?;
-        for ((vip, protocol), ports) in grouped {
+        for ((vlan, vip, protocol), ports) in grouped {
             let mut ends = Vec::new();
             ends.extend(ports_of_one(&ports).map(|port| (end(port, protocol, KeyKind::OnePort), 0)));
             if let Some(number) = self.set_of_several(ebpf, &ports)? {
                 ends.push((end(0, protocol, KeyKind::SeveralPorts), number));
             }
             ends.extend(ends_without_port(vip, protocol, !own.contains(&vip)).map(|end| (end, 0)));
+            let ends = ends.into_iter();
             match vip {
+                _ if !vlan.is_none() => {
+                    keys.tagged.extend(ends.map(|(end, value)| (tagged_key(vlan, vip, end), value)))
+                }
                 IpAddr::V4(vip) => {
-                    v4.extend(ends.into_iter().map(|(end, value)| (joined(vip.octets(), end), value)))
+                    keys.v4.extend(ends.map(|(end, value)| (joined(vip.octets(), end), value)))
                 }
                 IpAddr::V6(vip) => {
-                    v6.extend(ends.into_iter().map(|(end, value)| (joined(vip.octets(), end), value)))
+                    keys.v6.extend(ends.map(|(end, value)| (joined(vip.octets(), end), value)))
                 }
             }
         }
-        Ok((v4, v6))
+        Ok(keys)
     }
 
     /// Number of the set of all ports in ranges of several; none without such a range.
@@ -118,6 +127,14 @@ impl ServiceMaps {
 /// Keys of `N` bytes with their values. A key is `struct service_v4` or `service_v6` of steer.bpf.c: address (4 or
 /// 16 bytes), port (2), both in network order, IP protocol number (1), [`KeyKind`] (1).
 type Keys<const N: usize> = BTreeMap<[u8; N], u32>;
+
+/// The keys of all maps.
+#[derive(Default)]
+struct AllKeys {
+    v4: Keys<8>,
+    v6: Keys<20>,
+    tagged: Keys<24>,
+}
 
 /// One service map.
 #[derive(Debug)]
@@ -176,11 +193,11 @@ where
     }
 }
 
-/// The ranges of each VIP and protocol number.
-fn by_protocol(services: &[SteeredService]) -> BTreeMap<(IpAddr, u8), Vec<PortRange>> {
+/// The ranges of each VIP and protocol number within their VLANs.
+fn by_protocol(services: &[SteeredService]) -> BTreeMap<(Vlans, IpAddr, u8), Vec<PortRange>> {
     let mut grouped = BTreeMap::<_, Vec<_>>::new();
     for service in services {
-        grouped.entry((service.vip, service.protocol as u8)).or_default().push(service.ports);
+        grouped.entry((service.vlan, service.vip, service.protocol as u8)).or_default().push(service.ports);
     }
     grouped
 }
@@ -213,7 +230,20 @@ fn end(port: u16, protocol: u8, kind: KeyKind) -> [u8; 4] {
     [high, low, protocol, kind as u8]
 }
 
-fn joined<const A: usize, const N: usize>(address: [u8; A], end: [u8; 4]) -> [u8; N] {
+/// `struct service_tagged` of steer.bpf.c: IPv6 or IPv4-mapped address (16 bytes), VLANs in host order (4), and the
+/// other end.
+fn tagged_key(vlan: Vlans, vip: IpAddr, end: [u8; 4]) -> [u8; 24] {
+    let address = match vip {
+        IpAddr::V4(vip) => vip.to_ipv6_mapped(),
+        IpAddr::V6(vip) => vip,
+    };
+    let vlans = u32::from(vlan.outer()) << 16 | u32::from(vlan.inner());
+    let [a, b, c, d] = vlans.to_ne_bytes();
+    let [e, f, g, h] = end;
+    joined::<16, 24, 8>(address.octets(), [a, b, c, d, e, f, g, h])
+}
+
+fn joined<const A: usize, const N: usize, const E: usize>(address: [u8; A], end: [u8; E]) -> [u8; N] {
     let mut key = [0; N];
     key[..A].copy_from_slice(&address);
     key[A..].copy_from_slice(&end);

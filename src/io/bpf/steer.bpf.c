@@ -15,10 +15,10 @@
 // TCX_NEXT, which headers before Linux 6.6 lack: continue with the next program.
 #define NEXT TC_ACT_UNSPEC
 // The farthest byte that is read of an IPv4 frame: Ethernet, the longest header, an ICMP error with a quoted
-// header. In the guard, which sees no tag.
-#define REACH (ETH_HLEN + 60 + sizeof(struct icmp) + sizeof(struct iphdr))
+// header. In the guard, which sees no outer tag.
+#define REACH (ETH_HLEN + sizeof(struct tag) + 60 + sizeof(struct icmp) + sizeof(struct iphdr))
 // The same of an IPv6 frame, with the longest chain.
-#define REACH_V6 (ETH_HLEN + 40 + CHAIN_MAX + sizeof(struct icmp) + sizeof(struct ipv6hdr))
+#define REACH_V6 (ETH_HLEN + sizeof(struct tag) + 40 + CHAIN_MAX + sizeof(struct icmp) + sizeof(struct ipv6hdr))
 
 // Each family has a map of its own: one key for both would make every look-up of IPv4 hash 12 bytes more.
 // Mirrored by `KeyV4` in services.rs.
@@ -32,6 +32,15 @@ struct service_v4 {
 // Mirrored by `KeyV6` in services.rs.
 struct service_v6 {
 	__be32 address[4];
+	__be16 port; // as in service_v4
+	__u8 protocol;
+	__u8 kind;
+};
+
+// Key of a tagged frame. Mirrored by `tagged_key` in services.rs.
+struct service_tagged {
+	__be32 address[4]; // IPv4-mapped for IPv4, which no IPv6 frame has
+	__u32 vlans; // as in struct tagged
 	__be16 port; // as in service_v4
 	__u8 protocol;
 	__u8 kind;
@@ -61,6 +70,14 @@ struct {
 	struct service_v6 *key;
 	__u32 *value;
 } services_v6 SEC(".maps");
+
+struct {
+	int (*type)[BPF_MAP_TYPE_HASH];
+	int (*max_entries)[131072]; // as services
+	int (*map_flags)[BPF_F_NO_PREALLOC];
+	struct service_tagged *key;
+	__u32 *value;
+} services_tagged SEC(".maps");
 
 // Number of the set of every port, which is in no map. Mirrored in port_sets.rs.
 #define EVERY_PORT 0
@@ -110,6 +127,36 @@ INLINE int is_own(const __u8 *address)
 		if (address[i] != own_mac[i])
 			return 0;
 	return 1;
+}
+
+INLINE __u32 *find_v4(const struct service_v4 *of, __u32 vlans)
+{
+	struct service_tagged key = {
+		.address = { 0, 0, htonl(0xffff), of->address },
+		.vlans = vlans,
+		.port = of->port,
+		.protocol = of->protocol,
+		.kind = of->kind,
+	};
+
+	if (!vlans)
+		return bpf_map_lookup_elem(&services, of);
+	return bpf_map_lookup_elem(&services_tagged, &key);
+}
+
+INLINE __u32 *find_v6(const struct service_v6 *of, __u32 vlans)
+{
+	struct service_tagged key = {
+		.vlans = vlans,
+		.port = of->port,
+		.protocol = of->protocol,
+		.kind = of->kind,
+	};
+
+	if (!vlans)
+		return bpf_map_lookup_elem(&services_v6, of);
+	__builtin_memcpy(key.address, of->address, sizeof(key.address));
+	return bpf_map_lookup_elem(&services_tagged, &key);
 }
 
 // True if a port is in the set of this number.
@@ -168,21 +215,21 @@ INLINE long service_of_v4(void *packet, void *end, struct service_v4 *key)
 	return 1;
 }
 
-INLINE long is_wanted_v4(void *packet, void *end)
+INLINE long is_wanted_v4(void *packet, void *end, __u32 vlans)
 {
 	struct service_v4 key = {};
 	__be16 port;
 
 	if (!service_of_v4(packet, end, &key))
 		return 0;
-	if (bpf_map_lookup_elem(&services, &key))
+	if (find_v4(&key, vlans))
 		return 1;
 	if (key.kind != ONE_PORT)
 		return 0;
 	port = key.port;
 	key.port = 0;
 	key.kind = SEVERAL_PORTS;
-	return has_port(bpf_map_lookup_elem(&services, &key), port);
+	return has_port(find_v4(&key, vlans), port);
 }
 
 // Fills in the key of an ICMPv6 error about a packet from the error's destination; false if it is none.
@@ -229,25 +276,25 @@ INLINE long service_of_v6(void *packet, void *end, struct service_v6 *key)
 	return 1;
 }
 
-INLINE long is_wanted_v6(void *packet, void *end)
+INLINE long is_wanted_v6(void *packet, void *end, __u32 vlans)
 {
 	struct service_v6 key = {};
 	__be16 port;
 
 	if (!service_of_v6(packet, end, &key))
 		return 0;
-	if (bpf_map_lookup_elem(&services_v6, &key))
+	if (find_v6(&key, vlans))
 		return 1;
 	if (key.kind != ONE_PORT)
 		return 0;
 	port = key.port;
 	key.port = 0;
 	key.kind = SEVERAL_PORTS;
-	return has_port(bpf_map_lookup_elem(&services_v6, &key), port);
+	return has_port(find_v6(&key, vlans), port);
 }
 
 // True for an ICMP echo request to a VIP of kind ANSWERED, and a fragment of any ICMP message to it.
-INLINE long is_answered_v4(void *packet, void *end)
+INLINE long is_answered_v4(void *packet, void *end, __u32 vlans)
 {
 	struct service_v4 key = { .protocol = IPPROTO_ICMP, .kind = ANSWERED };
 	struct iphdr *ip = packet;
@@ -259,11 +306,11 @@ INLINE long is_answered_v4(void *packet, void *end)
 	if (!(ip->frag_off & FRAGMENT) && ((void *)(icmp + 1) > end || icmp->type != ECHO_REQUEST))
 		return 0;
 	key.address = ip->daddr;
-	return bpf_map_lookup_elem(&services, &key) != 0;
+	return find_v4(&key, vlans) != 0;
 }
 
 // The same of ICMPv6, and for a neighbor solicitation whose target is the VIP.
-SUBPROGRAM long is_answered_v6(void *packet, void *end)
+SUBPROGRAM long is_answered_v6(void *packet, void *end, __u32 vlans)
 {
 	struct service_v6 key = { .protocol = IPPROTO_ICMPV6, .kind = ANSWERED };
 	struct ipv6hdr *ip = packet;
@@ -285,48 +332,58 @@ SUBPROGRAM long is_answered_v6(void *packet, void *end)
 	if ((void *)(vip + 1) > end)
 		return 0;
 	__builtin_memcpy(key.address, vip, sizeof(key.address));
-	return bpf_map_lookup_elem(&services_v6, &key) != 0;
+	return find_v6(&key, vlans) != 0;
 }
 
 // A call of its own leaves the registers to untagged IPv4.
-SUBPROGRAM long is_wanted_otherwise(__be16 type, struct tag *tag, void *end)
+SUBPROGRAM long is_wanted_plain_v6(void *packet, void *end)
 {
-	void *packet = tag;
-
-	// A priority tag (VLAN 0) is skipped: the frame counts as untagged.
-	if (type == htons(ETH_P_8021Q)) {
-		if (tag->control & htons(VLAN_ID))
-			return 0;
-		type = tag->protocol;
-		packet = tag + 1;
-	}
-	if (type == htons(ETH_P_IPV6))
-		return is_wanted_v6(packet, end);
-	return type == htons(ETH_P_IP) && is_wanted_v4(packet, end);
+	return is_wanted_v6(packet, end, 0);
 }
 
-INLINE long is_wanted(void *data, void *end)
+// The same of a frame with tags in its bytes, or of `vlans`. A priority tag alone counts as none.
+SUBPROGRAM long is_wanted_tagged(__be16 type, void *packet, void *end, __u32 vlans)
+{
+	struct tagged frame = { .packet = packet, .vlans = vlans, .type = type };
+
+	if (!step_over_tags(&frame, end))
+		return 0;
+	if (frame.type == htons(ETH_P_IPV6))
+		return is_wanted_v6(frame.packet, end, frame.vlans);
+	return frame.type == htons(ETH_P_IP) && is_wanted_v4(frame.packet, end, frame.vlans);
+}
+
+// `vlans`: of an outer tag that is no longer in the bytes.
+INLINE long is_wanted(void *data, void *end, __u32 vlans)
 {
 	struct ethhdr *ethernet = data;
 	struct tag *tag = (void *)(ethernet + 1);
 
 	if ((void *)(tag + 1) > end || !is_own(ethernet->h_dest))
 		return 0;
-	if (ethernet->h_proto == htons(ETH_P_IP))
-		return is_wanted_v4(tag, end);
-	return is_wanted_otherwise(ethernet->h_proto, tag, end);
+	if (!vlans && ethernet->h_proto == htons(ETH_P_IP))
+		return is_wanted_v4(tag, end, 0);
+	if (!vlans && ethernet->h_proto == htons(ETH_P_IPV6))
+		return is_wanted_plain_v6(tag, end);
+	if (!vlans && !is_tag(ethernet->h_proto))
+		return 0;
+	return is_wanted_tagged(ethernet->h_proto, tag, end, vlans);
 }
 
-// True for a frame to a VIP that the kernel must not answer or route, because control answers it. Without tag.
-INLINE long is_answered(void *data, void *end)
+// True for a frame to a VIP that the kernel must not answer or route, because control answers it.
+INLINE long is_answered(void *data, void *end, __u32 vlans)
 {
 	struct ethhdr *ethernet = data;
+	struct tagged frame = { .packet = ethernet + 1, .vlans = vlans };
 
 	if ((void *)(ethernet + 1) > end || !is_own(ethernet->h_dest))
 		return 0;
-	if (ethernet->h_proto == htons(ETH_P_IP))
-		return is_answered_v4(ethernet + 1, end);
-	return ethernet->h_proto == htons(ETH_P_IPV6) && is_answered_v6(ethernet + 1, end);
+	frame.type = ethernet->h_proto;
+	if (vlans && !step_over_tags(&frame, end))
+		return 0;
+	if (frame.type == htons(ETH_P_IP))
+		return is_answered_v4(frame.packet, end, frame.vlans);
+	return frame.type == htons(ETH_P_IPV6) && is_answered_v6(frame.packet, end, frame.vlans);
 }
 
 // Counts a redirected frame of `len` bytes. The kernel may still drop it, without a trace in the program.
@@ -346,7 +403,7 @@ INLINE int steer(struct xdp_md *context)
 	__u32 queue = context->rx_queue_index;
 	int action;
 
-	if (!is_wanted((void *)(long)context->data, (void *)(long)context->data_end))
+	if (!is_wanted((void *)(long)context->data, (void *)(long)context->data_end, 0))
 		return XDP_PASS;
 	// Without a socket on the queue, the frame passes to the kernel.
 	action = bpf_redirect_map(&xsks, queue, XDP_PASS);
@@ -371,17 +428,21 @@ int directrix_steer_frags(struct xdp_md *context)
 SEC("classifier")
 int directrix_guard(struct __sk_buff *skb)
 {
-	__u32 reach = skb->protocol == htons(ETH_P_IPV6) ? REACH_V6 : REACH;
+	__u32 reach = skb->protocol == htons(ETH_P_IP) ? REACH : REACH_V6;
+	__u32 vlans = 0;
 
-	// A frame of a VLAN device; its tag is no longer in its bytes.
-	if (skb->vlan_present && skb->vlan_tci & VLAN_ID)
-		return NEXT;
+	// The kernel has taken the outer tag out of the bytes.
+	if (skb->vlan_present) {
+		vlans = (skb->vlan_tci & VLAN_ID) << 16;
+		if (!vlans && is_tag(skb->protocol))
+			return NEXT;
+	}
 	if (skb->len < reach)
 		reach = skb->len;
 	// Drivers may leave headers in pages that a program cannot read directly.
 	if (skb->data_end - skb->data < reach && bpf_skb_pull_data(skb, reach))
 		return NEXT;
-	if (is_wanted((void *)(long)skb->data, (void *)(long)skb->data_end))
+	if (is_wanted((void *)(long)skb->data, (void *)(long)skb->data_end, vlans))
 		return TC_ACT_SHOT;
-	return is_answered((void *)(long)skb->data, (void *)(long)skb->data_end) ? TC_ACT_SHOT : NEXT;
+	return is_answered((void *)(long)skb->data, (void *)(long)skb->data_end, vlans) ? TC_ACT_SHOT : NEXT;
 }

@@ -5,6 +5,7 @@
 use super::{Buffers, Programs};
 use crate::io::selection::{OWN_MAC, any_frame, any_service, is_answered, is_wanted};
 use crate::io::{Interface, PortRange, SteeredService};
+use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, Protocol};
 use aya::TestRunResult;
 use aya::programs::{TestRun, TestRunOptions};
@@ -99,18 +100,24 @@ fn over_random_frames(cases: u32, mut check: impl FnMut(&mut Loaded, &[SteeredSe
 
 #[test]
 fn the_programs_take_the_frames_of_services_alone() {
-    let (mut taken, mut answered) = (0, 0);
-    over_random_frames(256, |loaded, services, frame| {
+    let (mut taken, mut of_vlans, mut answered) = (0, 0, 0);
+    over_random_frames(512, |loaded, services, frame| {
         let wanted = is_wanted(services, frame);
         assert_eq!(loaded.steers(frame), [wanted; 2], "{frame:02x?} {services:?}");
-        let vips: Vec<_> = services.iter().map(|service| service.vip).collect();
+        let of_no_vlan = services.iter().filter(|service| service.vlan.is_none());
+        let vips: Vec<_> = of_no_vlan.map(|service| service.vip).collect();
         let hidden = is_answered(&vips, frame);
         let guarded = loaded.guards(frame);
         assert!(guarded.is_none_or(|taken| taken == (wanted || hidden)), "{frame:02x?} {services:?}");
         taken += u32::from(wanted);
+        of_vlans += u32::from(wanted && matches!(frame[12..14], [0x81, 0] | [0x88, 0xa8]));
         answered += u32::from(hidden);
     });
-    assert!(taken > 500 && answered > 50, "only {taken} frames were wanted, and {answered} answered");
+    let counts = [taken, of_vlans, answered];
+    assert!(
+        taken > 500 && of_vlans > 30 && answered > 50,
+        "wanted, of these tagged, answered: only {counts:?}"
+    );
 }
 
 /// A UDP datagram to this port of 192.0.2.1.
@@ -124,7 +131,7 @@ fn datagram(port: u16) -> Vec<u8> {
 
 fn range(first: u16, last: u16) -> SteeredService {
     let ports = PortRange { first, last };
-    SteeredService { vip: [192, 0, 2, 1].into(), protocol: Protocol::Udp, ports }
+    SteeredService { vlan: Vlans::NONE, vip: [192, 0, 2, 1].into(), protocol: Protocol::Udp, ports }
 }
 
 #[test]

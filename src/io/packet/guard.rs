@@ -120,7 +120,12 @@ mod tests {
     }
 
     fn service(vip: impl Into<IpAddr>) -> [SteeredService; 1] {
-        [SteeredService { vip: vip.into(), protocol: Protocol::Tcp, ports: PortRange::one(80) }]
+        [SteeredService {
+            vlan: crate::wire::vlan::Vlans::NONE,
+            vip: vip.into(),
+            protocol: Protocol::Tcp,
+            ports: PortRange::one(80),
+        }]
     }
 
     /// Runs `f` on a thread in a network namespace of its own, where lo is the only interface.

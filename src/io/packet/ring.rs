@@ -8,7 +8,8 @@
 //! ```text
 //! slot │ tpacket2_hdr │ sockaddr_ll │ … │ virtio_net_hdr │ Ethernet frame … │
 //! ```
-//! A slot holds a frame of the interface's MTU. Merged frames are longer; the kernel puts those on
+//! The kernel takes the outer VLAN tag out of the frame, and gives it in the header; there is room before the virtio
+//! header to put it back. A slot holds a frame of the interface's MTU. Merged frames are longer; the kernel puts those on
 //! the socket's queue and marks the slot (`TP_STATUS_COPY`), see [`super::batch`].
 //!
 //! **Ownership.** A slot is the kernel's until `tp_status` has `TP_STATUS_USER`; then
@@ -18,7 +19,11 @@
 #![allow(unsafe_code)]
 
 use crate::sys::packet_socket::PacketSocket;
-use libc::{TP_STATUS_COPY, TP_STATUS_KERNEL, TP_STATUS_USER, tpacket_req, tpacket2_hdr};
+use crate::wire::ethernet::TAG_LEN;
+use crate::wire::vlan::Tag;
+use libc::{
+    TP_STATUS_COPY, TP_STATUS_KERNEL, TP_STATUS_USER, TP_STATUS_VLAN_VALID, tpacket_req, tpacket2_hdr,
+};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
@@ -67,6 +72,16 @@ pub(super) struct Slot {
     length: usize,
     /// The slot has only the frame's beginning; the whole frame is in the socket's queue.
     pub(super) queued: bool,
+    /// The outer tag, which is not in the frame.
+    pub(super) tag: Option<Tag>,
+}
+
+impl Slot {
+    /// Extends the packet to the front by the length of a tag.
+    pub(super) fn extend_for_tag(&mut self) {
+        self.packet_at -= TAG_LEN; // at least: see `Ring::take`
+        self.length += TAG_LEN;
+    }
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread, and only this value reaches it.
@@ -99,16 +114,18 @@ impl Ring {
         // the header that the kernel wrote before it is complete. Slots are 64-byte aligned.
         let header = unsafe { self.start(index).cast::<tpacket2_hdr>().read() };
         // The kernel stays within the slot; clamping makes the code independent of that.
-        let frame_at = usize::from(header.tp_mac).clamp(VIRTIO_HEADER, self.geometry.slot_len);
+        let frame_at = usize::from(header.tp_mac).clamp(VIRTIO_HEADER + TAG_LEN, self.geometry.slot_len);
         let length = (header.tp_snaplen as usize).min(self.geometry.slot_len - frame_at) + VIRTIO_HEADER;
         let queued = status & TP_STATUS_COPY != 0;
-        Some(Slot { index, packet_at: frame_at - VIRTIO_HEADER, length, queued })
+        let tag = (status & TP_STATUS_VLAN_VALID != 0)
+            .then_some(Tag { protocol: header.tp_vlan_tpid, control: header.tp_vlan_tci });
+        Some(Slot { index, packet_at: frame_at - VIRTIO_HEADER, length, queued, tag })
     }
 
     /// The virtio header and the frame in `slot`.
     #[inline]
     pub(super) fn packet(&mut self, slot: &mut Slot) -> &mut [u8] {
-        // SAFETY: `take` bounded offset and length by the slot, which lies in the mapping; the
+        // SAFETY: `take` and `extend_for_tag` bound offset and length by the slot, which lies in the mapping; the
         // kernel does not touch it while it is ours; and both borrows are exclusive, so no second
         // reference to these bytes exists.
         unsafe {

@@ -13,28 +13,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Offset of the IP header in an untagged Ethernet frame.
-const IP: u32 = 14;
-
-/// Offsets into such a frame that holds IPv4 (RFC 791).
+/// Offsets into an IPv4 packet (RFC 791).
 mod v4 {
-    use super::IP;
-    pub(super) const FRAGMENT: u32 = IP + 6;
-    pub(super) const PROTOCOL: u32 = IP + 9;
-    pub(super) const DESTINATION: u32 = IP + 16;
+    pub(super) const FRAGMENT: u32 = 6;
+    pub(super) const PROTOCOL: u32 = 9;
+    pub(super) const DESTINATION: u32 = 16;
     /// With the length of the IP header in the index register.
-    pub(super) const PORT: u32 = IP + 2;
+    pub(super) const PORT: u32 = 2;
     /// The same.
-    pub(super) const ICMP_TYPE: u32 = IP;
+    pub(super) const ICMP_TYPE: u32 = 0;
 }
 
 /// The same for IPv6 without an extension header (RFC 8200).
 mod v6 {
-    use super::IP;
-    pub(super) const NEXT_HEADER: u32 = IP + 6;
-    pub(super) const DESTINATION: u32 = IP + 24;
-    pub(super) const PORT: u32 = IP + 40 + 2;
-    pub(super) const ICMP_TYPE: u32 = IP + 40;
+    pub(super) const NEXT_HEADER: u32 = 6;
+    pub(super) const DESTINATION: u32 = 24;
+    pub(super) const PORT: u32 = 40 + 2;
+    pub(super) const ICMP_TYPE: u32 = 40;
 }
 
 /// "More fragments" and the fragment offset: not zero in every piece of an IPv4 datagram.
@@ -60,6 +55,8 @@ type Protocols = BTreeMap<u8, Vec<PortRange>>;
 #[derive(Clone)]
 pub(super) struct FilterFamily {
     is_v6: bool,
+    /// Offset of the IP header in the frame.
+    ip: u32,
     wanted: Arc<Wanted>,
     selectivity: Selectivity,
 }
@@ -75,17 +72,17 @@ enum Selectivity {
 }
 
 impl FilterFamily {
-    /// The IPv4 services, selected as exactly as possible.
-    pub(super) fn v4(services: &[SteeredService]) -> Self {
-        Self::new(false, services, |vip| match vip {
+    /// The IPv4 services, behind a link header that ends at `ip`, selected as exactly as possible.
+    pub(super) fn v4(ip: u32, services: &[&SteeredService]) -> Self {
+        Self::new((false, ip), services, |vip| match vip {
             IpAddr::V4(vip) => Some(vec![vip.to_bits()]),
             IpAddr::V6(_) => None,
         })
     }
 
-    /// The IPv6 services, selected as exactly as possible.
-    pub(super) fn v6(services: &[SteeredService]) -> Self {
-        Self::new(true, services, |vip| match vip {
+    /// The IPv6 services, likewise, selected as exactly as possible.
+    pub(super) fn v6(ip: u32, services: &[&SteeredService]) -> Self {
+        Self::new((true, ip), services, |vip| match vip {
             IpAddr::V4(_) => None,
             IpAddr::V6(vip) => {
                 let word = |bytes: &[u8; 4]| u32::from_be_bytes(*bytes);
@@ -94,7 +91,11 @@ impl FilterFamily {
         })
     }
 
-    fn new(is_v6: bool, services: &[SteeredService], words: impl Fn(IpAddr) -> Option<Vec<u32>>) -> Self {
+    fn new(
+        (is_v6, ip): (bool, u32),
+        services: &[&SteeredService],
+        words: impl Fn(IpAddr) -> Option<Vec<u32>>,
+    ) -> Self {
         let mut wanted = Wanted::new();
         for service in services {
             if let Some(vip) = words(service.vip) {
@@ -102,7 +103,7 @@ impl FilterFamily {
                 protocols.entry(service.protocol as u8).or_default().push(service.ports);
             }
         }
-        Self { is_v6, wanted: Arc::new(wanted), selectivity: Selectivity::Service }
+        Self { is_v6, ip, wanted: Arc::new(wanted), selectivity: Selectivity::Service }
     }
 
     /// The same, less exact; none if nothing is.
@@ -121,7 +122,7 @@ impl FilterFamily {
         if self.wanted.is_empty() {
             return vec![REJECT];
         }
-        let mut program = if self.is_v6 { protocol_v6() } else { protocol_v4() };
+        let mut program = if self.is_v6 { protocol_v6(self.ip) } else { protocol_v4(self.ip) };
         if self.selectivity == Selectivity::Any {
             let protocols: BTreeSet<u8> = self.wanted.values().flat_map(BTreeMap::keys).copied().collect();
             program
@@ -151,7 +152,7 @@ impl FilterFamily {
     fn destination(&self, word: usize) -> Option<u32> {
         let first = if self.is_v6 { v6::DESTINATION } else { v4::DESTINATION };
         let words = if self.is_v6 { 4 } else { 1 };
-        (word < words).then_some(first + 4 * word as u32) // below 4
+        (word < words).then_some(self.ip + first + 4 * word as u32) // below 4
     }
 
     fn of_vip(&self, protocols: &Protocols) -> Program {
@@ -174,7 +175,7 @@ impl FilterFamily {
     }
 
     fn by_port(&self, ports: &[PortRange]) -> Program {
-        let mut program = if self.is_v6 { vec![load(BPF_H, v6::PORT)] } else { port_v4() };
+        let mut program = if self.is_v6 { vec![load(BPF_H, self.ip + v6::PORT)] } else { port_v4(self.ip) };
         let ports = merged(ports.iter().copied());
         if ports == [PortRange::EVERY] {
             program.push(KEEP); // if there is a port: a load that fails has ended the filter
@@ -195,21 +196,21 @@ fn within(PortRange { first, last }: PortRange) -> Program {
 }
 
 /// Keeps fragments, and loads the destination port of other packets.
-fn port_v4() -> Program {
+fn port_v4(ip: u32) -> Program {
     vec![
-        load(BPF_H, v4::FRAGMENT),
+        load(BPF_H, ip + v4::FRAGMENT),
         jump(BPF_JSET, FRAGMENT, 0, 1),
         KEEP,
-        statement(BPF_LDX | BPF_B | BPF_MSH, IP),
-        load_indexed(BPF_H, v4::PORT),
+        statement(BPF_LDX | BPF_B | BPF_MSH, ip),
+        load_indexed(BPF_H, ip + v4::PORT),
     ]
 }
 
 /// Loads the protocol into the index register; of an ICMP error, [`FOR_ANY_VIP`]. Rejects other ICMP.
-fn protocol_v4() -> Program {
-    let mut program = vec![load(BPF_B, v4::PROTOCOL), jump(BPF_JEQ, ICMP, 0, 9)];
-    program.extend([load(BPF_H, v4::FRAGMENT), jump(BPF_JSET, FRAGMENT, 5, 0)]);
-    program.extend([statement(BPF_LDX | BPF_B | BPF_MSH, IP), load_indexed(BPF_B, v4::ICMP_TYPE)]);
+fn protocol_v4(ip: u32) -> Program {
+    let mut program = vec![load(BPF_B, ip + v4::PROTOCOL), jump(BPF_JEQ, ICMP, 0, 9)];
+    program.extend([load(BPF_H, ip + v4::FRAGMENT), jump(BPF_JSET, FRAGMENT, 5, 0)]);
+    program.extend([statement(BPF_LDX | BPF_B | BPF_MSH, ip), load_indexed(BPF_B, ip + v4::ICMP_TYPE)]);
     program.extend((1..=3).rev().zip(ERRORS).map(|(remaining, error)| jump(BPF_JEQ, error, remaining, 0)));
     program.extend([REJECT, statement(BPF_LD | BPF_IMM, FOR_ANY_VIP), statement(BPF_MISC | BPF_TAX, 0)]);
     program
@@ -217,11 +218,11 @@ fn protocol_v4() -> Program {
 
 /// The same of the next header; [`FOR_ANY_VIP`] also of an extension header, since classic BPF has no loops to find
 /// out what follows.
-fn protocol_v6() -> Program {
-    let mut program = vec![load(BPF_B, v6::NEXT_HEADER)];
+fn protocol_v6(ip: u32) -> Program {
+    let mut program = vec![load(BPF_B, ip + v6::NEXT_HEADER)];
     let extension = |(remaining, next)| jump(BPF_JEQ, u32::from(next), remaining, 0);
     program.extend((5..=9).rev().zip(EXTENSIONS).map(extension));
-    program.extend([jump(BPF_JEQ, ICMP_V6, 0, 5), load(BPF_B, v6::ICMP_TYPE)]);
+    program.extend([jump(BPF_JEQ, ICMP_V6, 0, 5), load(BPF_B, ip + v6::ICMP_TYPE)]);
     program.extend([jump(BPF_JGE, FIRST_INFORMATION_V6, 1, 0), jump(BPF_JGE, 1, 1, 0)]);
     program.extend([REJECT, statement(BPF_LD | BPF_IMM, FOR_ANY_VIP), statement(BPF_MISC | BPF_TAX, 0)]);
     program

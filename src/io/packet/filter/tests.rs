@@ -48,6 +48,7 @@ fn run(program: &[sock_filter], frame: &Frame) -> u32 {
                 pc += branch(a & k != 0);
                 continue;
             }
+            _ if code == BPF_ALU | BPF_AND | BPF_K => Some(a & k),
             _ if code == BPF_LDX | BPF_B | BPF_MSH => match bytes(frame, k, 1) {
                 Some(byte) => {
                     x = (byte & 0xf) * 4;
@@ -89,8 +90,13 @@ fn bytes(frame: &Frame, offset: u32, count: usize) -> Option<u32> {
 /// Reference implementation.
 fn is_wanted(services: &[SteeredService], frame: &Frame) -> bool {
     let b = &frame.bytes;
-    let here = frame.kind == 0 && frame.tag.is_none_or(|tag| tag % 0x1000 == 0);
-    here && services.iter().any(|service| match service.vip {
+    let outer = frame.tag.unwrap_or_default() % 0x1000;
+    let is_tag = outer > 0 && b.len() >= 16 && matches!(b[12..14], [0x81, 0] | [0x88, 0xa8]);
+    let inner = if is_tag { u16::from_be_bytes([b[14], b[15]]) % 0x1000 } else { 0 };
+    let b = if is_tag { &[&b[..12], &b[16..]].concat()[..] } else { &b[..] };
+    let of_vlan = |service: &SteeredService| (service.vlan.outer(), service.vlan.inner()) == (outer, inner);
+    let here = frame.kind == 0 && !(is_tag && inner == 0);
+    here && services.iter().filter(|service| of_vlan(service)).any(|service| match service.vip {
         IpAddr::V4(vip) => is_wanted_v4(service, vip, b),
         IpAddr::V6(vip) => is_wanted_v6(service, vip, b),
     })
@@ -125,7 +131,7 @@ fn is_its_port(service: &SteeredService, port: Option<&[u8]>) -> bool {
 fn received(bytes: &[u8]) -> Frame {
     let kind = if bytes[..6] == OWN_MAC { libc::PACKET_HOST } else { libc::PACKET_OTHERHOST };
     let mut frame = Frame { kind: kind.into(), tag: None, bytes: bytes.to_vec() };
-    if let [0x81, 0x00, high, low, ..] = bytes[12..] {
+    if let [0x81, 0x00, high, low, ..] | [0x88, 0xa8, high, low, ..] = bytes[12..] {
         frame.tag = Some(u16::from_be_bytes([high, low]));
         frame.bytes.drain(12..16);
     }
@@ -204,7 +210,8 @@ proptest! {
         frame in any_frame(),
     ) {
         let kept: Vec<bool> = programs(&services).map(|program| run(&program, &frame) != 0).collect();
-        let families: HashSet<_> = services.iter().map(|service| service.vip.is_ipv6()).collect();
+        let families: HashSet<_> =
+            services.iter().map(|service| (service.vlan, service.vip.is_ipv6())).collect();
         prop_assert_eq!(kept.len(), 1 + 2 * families.len());
         prop_assert!(kept.is_sorted(), "{:?}", kept);
     }
