@@ -6,6 +6,7 @@ use crate::control::api::overview::{FileStatus, Reload, ServiceSummary, Status};
 use crate::control::api::path;
 use crate::control::client::Blocking;
 use crate::model::{Diagnostic, DiagnosticKind};
+use crate::wire::vlan::Vlans;
 use jiff::Timestamp;
 use std::path::Path;
 use std::process::ExitCode;
@@ -63,7 +64,8 @@ fn screen(status: &Status) -> String {
     let state = if status.ready { "ready" } else { "not ready yet" };
     let interfaces =
         status.interfaces.iter().map(|interface| format!("{} {}", interface.name, interface.mac));
-    let vips = status.vips.iter().map(|vip| format!("{} {}", vip.address, vip.state)).collect();
+    let vips =
+        status.vips.iter().map(|vip| format!("{} {}{}", vip.address, vip.state, in_vlan(vip.vlan))).collect();
     [
         format!("directrix {version}, pid {pid}, up {}, {state}\n\n", span(*uptime)),
         block("Backend", [format!("{}: {}", backend.name, backend.reason)]),
@@ -83,6 +85,11 @@ fn screen(status: &Status) -> String {
         block("Warnings", warnings(status)),
     ]
     .concat()
+}
+
+/// ", VLAN 100" for a VIP within one.
+fn in_vlan(vlan: Vlans) -> String {
+    if vlan.is_none() { String::new() } else { format!(", VLAN {vlan}") }
 }
 
 /// Formats the services. Those without available servers come first, so that truncation cannot hide them.
@@ -190,7 +197,14 @@ mod tests {
             connections: 7,
             capacity: 4096,
             interfaces: vec![Interface { name: "eth0".into(), mac: "02:00:00:00:00:01".into() }],
-            vips: vec![Vip { address: [192, 0, 2, 1].into(), state: "claimed".into() }],
+            vips: vec![
+                Vip { address: [192, 0, 2, 1].into(), state: "claimed".into(), vlan: Vlans::NONE },
+                Vip {
+                    address: [192, 0, 2, 2].into(),
+                    state: "claimed".into(),
+                    vlan: Vlans::new(&[100, 7]).unwrap(),
+                },
+            ],
             services: vec![service(80, 2, "2 available"), service(443, 0, "2 with weight 0")],
             drops: vec![DropCount { reason: "no_server".into(), frames: 9 }],
             file: FileStatus { unsaved: vec!["+ x".into()], ..FileStatus::default() },
@@ -209,6 +223,7 @@ Backend      xdp: AF_XDP works on eth0
 Interfaces   eth0 02:00:00:00:00:01
 Load         7 of 4096 connections, 2 workers
 VIPs         192.0.2.1 claimed
+             192.0.2.2 claimed, VLAN 100.7
 Services     TCP 192.0.2.1:443  0 of 2 servers available (2 with weight 0)
              TCP 192.0.2.1:80  2 of 2 servers available
 Drops        no_server 9
@@ -224,8 +239,9 @@ Warnings     TCP 192.0.2.1:443 has none
     fn large_site_fits_on_one_screen() {
         let services: Vec<_> =
             (1..3000).map(|port| service(port, 2, "")).chain([service(5000, 0, "x")]).collect();
-        let vips =
-            (0..255).map(|n| Vip { address: [192, 0, 2, n].into(), state: "claimed".into() }).collect();
+        let vips = (0..255)
+            .map(|n| Vip { address: [192, 0, 2, n].into(), state: "claimed".into(), vlan: Vlans::NONE })
+            .collect();
         let warnings = (0..99).map(|n| Warning::new("x", n.to_string())).collect();
         let unsaved = (0..99).map(|n| n.to_string()).collect();
         let drops = (0..30).map(|n| DropCount { reason: format!("r{n}"), frames: 1 }).collect();

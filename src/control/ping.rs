@@ -6,6 +6,8 @@ use crate::io::{AsyncFrameSocket, FrameKind, FrameSocket, Interface};
 use crate::model::Diagnostic;
 use crate::stats::Counter;
 use crate::wire::echo::EchoRequest;
+use crate::wire::vlan::{Tags, Vlans};
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ const BURST: u32 = 100;
 /// Frames read before other events are served.
 const READ_MAX: usize = 64;
 /// Longest Ethernet header.
-const LINK_MAX: usize = 18;
+const LINK_MAX: usize = 14 + 8;
 
 /// Counters of pings. Readable by any thread.
 #[derive(Debug, Default)]
@@ -86,14 +88,23 @@ impl PingResponder {
         }
     }
 
-    /// Answers the requests that are there and that `answers` selects.
-    pub fn serve(&mut self, mut answers: impl FnMut(&EchoRequest) -> bool, now: Instant) {
+    /// Receives requests of these outer VLANs, too.
+    pub fn select_vlans(&self, outer: &BTreeSet<u16>) {
+        if let Err(error) = self.socket.socket().select_vlans(outer) {
+            tracing::error!(%error, "selecting the pings of VLANs failed: they get no answer");
+        }
+    }
+
+    /// Answers the requests that are there and that `answers` selects by their VLANs and addresses.
+    pub fn serve(&mut self, mut answers: impl FnMut(Vlans, &EchoRequest) -> bool, now: Instant) {
         for _ in 0..READ_MAX {
             let request = match self.socket.receive(&mut self.frame) {
-                Ok(frame) => EchoRequest::parse(frame).ok(),
+                Ok(frame) => vlans(frame).zip(EchoRequest::parse(frame).ok()),
                 Err(error) => return self.log_failure(error, now),
             };
-            let Some(request) = request.filter(&mut answers) else { continue };
+            let Some((_, request)) = request.filter(|(vlans, request)| answers(*vlans, request)) else {
+                continue;
+            };
             if !self.bucket.take(now) {
                 self.counters.limited.add(1);
                 continue;
@@ -111,4 +122,8 @@ impl PingResponder {
             self.limiter.log("receiving pings", now, || tracing::warn!(%error, "receiving pings failed"));
         }
     }
+}
+
+fn vlans(frame: &[u8]) -> Option<Vlans> {
+    Vlans::of(&Tags::of(frame)?)
 }

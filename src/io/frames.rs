@@ -10,7 +10,10 @@ use super::packet::filter;
 use crate::model::Diagnostic;
 use crate::sys::packet_socket::PacketSocket;
 use crate::wire::MacAddr;
+use crate::wire::ethernet::TAG_LEN;
+use crate::wire::vlan;
 use nix::errno::Errno;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -35,6 +38,7 @@ pub enum FrameKind {
 #[derive(Debug)]
 pub struct FrameSocket {
     socket: PacketSocket,
+    selection: FrameKind,
     /// Kernel index of the interface.
     interface: u32,
 }
@@ -46,20 +50,28 @@ impl FrameSocket {
     /// [`Diagnostic`] if CAP_NET_RAW is missing, or the interface is gone or down.
     pub fn open(interface: &Interface, selection: FrameKind) -> Result<Self, Diagnostic> {
         let opened = PacketSocket::open().and_then(|socket| {
-            // By default only sockets for all protocols get the host's own frames (net/core/dev.c);
-            // the option makes sure.
+            // Sockets for all protocols get the host's own frames otherwise.
             socket.ignore_outgoing()?;
-            if let Some(program) = selection.program() {
-                socket.set_filter(&program)?;
-            }
-            socket.bind(interface.index, selection.protocol())?;
-            Ok(Self { socket, interface: interface.index })
+            socket.enable_tags()?;
+            socket.set_filter(&selection.program(&BTreeSet::new()))?;
+            // Of frames for one protocol only, a tag that the kernel has a VLAN device for would be lost; and the
+            // guard program may drop the kernel's copy before such a socket gets it (`__netif_receive_skb_core`).
+            socket.bind(interface.index, libc::ETH_P_ALL as u16)?; // 3
+            Ok(Self { socket, selection, interface: interface.index })
         });
         opened.map_err(|error| open_error(&error, selection, &interface.name))
     }
 
-    /// Reads one frame, from its Ethernet header on, and cut to `buffer`'s length. Frames for other MAC addresses and of
-    /// tagged VLANs are skipped.
+    /// Receives frames with these outer VLANs, too. Initially there is none.
+    ///
+    /// # Errors
+    /// Of setsockopt(2).
+    pub fn select_vlans(&self, outer: &BTreeSet<u16>) -> io::Result<()> {
+        self.socket.set_filter(&self.selection.program(outer))
+    }
+
+    /// Reads one frame, from its Ethernet header on with its tags, and cut to `buffer`'s length. Frames for other MAC
+    /// addresses are skipped.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if none is there; ENETDOWN, once, after the interface went
@@ -67,12 +79,14 @@ impl FrameSocket {
     pub fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
         loop {
             let info = self.socket.receive_with_info(buffer)?;
-            // The kernel strips a VLAN's tag: answering untagged would be wrong. A frame that it has
-            // no VLAN device for is marked as another host's. One that it has a device for also comes
-            // here, with the device's index (net/core/dev.c).
-            if info.packet_type != libc::PACKET_OTHERHOST && info.interface == self.interface {
-                return Ok(&buffer[..info.length.min(buffer.len())]);
+            if info.packet_type == libc::PACKET_OTHERHOST || info.interface != self.interface {
+                continue;
             }
+            let length = info.length.min(buffer.len());
+            let Some(tag) = info.tag else { return Ok(&buffer[..length]) };
+            let length = length.min(buffer.len().saturating_sub(TAG_LEN));
+            let tagged = vlan::insert(buffer, length, tag);
+            return Ok(&buffer[..tagged.unwrap_or_default()]);
         }
     }
 
@@ -106,20 +120,11 @@ impl FrameSocket {
 }
 
 impl FrameKind {
-    /// Protocol to bind to. A socket for one protocol gets its frames behind the guard program, which may drop the
-    /// kernel's copy of a frame; one for all protocols gets them before (`__netif_receive_skb_core`).
-    fn protocol(self) -> u16 {
+    fn program(self, vlans: &BTreeSet<u16>) -> filter::Program {
         match self {
-            Self::Arp => libc::ETH_P_ARP as u16,              // 0x806
-            Self::Ndp | Self::Echo => libc::ETH_P_ALL as u16, // 3
-        }
-    }
-
-    fn program(self) -> Option<filter::Program> {
-        match self {
-            Self::Arp => None,
-            Self::Ndp => Some(filter::neighbor_discovery()),
-            Self::Echo => Some(filter::echo_requests()),
+            Self::Arp => filter::arp(vlans),
+            Self::Ndp => filter::neighbor_discovery(vlans),
+            Self::Echo => filter::echo_requests(vlans),
         }
     }
 }

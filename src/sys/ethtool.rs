@@ -5,8 +5,8 @@
 #![allow(unsafe_code)]
 
 use super::uapi::{
-    ETHTOOL_GCHANNELS, ETHTOOL_GDRVINFO, ETHTOOL_GGRO, ETHTOOL_GRXCSUM, ETHTOOL_GTXCSUM, ETHTOOL_SGRO,
-    SIOCETHTOOL,
+    ETH_FLAG_RXVLAN, ETHTOOL_GCHANNELS, ETHTOOL_GDRVINFO, ETHTOOL_GFLAGS, ETHTOOL_GGRO, ETHTOOL_GRXCSUM,
+    ETHTOOL_GTXCSUM, ETHTOOL_SGRO, SIOCETHTOOL,
 };
 use std::io;
 use std::mem;
@@ -44,6 +44,14 @@ pub(crate) fn receive_checksums(name: &str) -> Option<bool> {
 /// Transmit checksum offload of the interface `name` (ETHTOOL_GTXCSUM).
 pub(crate) fn transmit_checksums(name: &str) -> Option<bool> {
     flag(name, ETHTOOL_GTXCSUM)
+}
+
+/// True if the interface `name` takes the VLAN tag out of each received frame (ETHTOOL_GFLAGS). A veth only passes on
+/// what the other end's transmission has left beside the frame.
+pub(crate) fn strips_tags(name: &str) -> bool {
+    let mut value = ValueRequest { command: ETHTOOL_GFLAGS, value: 0 };
+    let reads = ioctl(name, &mut value).is_ok();
+    reads && value.value & ETH_FLAG_RXVLAN != 0 && driver(name).as_deref() != Some("veth")
 }
 
 /// A boolean setting; `None` if the driver does not report it.
@@ -89,7 +97,7 @@ struct ValueRequest {
     value: u32,
 }
 
-// SAFETY: two u32, as in linux/ethtool.h for ETHTOOL_GGRO, ETHTOOL_SGRO, ETHTOOL_GRXCSUM and ETHTOOL_GTXCSUM.
+// SAFETY: two u32, as in linux/ethtool.h for ETHTOOL_GFLAGS, ETHTOOL_GGRO, ETHTOOL_SGRO, ETHTOOL_GRXCSUM and ETHTOOL_GTXCSUM.
 unsafe impl Request for ValueRequest {}
 
 /// `struct ethtool_drvinfo`.

@@ -2,13 +2,11 @@
 #![allow(unsafe_code)]
 
 use crate::wire::MacAddr;
+use crate::wire::vlan::Tag;
 use libc::{c_int, c_uint, sock_filter};
-use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, recvmsg, send, socket,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socket};
 use nix::sys::time::TimeSpec;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -35,6 +33,8 @@ pub(crate) struct FrameInfo {
     pub(crate) packet_type: u8,
     /// Receive time since 1970; zero without [`PacketSocket::enable_timestamps`].
     pub(crate) time: Duration,
+    /// The outer VLAN tag, which is not in the bytes; none without [`PacketSocket::enable_tags`].
+    pub(crate) tag: Option<Tag>,
 }
 
 impl PacketSocket {
@@ -101,6 +101,11 @@ impl PacketSocket {
         self.set_option(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &(1 as c_int))
     }
 
+    /// Requests the outer VLAN tag with each frame (PACKET_AUXDATA).
+    pub(crate) fn enable_tags(&self) -> io::Result<()> {
+        self.set_packet_option(libc::PACKET_AUXDATA, 1)
+    }
+
     /// Binds to an interface by index, 0 for all of them. With a `protocol` (host order) other than 0
     /// the socket receives.
     pub(crate) fn bind(&self, interface: u32, protocol: u16) -> io::Result<()> {
@@ -163,13 +168,27 @@ impl PacketSocket {
 
     /// Receives one frame with its metadata, cut to `buffer`'s length.
     pub(crate) fn receive_with_info(&self, buffer: &mut [u8]) -> io::Result<FrameInfo> {
-        let mut control = nix::cmsg_space!(TimeSpec);
-        let mut buffers = [IoSliceMut::new(buffer)];
-        let message = recvmsg::<LinkAddr>(self.raw(), &mut buffers, Some(&mut control), MsgFlags::empty())?;
-        let time = message.cmsgs()?.find_map(timestamp).unwrap_or_default();
-        let address = message.address.ok_or(Errno::EPROTO)?;
-        let interface = address.ifindex() as u32; // the kernel's are positive ints
-        Ok(FrameInfo { length: message.bytes, interface, packet_type: address.pkttype(), time })
+        // SAFETY: all bytes zero is a valid value of these plain structs.
+        let (mut address, mut message): (libc::sockaddr_ll, libc::msghdr) = unsafe { std::mem::zeroed() };
+        let mut control = Control([0; 16]);
+        let mut bytes = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        (message.msg_name, message.msg_namelen) =
+            ((&raw mut address).cast(), size_of::<libc::sockaddr_ll>() as libc::socklen_t);
+        (message.msg_iov, message.msg_iovlen) = (&raw mut bytes, 1);
+        (message.msg_control, message.msg_controllen) = ((&raw mut control).cast(), size_of::<Control>());
+        // SAFETY: each pointer of `message` is to a live local or to `buffer`, borrowed exclusively, with its length.
+        let received = unsafe { libc::recvmsg(self.raw(), &raw mut message, 0) };
+        let length = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        let interface = address.sll_ifindex.cast_unsigned(); // the kernel's are positive ints
+        let mut info = FrameInfo {
+            length,
+            interface,
+            packet_type: address.sll_pkttype,
+            time: Duration::ZERO,
+            tag: None,
+        };
+        info.read(&message);
+        Ok(info)
     }
 
     /// Sends one frame as it is, from its Ethernet header on.
@@ -189,10 +208,39 @@ impl AsFd for PacketSocket {
     }
 }
 
-fn timestamp(message: ControlMessageOwned) -> Option<Duration> {
-    match message {
-        ControlMessageOwned::ScmTimestampns(time) => Some(time.into()),
-        _ => None,
+/// Room for the control messages of a frame, aligned for their headers.
+#[repr(C)]
+struct Control([u64; 16]);
+
+impl FrameInfo {
+    /// Reads the control messages that the kernel has written.
+    fn read(&mut self, message: &libc::msghdr) {
+        // SAFETY: `message` is as recvmsg(2) left it: its control buffer is alive, and the kernel has filled
+        // `msg_controllen` bytes of it with whole messages, within which the CMSG functions stay.
+        let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
+        while !next.is_null() {
+            // SAFETY: not null, so a whole header within the buffer, which is aligned for headers.
+            let header = unsafe { &*next };
+            // SAFETY: the data of a message follow its header.
+            let data = unsafe { libc::CMSG_DATA(next) };
+            match (header.cmsg_level, header.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    // SAFETY: the kernel writes this structure in messages of this type. Unaligned reads are allowed.
+                    let time = unsafe { data.cast::<libc::timespec>().read_unaligned() };
+                    self.time = TimeSpec::from(time).into();
+                }
+                (libc::SOL_PACKET, libc::PACKET_AUXDATA) => {
+                    // SAFETY: the same.
+                    let aux = unsafe { data.cast::<libc::tpacket_auxdata>().read_unaligned() };
+                    let is_tagged = aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
+                    self.tag =
+                        is_tagged.then_some(Tag { protocol: aux.tp_vlan_tpid, control: aux.tp_vlan_tci });
+                }
+                _ => {}
+            }
+            // SAFETY: as for the first header.
+            next = unsafe { libc::CMSG_NXTHDR(message, next) };
+        }
     }
 }
 

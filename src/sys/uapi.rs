@@ -10,6 +10,9 @@ pub(super) const ETHTOOL_GRXCSUM: u32 = 0x14;
 /// linux/ethtool.h: transmit checksum offload.
 pub(super) const ETHTOOL_GTXCSUM: u32 = 0x16;
 /// linux/ethtool.h: reads GRO.
+/// ETHTOOL_GFLAGS of linux/ethtool.h, and its bit for the removal of received VLAN tags.
+pub(super) const ETHTOOL_GFLAGS: u32 = 0x25;
+pub(super) const ETH_FLAG_RXVLAN: u32 = 1 << 8;
 pub(super) const ETHTOOL_GGRO: u32 = 0x2b;
 /// linux/ethtool.h: sets GRO.
 pub(super) const ETHTOOL_SGRO: u32 = 0x2c;

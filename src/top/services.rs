@@ -230,13 +230,14 @@ fn about_service(member: &ServiceLine<'_>) -> [String; 2] {
     let persistence = service.persistence.as_ref().map_or("not persistent".to_owned(), |persistence| {
         format!("persistent for {} s by /{}", persistence.timeout, persistence.prefix)
     });
+    let vlan = if service.vlan.is_none() { String::new() } else { format!(", VLAN {}", service.vlan) };
     let one_packet = if service.one_packet { ", each packet by itself" } else { "" };
     let servers = match service.servers.len() {
         1 => "1 real server".to_owned(),
         number => format!("{number} real servers"),
     };
     [
-        format!("{}: {}", service.identity, service.state),
+        format!("{}: {}{vlan}", service.identity, service.state),
         format!(
             "{}{flags}; {persistence}{one_packet}; {servers}, weight {}",
             service.scheduler,

@@ -46,6 +46,7 @@ mod servers;
 mod slow_start;
 mod standby;
 mod unusual;
+mod vlans;
 mod watchdog;
 
 #[path = "../support/mod.rs"]

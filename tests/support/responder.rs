@@ -3,6 +3,7 @@
 use super::netns::{Netns, Process, wait_until};
 use directrix::control::neighbor::driver::NeighborDriver;
 use directrix::control::neighbor::sockets::NeighborSockets;
+use directrix::control::neighbor::vlans::NeighborCommand;
 use directrix::io::Interface;
 use directrix::model::OnConflict;
 use directrix::neighbor::{
@@ -22,7 +23,7 @@ pub const WAIT: Duration = Duration::from_secs(10);
 
 /// A responder that runs on a thread of its own in the director's namespace.
 pub struct Director {
-    commands: Option<UnboundedSender<NeighborEvent>>,
+    commands: Option<UnboundedSender<NeighborCommand>>,
     reports: Arc<Mutex<Vec<NeighborReport>>>,
     pub counters: Arc<NeighborCounters>,
     thread: Option<JoinHandle<Duration>>,
@@ -57,8 +58,8 @@ impl Director {
         Self { commands: Some(commands), reports, counters, thread }
     }
 
-    pub fn send(&self, command: NeighborEvent) {
-        self.commands.as_ref().unwrap().send(command).unwrap();
+    pub fn send(&self, command: impl Into<NeighborCommand>) {
+        self.commands.as_ref().unwrap().send(command.into()).unwrap();
     }
 
     pub fn reports(&self) -> Vec<NeighborReport> {

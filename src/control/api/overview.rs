@@ -1,6 +1,7 @@
 //! `GET /v1/status`: a director at a glance.
 
 use crate::model::ServiceIdentity;
+use crate::wire::vlan::Vlans;
 use serde::{Deserialize, Serialize};
 
 /// Status report of the director.
@@ -65,6 +66,9 @@ pub struct Vip {
     pub address: std::net::IpAddr,
     /// As [`super::Service::state`].
     pub state: String,
+    /// VLANs of its frames, the outer one first; empty for none.
+    #[serde(default)]
+    pub vlan: Vlans,
 }
 
 /// A virtual service in short.

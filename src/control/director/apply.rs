@@ -138,9 +138,13 @@ impl Director {
             self.host.vips.iter().map(|vip| (*vip, self.registry.vip(*vip))).collect();
         self.registry.apply(rules, totals);
         let before = std::mem::replace(&mut self.host, host);
+        self.update_vlans(&before);
         self.update_neighbors(&before);
         let SetChange { removed, added } = difference(&before.vips, &self.host.vips);
-        removed.into_iter().for_each(|vip| self.keep_vip(vip, states.get(&vip).copied().flatten()));
+        for vip in removed {
+            let vlans = before.vlans.get(&vip).copied().unwrap_or_default();
+            self.keep_vip(vip, vlans, states.get(&vip).copied().flatten());
+        }
         self.add_vips(&added);
         self.backend.steering.retain(&self.registry.served());
         self.publish_or_log();
@@ -149,7 +153,7 @@ impl Director {
     fn add_vips(&mut self, vips: &[IpAddr]) {
         if !vips.is_empty() {
             self.check_local_vips();
-            hints::log_foreign_vips(vips, &self.host.interfaces[0]);
+            hints::log_foreign_vips(vips, &self.host);
         }
         vips.iter().for_each(|vip| self.claim_vip(*vip));
     }

@@ -25,6 +25,7 @@ use crate::control::host::resolve::ResolvedHost;
 use crate::control::log::limit::LogLimiter;
 use crate::control::metrics::Meter;
 use crate::control::neighbor::sockets::NeighborSockets;
+use crate::control::neighbor::vlans::NeighborCommand;
 use crate::control::ping::PingResponder;
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::registry::Registry;
@@ -32,7 +33,7 @@ use crate::control::workers::backend::RunningBackend;
 use crate::control::workers::watchdog::Watchdog;
 use crate::forward::Snapshot;
 use crate::model::DirectorConfig;
-use crate::neighbor::{NeighborEvent, Neighbors};
+use crate::neighbor::Neighbors;
 use crate::schedule::{Loads, Templates};
 use crate::time::Tick;
 use arc_swap::ArcSwap;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use symptoms::Symptoms;
 use tokio::sync::mpsc;
+use vips::KeptVip;
 
 /// A running director.
 struct Director {
@@ -62,7 +64,7 @@ struct Director {
     /// The neighbor machine and its sockets, until the event loop takes them.
     neighbors: Option<(Neighbors, Vec<NeighborSockets>)>,
     /// Channel to the neighbor driver, while it runs.
-    neighbor_events: Option<mpsc::UnboundedSender<NeighborEvent>>,
+    neighbor_events: Option<mpsc::UnboundedSender<NeighborCommand>>,
     meter: Meter,
     answers: ClientAnswers,
     pings: PingResponder,
@@ -73,8 +75,8 @@ struct Director {
     watchdog: Watchdog,
     availability: AvailabilityWatch,
     symptoms: Symptoms,
-    /// Release times of claimed VIPs without a service.
-    kept_vips: BTreeMap<IpAddr, Instant>,
+    /// Claimed VIPs without a service.
+    kept_vips: BTreeMap<IpAddr, KeptVip>,
     /// Callback of readiness, until the director is ready.
     on_ready: Option<Box<dyn FnMut()>>,
 }
@@ -86,9 +88,9 @@ impl Director {
     }
 
     /// Sends an event to the neighbor driver.
-    fn send_neighbor_event(&self, event: NeighborEvent) {
+    fn send_neighbor_event(&self, event: impl Into<NeighborCommand>) {
         if let Some(events) = &self.neighbor_events {
-            let _ = events.send(event); // the driver may just have ended
+            let _ = events.send(event.into()); // the driver may just have ended
         }
     }
 

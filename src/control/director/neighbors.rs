@@ -6,9 +6,10 @@ use crate::control::host::hints;
 use crate::control::host::resolve::ResolvedHost;
 use crate::control::neighbor::driver::NeighborDriver;
 use crate::control::neighbor::log::log_report;
+use crate::control::neighbor::vlans::{self, NeighborCommand};
 use crate::control::state::registry::VipState;
 use crate::model::{InterfaceIndex, OnServerClaim};
-use crate::neighbor::{NeighborEvent, NeighborReport};
+use crate::neighbor::{NeighborEvent, NeighborReport, NeighborTarget};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -31,8 +32,9 @@ impl Director {
         self.neighbor_events = Some(events);
         self.check_carriers()?;
         self.check_local_vips();
-        hints::log_foreign_vips(&self.host.vips, &self.host.interfaces[0]);
+        hints::log_foreign_vips(&self.host.vips, &self.host);
         self.send_link_locals();
+        self.set_vlans();
         for server in &self.host.servers {
             self.send_neighbor_event(NeighborEvent::AddServer(*server));
         }
@@ -90,6 +92,40 @@ impl Director {
             }
         }
         Ok(())
+    }
+
+    /// Sends the neighbor driver the VLANs of all VIPs and real servers, and receives the pings of these VLANs.
+    pub(super) fn set_vlans(&self) {
+        self.send_neighbor_event(NeighborCommand::Vlans(self.host.vlans.clone()));
+        self.pings.select_vlans(&vlans::outer(&self.host.vlans));
+    }
+
+    /// Moves VIPs and real servers to their VLANs, if these have changed: each VIP is probed for again, and each server
+    /// is resolved again.
+    pub(super) fn update_vlans(&mut self, before: &ResolvedHost) {
+        if before.vlans == self.host.vlans {
+            return;
+        }
+        let has_moved = |address: &IpAddr| {
+            before
+                .vlans
+                .get(address)
+                .is_some_and(|old| self.host.vlans.get(address).is_some_and(|new| new != old))
+        };
+        let servers: Vec<_> =
+            self.host.servers.iter().filter(|server| has_moved(&server.rip)).copied().collect();
+        let vips: Vec<_> = self.host.vips.iter().filter(|vip| has_moved(vip)).copied().collect();
+        for NeighborTarget { interface, rip, .. } in &servers {
+            self.send_neighbor_event(NeighborEvent::RemoveServer { interface: *interface, rip: *rip });
+        }
+        for vip in &vips {
+            self.registry.forget_holders(*vip);
+            self.registry.set_vip(*vip, VipState::Probing);
+            self.send_neighbor_event(NeighborEvent::RemoveVip(*vip));
+        }
+        self.set_vlans();
+        servers.into_iter().for_each(|server| self.send_neighbor_event(NeighborEvent::AddServer(server)));
+        vips.into_iter().for_each(|vip| self.send_neighbor_event(NeighborEvent::AddVip(vip)));
     }
 
     /// Sends the neighbor driver the link-local address of each interface.

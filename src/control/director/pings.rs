@@ -3,6 +3,8 @@
 use super::Director;
 use crate::control::state::registry::{Registry, ServerEntry, VipState};
 use crate::model::Ping;
+use crate::wire::echo::EchoRequest;
+use crate::wire::vlan::Vlans;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -13,12 +15,14 @@ impl Director {
     /// address of a network here, gets no reply.
     pub(super) fn answer_pings(&mut self) {
         let (registry, local) = (&self.registry, &self.local_vips);
-        let answers = |vip: IpAddr, source: &IpAddr| {
-            let is_ours =
-                registry.vip(vip) == Some(VipState::Claimed) && local.list().all(|local| local != vip);
+        let answers = |vlans: Vlans, vip: IpAddr, source: &IpAddr| {
+            let is_ours = registry.vlan(vip) == vlans
+                && registry.vip(vip) == Some(VipState::Claimed)
+                && local.list().all(|local| local != vip);
             is_ours && !registry.reserved.contains(source) && wants_reply(registry, vip)
         };
-        self.pings.serve(|request| answers(request.destination, &request.source), Instant::now());
+        let select = |vlans, request: &EchoRequest| answers(vlans, request.destination, &request.source);
+        self.pings.serve(select, Instant::now());
     }
 }
 

@@ -76,7 +76,8 @@ impl Director {
 
     fn vips(&self) -> Vec<Vip> {
         let each = self.host.vips.iter().filter_map(|vip| {
-            Some(Vip { address: *vip, state: status::vip_state(self.registry.vip(*vip)?) })
+            let (state, vlan) = (status::vip_state(self.registry.vip(*vip)?), self.registry.vlan(*vip));
+            Some(Vip { address: *vip, state, vlan })
         });
         each.collect()
     }

@@ -6,17 +6,25 @@
 use super::Director;
 use crate::control::state::registry::VipState;
 use crate::neighbor::NeighborEvent;
+use crate::wire::vlan::Vlans;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Time that a claimed VIP without a service is kept.
 const KEPT: Duration = Duration::from_secs(5);
 
+/// A claimed VIP without a service.
+pub(super) struct KeptVip {
+    vlans: Vlans,
+    /// Time of its release.
+    until: Instant,
+}
+
 impl Director {
-    /// Keeps or releases `vip`, which was in `state` and has lost its last service.
-    pub(super) fn keep_vip(&mut self, vip: IpAddr, state: Option<VipState>) {
+    /// Keeps or releases `vip`, which was in `state` and in these VLANs, and has lost its last service.
+    pub(super) fn keep_vip(&mut self, vip: IpAddr, vlans: Vlans, state: Option<VipState>) {
         if state == Some(VipState::Claimed) {
-            self.kept_vips.insert(vip, Instant::now() + KEPT);
+            self.kept_vips.insert(vip, KeptVip { vlans, until: Instant::now() + KEPT });
         } else {
             self.release_vip(vip);
         }
@@ -24,10 +32,16 @@ impl Director {
 
     /// Claims `vip`, which has got its first service.
     pub(super) fn claim_vip(&mut self, vip: IpAddr) {
-        if self.kept_vips.remove(&vip).is_some() {
-            self.registry.set_vip(vip, VipState::Claimed);
-        } else {
-            self.send_neighbor_event(NeighborEvent::AddVip(vip));
+        match self.kept_vips.remove(&vip) {
+            Some(kept) if kept.vlans == self.registry.vlan(vip) => {
+                self.registry.set_vip(vip, VipState::Claimed);
+            }
+            Some(_) => {
+                self.release_vip(vip);
+                self.set_vlans(); // the release has removed the VIP's
+                self.send_neighbor_event(NeighborEvent::AddVip(vip));
+            }
+            None => self.send_neighbor_event(NeighborEvent::AddVip(vip)),
         }
     }
 
@@ -42,7 +56,7 @@ impl Director {
     pub(super) fn release_kept_vips(&mut self) {
         let now = Instant::now();
         let over: Vec<_> =
-            self.kept_vips.iter().filter(|(_, until)| now >= **until).map(|(vip, _)| *vip).collect();
+            self.kept_vips.iter().filter(|(_, kept)| now >= kept.until).map(|(vip, _)| *vip).collect();
         for vip in over {
             tracing::info!(%vip, "VIP released: it has no service any more");
             self.drop_kept_vip(vip);

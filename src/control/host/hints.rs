@@ -51,7 +51,7 @@ pub(in crate::control) fn config_hints(config: &Config, host: &ResolvedHost) -> 
             "the VIP {address} is an address of this host: ip address del {address}/{prefix} dev {interface}"
         )
     });
-    let foreign = foreign_vips(&host.vips, &host.interfaces[0]).map(|vips| {
+    let foreign = foreign_vips(&host.vips, host).map(|vips| {
         format!(
             "no network of {} holds {vips}: reached only by a route to this director",
             host.interfaces[0].name
@@ -63,19 +63,21 @@ pub(in crate::control) fn config_hints(config: &Config, host: &ResolvedHost) -> 
 }
 
 /// Logs the VIPs outside the networks of the client side's interface.
-pub(in crate::control) fn log_foreign_vips(vips: &[IpAddr], client: &Interface) {
-    if let Some(vips) = foreign_vips(vips, client) {
+pub(in crate::control) fn log_foreign_vips(vips: &[IpAddr], host: &ResolvedHost) {
+    if let Some(vips) = foreign_vips(vips, host) {
         tracing::info!(
-            interface = client.name,
+            interface = host.interfaces[0].name,
             vips,
             "VIP outside the interface's networks: it is reached only by a route to this director"
         );
     }
 }
 
-/// Returns the first such VIPs and the number of the others.
-fn foreign_vips(vips: &[IpAddr], client: &Interface) -> Option<String> {
-    let foreign: Vec<_> = vips.iter().filter(|vip| !client.is_on_link(**vip)).collect();
+/// Returns the first such VIPs and the number of the others. The networks within VLANs are not known.
+fn foreign_vips(vips: &[IpAddr], host: &ResolvedHost) -> Option<String> {
+    let client = &host.interfaces[0];
+    let is_tagged = |vip: &IpAddr| host.vlans.get(vip).is_some_and(|vlans| !vlans.is_none());
+    let foreign: Vec<_> = vips.iter().filter(|vip| !is_tagged(vip) && !client.is_on_link(**vip)).collect();
     let listed: Vec<_> = foreign.iter().take(LISTED_MAX).map(ToString::to_string).collect();
     match foreign.len() {
         0 => None,

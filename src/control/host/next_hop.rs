@@ -4,6 +4,7 @@ use crate::io::Interface;
 use crate::model::{Diagnostic, InterfaceIndex, RealServer, VirtualService};
 use crate::neighbor::NeighborTarget;
 use crate::wire::MacAddr;
+use crate::wire::vlan::Vlans;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -33,9 +34,15 @@ impl<'a> NextHops<'a> {
     ///
     /// # Errors
     /// If it is not on-link, or is this host, and has no present next hop with the same MAC address.
-    pub(in crate::control) fn find(&self, server: &RealServer) -> Result<NeighborTarget, Diagnostic> {
+    pub(in crate::control) fn find(
+        &self,
+        server: &RealServer,
+        vlan: Vlans,
+    ) -> Result<NeighborTarget, Diagnostic> {
         let mac = self.macs.get(&server.address).copied();
-        self.resolve(server.address, mac).or_else(|error| {
+        let found =
+            if vlan.is_none() { self.resolve(server.address, mac) } else { self.tagged(server.address, mac) };
+        found.or_else(|error| {
             let before = self.before.get(&server.address);
             before.filter(|before| before.mac == mac).copied().ok_or(error)
         })
@@ -56,6 +63,24 @@ impl<'a> NextHops<'a> {
         };
         let own = source.ok_or_else(|| not_on_link(address, interface))?;
         Ok(NeighborTarget { interface: InterfaceIndex(index as u8), rip: address, own, mac })
+    }
+
+    /// Returns the next hop of a server within a VLAN, whose networks are not known. ARP requests have no sender address
+    /// there; neighbor solicitations have the interface's link-local one.
+    fn tagged(&self, rip: IpAddr, mac: Option<MacAddr>) -> Result<NeighborTarget, Diagnostic> {
+        let index = self.interfaces.len() - 1;
+        let interface = &self.interfaces[index];
+        if let Some(own) = self.interfaces.iter().find(|interface| has(interface, rip)) {
+            return Err(own_address(rip, own));
+        }
+        let own = match rip {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        if rip.is_ipv6() && mac.is_none() && interface.link_local().is_none() {
+            return Err(no_link_local(rip, interface));
+        }
+        Ok(NeighborTarget { interface: InterfaceIndex(index as u8), rip, own, mac })
     }
 }
 
@@ -118,6 +143,13 @@ fn reserved_address(rip: IpAddr, role: &str) -> Diagnostic {
     Diagnostic::system(format!("real server {rip} cannot be a host address"))
         .cause(format!("it is {role}"))
         .remedy("write the RIP of a host")
+}
+
+fn no_link_local(rip: IpAddr, interface: &Interface) -> Diagnostic {
+    let name = &interface.name;
+    Diagnostic::system(format!("real server {rip} cannot be solicited"))
+        .cause(format!("{name} has no IPv6 link-local address, from which solicitations within a VLAN come"))
+        .remedy(format!("sysctl net.ipv6.conf.{name}.disable_ipv6=0, or give the server a mac"))
 }
 
 fn not_on_link(rip: IpAddr, interface: &Interface) -> Diagnostic {
@@ -197,7 +229,10 @@ pub(in crate::control) mod tests {
     ) -> Result<Vec<NeighborTarget>, String> {
         let interfaces = [eth0(own)];
         let next_hops = NextHops::new(services, &interfaces, before);
-        let each = services.iter().flat_map(|service| &service.servers).map(|server| next_hops.find(server));
+        let each = services
+            .iter()
+            .flat_map(|service| &service.servers)
+            .map(|server| next_hops.find(server, Vlans::NONE));
         each.collect::<Result<_, _>>().map(once).map_err(|error| error.what)
     }
 
@@ -207,8 +242,10 @@ pub(in crate::control) mod tests {
             for mac in [None, Some(MAC)] {
                 let web = services([&[server([192, 0, 2, last], mac)]]);
                 let interfaces = [eth0(&[OWN])];
-                let refused =
-                    NextHops::new(&web, &interfaces, &[]).find(&web[0].servers[0]).unwrap_err().to_string();
+                let refused = NextHops::new(&web, &interfaces, &[])
+                    .find(&web[0].servers[0], Vlans::NONE)
+                    .unwrap_err()
+                    .to_string();
                 let wanted = format!(
                     "real server 192.0.2.{last} cannot be a host address: it is the {role} address of 192.0.2.0/24 on eth0"
                 );
@@ -263,7 +300,7 @@ pub(in crate::control) mod tests {
             let server = RealServer { mac, ..RealServer::new(rip.parse().unwrap(), Weight(1)) };
             let services = [VirtualService::new(address, vec![server])];
             let interfaces = std::slice::from_ref(interface);
-            let found = NextHops::new(&services, interfaces, &[]).find(&services[0].servers[0]);
+            let found = NextHops::new(&services, interfaces, &[]).find(&services[0].servers[0], Vlans::NONE);
             found.map(|next_hop| next_hop.own.to_string()).map_err(|error| error.to_string())
         };
         assert_eq!(find(&interface, "2001:db8::9", None).as_deref(), Ok("fe80::5"));

@@ -7,7 +7,9 @@ use crate::model::{
     Config, Diagnostic, DiagnosticKind, Diagnostics, IpFamily, Place, Places, Subject, VirtualService,
 };
 use crate::neighbor::NeighborTarget;
+use crate::wire::vlan::Vlans;
 use nix::unistd::Group;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Failure to resolve a configuration.
@@ -34,6 +36,8 @@ pub struct ResolvedHost {
     pub servers: Vec<NeighborTarget>,
     /// Every VIP once, in order.
     pub vips: Vec<IpAddr>,
+    /// VLANs of each VIP and real server.
+    pub vlans: HashMap<IpAddr, Vlans>,
     /// Access rights at the control socket.
     pub access: Access,
 }
@@ -51,7 +55,8 @@ impl ResolvedHost {
             errors,
             may_recover: awaits_address(&config.services, &interfaces),
         })?;
-        Ok(Self { interfaces, servers, vips: vips(&config.services), access })
+        let (vips, vlans) = (vips(&config.services), vlans(&config.services));
+        Ok(Self { interfaces, servers, vips, vlans, access })
     }
 
     /// Resolves other services on the same interfaces, with their present addresses.
@@ -72,12 +77,13 @@ impl ResolvedHost {
         let of = |service: &VirtualService, rip| Subject::Server(service.identity, rip);
         let all = services.iter().flat_map(|of| of.servers.iter().map(move |server| (of, server)));
         let each = all.map(|(service, server)| {
-            next_hops.find(server).map_err(|error| {
+            next_hops.find(server, service.vlan).map_err(|error| {
                 error.of_kind(DiagnosticKind::InvalidRules).about([of(service, server.address)])
             })
         });
         let servers = once(each.collect::<Result<_, _>>()?);
-        Ok(Self { interfaces, servers, vips: vips(services), access: self.access.clone() })
+        let (vips, vlans) = (vips(services), vlans(services));
+        Ok(Self { interfaces, servers, vips, vlans, access: self.access.clone() })
     }
 
     /// Validates a reloaded file as [`ResolvedHost::re_resolve`] would, with the lines of every error.
@@ -126,14 +132,21 @@ fn vips(services: &[VirtualService]) -> Vec<IpAddr> {
     vips
 }
 
+fn vlans(services: &[VirtualService]) -> HashMap<IpAddr, Vlans> {
+    services.iter().flat_map(|service| service.hosts().map(|host| (host, service.vlan))).collect()
+}
+
 /// Returns true if the server side has no address yet of a family that the services need. A bridge port is not expected
 /// to get one. The link-local address of IPv6 precedes the others.
 fn awaits_address(services: &[VirtualService], interfaces: &[Interface]) -> bool {
     let Some(interface) = interfaces.last() else { return false };
     let global = |(own, _): &(Ipv6Addr, u8)| !own.is_unicast_link_local();
     let (has_v4, has_v6) = (!interface.addresses.is_empty(), interface.ipv6_addresses.iter().any(global));
-    let has =
-        |service: &VirtualService| if service.identity.family() == IpFamily::Ipv4 { has_v4 } else { has_v6 };
+    let has = |service: &VirtualService| match service.identity.family() {
+        _ if !service.vlan.is_none() => true, // within a VLAN none is needed
+        IpFamily::Ipv4 => has_v4,
+        IpFamily::Ipv6 => has_v6,
+    };
     !services.iter().all(has) && interface.master().is_none()
 }
 
@@ -192,19 +205,24 @@ fn validated_servers(
 }
 
 fn servers(config: &Config, next_hops: &NextHops<'_>) -> Result<Vec<NeighborTarget>, Diagnostics> {
-    let servers = config.services.iter().flat_map(|service| &service.servers);
+    let services = config.services.iter();
+    let servers = services.flat_map(|of| of.servers.iter().map(|server| (server, of.vlan)));
     let each = servers
         .zip(&config.places.servers)
-        .map(|(server, place)| next_hops.find(server).map_err(|error| error.at(place.clone())));
+        .map(|((server, vlan), place)| next_hops.find(server, vlan).map_err(|error| error.at(place.clone())));
     Ok(once(all(each)?))
 }
 
-/// Checks that no new VIP is a network, broadcast or Subnet-Router anycast address. `before` holds the present VIPs.
+/// Checks that no new VIP is a network, broadcast or Subnet-Router anycast address. `before` holds the present VIPs. The
+/// networks within VLANs are not known.
 fn check_vips(
     service: &VirtualService,
     interfaces: &[Interface],
     before: &[IpAddr],
 ) -> Result<(), Diagnostic> {
+    if !service.vlan.is_none() {
+        return Ok(());
+    }
     let new = service.vips().into_iter().filter(|vip| before.binary_search(vip).is_err());
     for vip in new {
         if let Some(role) = interfaces.iter().find_map(|interface| interface.reserved(vip)) {
@@ -285,7 +303,7 @@ address = "203.0.113.13"
     fn host() -> ResolvedHost {
         let access = Access { group: None, others: crate::model::ControlOthers::default() };
         let interfaces = vec![Interface { name: "no-such-if".into(), ..eth0(&[[192, 0, 2, 5]]) }];
-        ResolvedHost { interfaces, servers: Vec::new(), vips: Vec::new(), access }
+        ResolvedHost { interfaces, servers: Vec::new(), vips: Vec::new(), vlans: HashMap::new(), access }
     }
 
     #[test]

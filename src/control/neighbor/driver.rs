@@ -1,6 +1,7 @@
 //! The neighbor driver: connects the neighbor state machine to its sockets, the clock and the director.
 
 use super::sockets::{NeighborInterface, NeighborSockets};
+use super::vlans::{self, HostVlans, NeighborCommand};
 use crate::model::InterfaceIndex;
 use crate::neighbor::{NeighborAction, NeighborEvent, NeighborReport, Neighbors};
 use crate::time::Tick;
@@ -20,6 +21,8 @@ pub struct NeighborDriver {
     interfaces: Vec<NeighborInterface>,
     start: Instant,
     actions: Vec<NeighborAction>,
+    /// Of every VIP and real server.
+    vlans: HostVlans,
 }
 
 impl NeighborDriver {
@@ -33,10 +36,10 @@ impl NeighborDriver {
     /// Outside a tokio runtime with I/O and time enabled.
     pub fn new(neighbors: Neighbors, sockets: Vec<NeighborSockets>, start: Instant) -> io::Result<Self> {
         let interfaces = sockets.into_iter().map(NeighborInterface::new).collect::<io::Result<_>>()?;
-        Ok(Self { neighbors, interfaces, start, actions: Vec::new() })
+        Ok(Self { neighbors, interfaces, start, actions: Vec::new(), vlans: HostVlans::new() })
     }
 
-    /// Runs until `events` is closed. Reports go to `report`, which must not block.
+    /// Runs until `commands` is closed. Reports go to `report`, which must not block.
     ///
     /// It is silent on an interface without carrier, and continues when it is back.
     ///
@@ -44,7 +47,7 @@ impl NeighborDriver {
     /// Errors of epoll(7), as when the runtime shuts down.
     pub async fn run(
         mut self,
-        mut events: UnboundedReceiver<NeighborEvent>,
+        mut commands: UnboundedReceiver<NeighborCommand>,
         mut report: impl FnMut(NeighborReport),
     ) -> io::Result<()> {
         loop {
@@ -60,8 +63,9 @@ impl NeighborDriver {
                         interface.report_suppressed(Instant::now());
                     }
                 }
-                event = events.recv() => match event {
-                    Some(event) => self.follow(event),
+                command = commands.recv() => match command {
+                    Some(NeighborCommand::Event(event)) => self.follow(event),
+                    Some(NeighborCommand::Vlans(vlans)) => self.set_vlans(vlans),
                     None => return Ok(()),
                 },
             }
@@ -91,7 +95,20 @@ impl NeighborDriver {
             NeighborEvent::RemoveVip(IpAddr::V6(vip)) => client.leave_group(vip),
             _ => {}
         }
+        if let NeighborEvent::RemoveVip(address) | NeighborEvent::RemoveServer { rip: address, .. } = event {
+            self.vlans.remove(&address);
+        }
         self.handle(event);
+    }
+
+    /// Records VLANs of addresses, and receives the messages of these VLANs.
+    fn set_vlans(&mut self, vlans: HostVlans) {
+        let before = vlans::outer(&self.vlans);
+        self.vlans.extend(vlans);
+        let outer = vlans::outer(&self.vlans);
+        if outer != before {
+            self.interfaces.iter().for_each(|interface| interface.select_vlans(&outer));
+        }
     }
 
     fn handle(&mut self, event: NeighborEvent) {
@@ -105,7 +122,10 @@ impl NeighborDriver {
     fn receive(&mut self) {
         for index in 0..self.interfaces.len() {
             let interface = InterfaceIndex(index as u8);
-            for message in self.interfaces[index].receive(BURST) {
+            for (vlans, message) in self.interfaces[index].receive(BURST) {
+                if !vlans::belongs(&self.vlans, &message, vlans) {
+                    continue;
+                }
                 self.handle(NeighborEvent::Received { interface, message });
             }
         }
@@ -116,7 +136,7 @@ impl NeighborDriver {
             match action {
                 NeighborAction::Send { interface, message } => {
                     if let Some(interface) = self.interfaces.get_mut(usize::from(interface.0)) {
-                        interface.send(&message);
+                        interface.send(&message, vlans::of(&self.vlans, &message));
                     }
                 }
                 NeighborAction::Report(one) => report(one),

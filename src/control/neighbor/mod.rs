@@ -3,3 +3,4 @@
 pub mod driver;
 pub(in crate::control) mod log;
 pub mod sockets;
+pub mod vlans;

@@ -1,19 +1,22 @@
 //! The sockets of one interface: for ARP and for neighbor discovery, and the groups of its VIPs.
 
+use super::vlans::{take_tags, with_tags};
 use crate::control::log::limit::LogLimiter;
 use crate::io::{AsyncFrameSocket, FrameKind, FrameSocket, GroupChange, Interface, MulticastGroups};
 use crate::model::Diagnostic;
 use crate::neighbor::encoding::{decode, encode};
 use crate::neighbor::{NeighborMessage, Outgoing};
+use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, ethernet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::Ipv6Addr;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-/// Longest frame that is read: a message with options beyond that is none of a neighbor's.
-const FRAME_MAX: usize = 1514;
+/// Longest frame that is read, with its tags: a message with options beyond that is none of a neighbor's.
+const FRAME_MAX: usize = 1514 + 8;
 
 /// The open sockets of an interface.
 #[derive(Debug)]
@@ -79,20 +82,31 @@ impl NeighborInterface {
         }
     }
 
-    /// Receives messages, up to `burst` frames from each socket.
-    pub(super) fn receive(&mut self, burst: usize) -> Vec<NeighborMessage> {
+    /// Receives the messages of these outer VLANs, too.
+    pub(super) fn select_vlans(&self, outer: &BTreeSet<u16>) {
+        for channel in [&self.arp, &self.ndp] {
+            if let Err(error) = channel.socket.socket().select_vlans(outer) {
+                let protocol = name(channel.protocol);
+                tracing::error!(%error, protocol, "selecting the messages of VLANs failed: their VIPs are not answered for");
+            }
+        }
+    }
+
+    /// Receives messages with their VLANs, up to `burst` frames from each socket.
+    pub(super) fn receive(&mut self, burst: usize) -> Vec<(Vlans, NeighborMessage)> {
         let mut messages = Vec::new();
         self.arp.receive(burst, &mut messages);
         self.ndp.receive(burst, &mut messages);
         messages
     }
 
-    /// Sends a message. A failed transmission counts as a lost frame, which the machine retries.
-    pub(super) fn send(&mut self, message: &Outgoing) {
+    /// Sends a message in these VLANs. A failed transmission counts as a lost frame, which the machine retries.
+    pub(super) fn send(&mut self, message: &Outgoing, vlans: Vlans) {
         let (arp, ndp) = (&mut self.arp, &mut self.ndp);
-        encode(message, self.mac, |frame| match ethernet::ethertype(frame) {
-            Some(ethernet::ARP) => arp.send(frame),
-            _ => ndp.send(frame),
+        encode(message, self.mac, |frame| {
+            let channel =
+                if ethernet::ethertype(frame) == Some(ethernet::ARP) { &mut *arp } else { &mut *ndp };
+            with_tags(frame, vlans, |tagged| channel.send(tagged));
         });
     }
 
@@ -128,11 +142,14 @@ impl Channel {
         Ok(Self { protocol, socket, failing: false, limiter: LogLimiter::default() })
     }
 
-    fn receive(&mut self, burst: usize, messages: &mut Vec<NeighborMessage>) {
+    fn receive(&mut self, burst: usize, messages: &mut Vec<(Vlans, NeighborMessage)>) {
         let mut buffer = [0; FRAME_MAX];
         for _ in 0..burst {
-            match self.socket.receive(&mut buffer) {
-                Ok(frame) => messages.extend(decode(frame)),
+            match self.socket.receive(&mut buffer).map(<[u8]>::len) {
+                Ok(len) => {
+                    let frame = take_tags(&mut buffer[..len]);
+                    messages.extend(frame.and_then(|(vlans, frame)| Some((vlans, decode(frame)?))));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     let (protocol, now) = (self.protocol, Instant::now());

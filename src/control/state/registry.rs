@@ -17,6 +17,7 @@ use crate::model::{
 use crate::schedule::{GENERATIONS, Pool, Template};
 use crate::time::Span;
 use crate::wire::MacAddr;
+use crate::wire::vlan::Vlans;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -172,6 +173,13 @@ impl Registry {
     #[must_use]
     pub fn vip(&self, vip: IpAddr) -> Option<VipState> {
         self.services.iter().find_map(|service| service.vip_state(vip))
+    }
+
+    /// Returns the VLANs of `vip`; none if no service has it.
+    #[must_use]
+    pub fn vlan(&self, vip: IpAddr) -> Vlans {
+        let of_vip = self.services.iter().find(|service| service.vip_state(vip).is_some());
+        of_vip.map_or(Vlans::NONE, |service| service.config.vlan)
     }
 
     /// Records whether the station `mac` also answers for `vip`, which is claimed.

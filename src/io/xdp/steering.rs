@@ -4,7 +4,7 @@ use super::generic;
 use crate::io::bpf::{self, AllowedModes, Attached, BpfLink, Buffers, Programs, RedirectCounter, XdpMode};
 use crate::io::{Interface, SteeredService, Steering};
 use crate::model::Diagnostic;
-use crate::sys::ethtool::GroOff;
+use crate::sys::ethtool::{self, GroOff};
 use std::os::fd::BorrowedFd;
 
 /// The steering program of the client side and, if needed, of the server side.
@@ -26,6 +26,12 @@ impl Steering for XdpSteering {
     }
 
     fn select(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
+        let name = &self.client.interface.name;
+        if let Some(service) = services.iter().find(|service| !service.vlan.is_none())
+            && ethtool::strips_tags(name)
+        {
+            return Err(stripped(name, service));
+        }
         self.client.programs.set_services(services)
     }
 
@@ -37,6 +43,13 @@ impl Steering for XdpSteering {
         self.client.stop();
         self.server.iter_mut().for_each(SteeredInterface::stop);
     }
+}
+
+fn stripped(interface: &str, service: &SteeredService) -> Diagnostic {
+    let SteeredService { vlan, vip, .. } = service;
+    Diagnostic::system(format!("serving {vip} in VLAN {vlan} on {interface}"))
+        .cause(format!("{interface} takes VLAN tags out of received frames, and AF_XDP does not see them"))
+        .remedy(format!("ethtool -K {interface} rxvlan off; or backend = \"packet\""))
 }
 
 /// The steering program of one interface.

@@ -22,9 +22,9 @@ use crate::wire::ethernet;
 use crate::wire::vlan::Vlans;
 pub use code::Program;
 use code::{REJECT, ancillary, jump, load, require, skip, statement};
-pub use control::{echo_requests, neighbor_discovery};
+pub use control::{arp, echo_requests, neighbor_discovery};
 use family::FilterFamily;
-use libc::{BPF_ALU, BPF_AND, BPF_H, BPF_JEQ, BPF_JSET, BPF_K, sock_filter};
+use libc::{BPF_ALU, BPF_AND, BPF_H, BPF_JEQ, BPF_K, sock_filter};
 use std::collections::BTreeMap;
 
 /// The kernel refuses longer programs.
@@ -62,24 +62,16 @@ fn to_us() -> [sock_filter; 3] {
     require(ancillary(libc::SKF_AD_PKTTYPE), u32::from(libc::PACKET_HOST))
 }
 
-/// The same, of no VLAN.
-fn to_us_of_no_vlan() -> [sock_filter; 8] {
-    let [load, test, reject] = to_us();
-    let [a, b, c, d, e] = of_no_vlan();
-    [load, test, reject, a, b, c, d, e]
-}
-
-/// Goes on only for a frame of no VLAN.
-///
-/// A tagged frame belongs to a VLAN's interface, though its tag is no longer in its bytes; unless the tag names no
-/// VLAN: it carries a priority only then.
-fn of_no_vlan() -> [sock_filter; 5] {
+/// Jumps over the next `instructions` for a frame without a VLAN: a tag without one carries a priority only. Otherwise
+/// the identifier of the outer VLAN is in the accumulator. The kernel has taken that tag out of the bytes.
+fn unless_tagged(instructions: usize) -> [sock_filter; 6] {
     [
         ancillary(libc::SKF_AD_VLAN_TAG_PRESENT),
         jump(BPF_JEQ, 0, 3, 0),
         ancillary(libc::SKF_AD_VLAN_TAG),
-        jump(BPF_JSET, VLAN_ID, 0, 1),
-        REJECT,
+        identifier(),
+        jump(BPF_JEQ, 0, 0, 1),
+        skip(instructions),
     ]
 }
 
@@ -105,13 +97,11 @@ impl VlanFamilies {
         Some(all)
     }
 
-    /// The whole program. The kernel has taken the outer tag out of the bytes; a tag without a VLAN counts as none.
+    /// The whole program.
     fn program(&self) -> Program {
         let tagged = self.tagged();
         let mut program = Program::from(to_us());
-        program.extend([ancillary(libc::SKF_AD_VLAN_TAG_PRESENT), jump(BPF_JEQ, 0, 3, 0)]);
-        program.extend([ancillary(libc::SKF_AD_VLAN_TAG), identifier(), jump(BPF_JEQ, 0, 0, 1)]);
-        program.push(skip(tagged.len()));
+        program.extend(unless_tagged(tagged.len()));
         program.extend(tagged);
         program.extend(self.0.get(&Vlans::NONE).map(Families::program).unwrap_or_default());
         program

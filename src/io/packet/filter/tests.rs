@@ -3,8 +3,8 @@ use crate::io::selection::{self, OWN_MAC};
 use crate::model::ServiceAddress;
 use crate::wire::Protocol;
 use libc::{
-    BPF_ABS, BPF_B, BPF_IMM, BPF_IND, BPF_JA, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MISC,
-    BPF_MSH, BPF_RET, BPF_TAX, BPF_TXA, BPF_W, sock_filter,
+    BPF_ABS, BPF_B, BPF_IMM, BPF_IND, BPF_JA, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX,
+    BPF_MISC, BPF_MSH, BPF_RET, BPF_TAX, BPF_TXA, BPF_W, sock_filter,
 };
 use proptest::prelude::*;
 use std::collections::HashSet;

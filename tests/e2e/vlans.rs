@@ -1,0 +1,138 @@
+//! Services within VLANs: the director at a tagged port of a switch, and hosts that know nothing of tags.
+
+use crate::deployment::{Deployment, VIP, mac};
+use crate::director::{Config, Director};
+use crate::http::{HTTP, ab, connect_in_turn};
+use crate::on_both_backends;
+use crate::peers::{Flow, PATIENCE, Peers};
+use crate::support::netns::{Netns, host, wait_until};
+use crate::support::responder::Dump;
+
+on_both_backends! {
+    a_vlan_is_served_through_its_tag
+    two_tags_are_served
+    a_service_moves_to_another_vlan
+    frames_of_another_vlan_are_left_alone
+}
+
+/// Makes the director's port of a switch a tagged one: frames to the director get the tags of these VLANs, the outer one
+/// first; of its own, those with exactly these tags lose them, and all others are dropped.
+fn tag_port(switch: &Netns, vlans: &[u16]) {
+    const TEXT: &str = r#"
+        #include <linux/bpf.h>
+        static long (*push)(struct __sk_buff *, __be16, __u16) = (void *)BPF_FUNC_skb_vlan_push;
+        static long (*pop)(struct __sk_buff *) = (void *)BPF_FUNC_skb_vlan_pop;
+        __attribute__((section("classifier/tag"), used)) int put_tags(struct __sk_buff *skb)
+        {
+            if (INNER)
+                push(skb, __builtin_bswap16(0x8100), 5 << 13 | INNER);
+            push(skb, __builtin_bswap16(INNER ? 0x88a8 : 0x8100), 3 << 13 | OUTER);
+            return -1;
+        }
+        __attribute__((section("classifier/untag"), used)) int take_tags(struct __sk_buff *skb)
+        {
+            if (!skb->vlan_present || (skb->vlan_tci & 0xfff) != OUTER || pop(skb))
+                return 2;
+            if (INNER && (!skb->vlan_present || (skb->vlan_tci & 0xfff) != INNER || pop(skb)))
+                return 2;
+            return skb->vlan_present ? 2 : -1;
+        }
+        char _license[] __attribute__((section("license"), used)) = "GPL";
+    "#;
+    let directory = tempfile::tempdir().unwrap();
+    let (source, object) = (directory.path().join("port.c"), directory.path().join("port.o"));
+    std::fs::write(&source, TEXT).unwrap();
+    let defines = format!("-DOUTER={} -DINNER={}", vlans[0], vlans.get(1).unwrap_or(&0));
+    let options = format!("-target bpf -O2 -g {defines} -I/usr/include/$(uname -m)-linux-gnu");
+    host(&format!("clang {options} -c {} -o {}", source.display(), object.display()));
+    // With these a veth passes the tag beside the frame, where XDP does not see it.
+    switch.run("ethtool -K director txvlan off tx-vlan-stag-hw-insert off");
+    switch.run("tc qdisc del dev director clsact 2>/dev/null; tc qdisc add dev director clsact");
+    for (direction, section) in [("egress", "classifier/tag"), ("ingress", "classifier/untag")] {
+        let program = format!("bpf direct-action obj {} sec {section}", object.display());
+        switch.run(&format!("tc filter add dev director {direction} {program}"));
+    }
+}
+
+fn config(deployment: &Deployment, config: &Config, vlan: &str) -> String {
+    config.text(deployment).replace("[[service]]\n", &format!("[[service]]\nvlan = {vlan}\n"))
+}
+
+fn start(deployment: &Deployment, backend: &str, vlan: &str) -> Director {
+    let text = config(deployment, &Config::new(backend).with("workers = 1"), vlan);
+    Director::start_in(crate::director::Home::new(), &deployment.director, &text)
+}
+
+/// Everything that a client does, through the director's tags.
+fn serves(deployment: &Deployment, director: &Director) {
+    let client = &deployment.client;
+    assert_eq!(connect_in_turn(deployment, director, 30), [10, 20]);
+    ab(deployment, 500, "-c 5");
+    let pings = client.run(&format!("ping -n -c 3 -i 0.05 -W 1 {VIP} || true"));
+    assert_eq!(pings.matches("ttl=64").count(), 3, "{pings}");
+    let flow = Flow::new(client);
+    let server = flow.exchange("a datagram");
+    assert_eq!(flow.exchange(&"large ".repeat(1000)), server, "in fragments");
+    let answers = client.run(&format!("timeout 20 arping -r -i eth0 -c 3 -W 0.2 {VIP} || true"));
+    assert_eq!(answers.lines().collect::<Vec<_>>(), vec![mac(&deployment.director); 3]);
+    let refused =
+        ["vlan", "tags", "no_service", "ethertype", "truncated"].map(|reason| director.dropped(reason));
+    assert_eq!(refused, [0; 5]);
+}
+
+/// A client learns at once that there is no server.
+fn refuses(deployment: &Deployment, director: &Director) {
+    director.change("ipvsadm -D -t 192.168.195.150:80");
+    director.change("ipvsadm -A -t 192.168.195.150:80");
+    let connect = format!("timeout 5 bash -c 'echo > /dev/tcp/{VIP}/80' 2>&1 || true");
+    wait_until("a refusal", PATIENCE, || deployment.client.run(&connect).contains("refused"));
+    assert!(director.cli("status").contains("192.168.195.150 claimed, VLAN 100"));
+}
+
+fn a_vlan_is_served_through_its_tag(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    tag_port(&deployment.switch, &[100]);
+    let director = start(&deployment, backend, "100");
+    serves(&deployment, &director);
+    refuses(&deployment, &director);
+}
+
+fn two_tags_are_served(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    tag_port(&deployment.switch, &[100, 10]);
+    let director = start(&deployment, backend, "[100, 10]");
+    serves(&deployment, &director);
+    refuses(&deployment, &director);
+}
+
+fn a_service_moves_to_another_vlan(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    tag_port(&deployment.switch, &[100]);
+    let director = start(&deployment, backend, "100");
+    assert_eq!(connect_in_turn(&deployment, &director, 6), [2, 4]);
+    tag_port(&deployment.switch, &[7]);
+    director.write_config(&config(&deployment, &Config::new(backend).with("workers = 1"), "7"));
+    let changes = director.change("reload");
+    assert!(changes.contains("~ TCP 192.168.195.150:80: vlan 100 -> 7"), "{changes}");
+    wait_until("the VIP is claimed again", PATIENCE, || director.logged("VIP claimed") == 2);
+    wait_until("both servers answer there", PATIENCE, || director.logged("real server reachable") == 4);
+    connect_in_turn(&deployment, &director, 6);
+    assert!(director.cli(&format!("ipvsadm -Ln {HTTP}")).contains("TCP  192.168.195.150:80 wlc"));
+}
+
+fn frames_of_another_vlan_are_left_alone(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    tag_port(&deployment.switch, &[100]);
+    let director = start(&deployment, backend, "100");
+    assert_eq!(connect_in_turn(&deployment, &director, 3), [1, 2]);
+    let (before, dump) = (director.workers("received"), Dump::on(&deployment.director, "arp or tcp"));
+    tag_port(&deployment.switch, &[101]);
+    let connect = format!("timeout 2 bash -c 'echo > /dev/tcp/{VIP}/80' 2>&1 || echo silence");
+    assert!(deployment.client.run(&connect).contains("silence"));
+    wait_until("the SYN", PATIENCE, || dump.text().contains("vlan 101") || dump.text().contains("Flags [S]"));
+    assert_eq!(director.workers("received"), before, "{}", dump.text());
+}
