@@ -181,6 +181,12 @@ impl fmt::Display for Vlans {
     }
 }
 
+/// Length of the tags of `frame` in bytes, at most those of [`TAGS_MAX`].
+#[must_use]
+pub fn tags_len(frame: &[u8]) -> usize {
+    Tags::of(frame).map_or(0, |tags| tags.as_slice().len() * TAG_LEN)
+}
+
 /// Inserts `tag` as the outer one into the frame of `len` bytes at the beginning of `buffer`. Returns the new length.
 ///
 /// `None`, and nothing written, if the frame ends before its EtherType or the buffer has no room for four more bytes.

@@ -6,6 +6,7 @@ use super::chunk;
 use super::copy_mode::CopyMode;
 use crate::forward::{BATCH, Batch};
 use crate::sys::memory::prefetch;
+use crate::wire::vlan;
 use std::io::Write;
 use std::slice;
 use xsk_rs::{FrameDesc, Umem};
@@ -47,6 +48,14 @@ impl Frame {
     }
 }
 
+/// Length of the VLAN tags of the packet in `umem` that `head` begins, in bytes: the MTU does not count them.
+#[cold]
+pub(super) fn tags_len(umem: &Umem, head: &Frame) -> usize {
+    // SAFETY: the frame is a chunk of this UMEM that nothing writes to while it is borrowed.
+    let data = unsafe { umem.data(&head.0) };
+    vlan::tags_len(data.contents())
+}
+
 /// Number of leading `frames` that form whole packets.
 pub(super) fn whole(frames: &[Frame]) -> usize {
     frames.iter().rposition(|frame| !frame.continues()).map_or(0, |last| last + 1)
@@ -68,7 +77,7 @@ pub(super) fn tail_count(head: &Frame, tails: &[Frame]) -> usize {
 /// The frames of one receive call.
 #[derive(Debug)]
 pub struct XdpBatch {
-    umem: Umem,
+    pub(super) umem: Umem,
     /// Length of the UMEM's chunks, in bytes.
     chunk_len: usize,
     /// Zero-copy if drivers write into the chunks themselves.

@@ -1,12 +1,13 @@
 //! One worker's sockets, and the movement of frames between them.
 
-use super::frame::{Frame, XdpBatch, packet_count, tail_count};
+use super::frame::{Frame, XdpBatch, packet_count, tags_len, tail_count};
 use super::socket::XdpSocket;
 use crate::forward::{BATCH, Verdict};
 use crate::io::bpf::RedirectCounter;
 use crate::io::{Levels, LongFrames, Lost, Ports, SendOutcome};
 use crate::model::InterfaceIndex;
 use crate::sys::poll;
+use crate::wire::vlan;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -120,6 +121,7 @@ impl XdpPorts {
     /// Sorts the batch by verdict. Returns the number of frames too long for their interface.
     fn sort_by_verdict(&mut self, verdicts: &[Verdict]) -> u32 {
         let sender = self.client[self.from].sender;
+        let umem = &self.batch.umem;
         let mut tails = self.batch.tails.drain(..);
         for (index, (head, verdict)) in self.batch.frames.drain(..).zip(verdicts).enumerate() {
             let further = tail_count(&head, tails.as_slice());
@@ -129,7 +131,10 @@ impl XdpPorts {
                 _ => &self.servers[usize::from(interface) - 1],
             };
             let to = match *verdict {
-                Verdict::Forward(InterfaceIndex(interface)) if socket(interface).takes(head.len() + rest) => {
+                Verdict::Forward(InterfaceIndex(interface))
+                    if socket(interface).takes(head.len() + rest)
+                        || socket(interface).takes(head.len() + rest - tags_len(umem, &head)) =>
+                {
                     &mut self.outgoing[usize::from(interface)]
                 }
                 Verdict::Forward(_) => {
@@ -225,7 +230,7 @@ impl Ports for XdpPorts {
             0 => &self.client[self.client[self.from].sender].socket,
             _ => &self.servers[usize::from(interface) - 1],
         };
-        if !sender.takes(bytes.len()) {
+        if !sender.takes(bytes.len() - vlan::tags_len(bytes)) {
             return SendOutcome { too_long: 1, ..SendOutcome::default() };
         }
         let Some(mut frame) = self.free.pop() else {

@@ -80,12 +80,12 @@ impl XdpSocket {
         self.redirected = Some(redirected);
     }
 
-    /// Longest frame that the interface sends, in bytes.
+    /// Longest frame without tags that the interface sends, in bytes.
     pub(super) fn frame_max(&self) -> usize {
         self.frame_max
     }
 
-    /// True if the interface can send frames of `len` bytes.
+    /// True if the interface can send frames of `len` bytes, tags not counted.
     pub(super) fn takes(&self, len: usize) -> bool {
         len <= self.frame_max
     }
