@@ -298,7 +298,6 @@ fn documented_keys_are_accepted_and_in_the_example() {
         "udp",
         "protocol",
         "address",
-        "vlan",
         "scheduler",
         "scheduler_flags",
         "one_packet",
@@ -310,6 +309,7 @@ fn documented_keys_are_accepted_and_in_the_example() {
         "upper_threshold",
         "lower_threshold",
     ];
+    assert!(EXAMPLE.contains("vlan = 100, or") && EXAMPLE.contains("vlan = [100, 10]"), "not a default");
     let lines: Vec<_> = EXAMPLE.lines().map(uncommented).collect();
     for key in keys {
         assert!(lines.iter().any(|line| line.starts_with(&format!("{key} = "))), "{key}");
