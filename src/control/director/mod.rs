@@ -36,6 +36,7 @@ use crate::model::DirectorConfig;
 use crate::neighbor::Neighbors;
 use crate::schedule::{Loads, Templates};
 use crate::time::Tick;
+use crate::wire::vlan::Vlans;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -43,7 +44,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use symptoms::Symptoms;
 use tokio::sync::mpsc;
-use vips::KeptVip;
 
 /// A running director.
 struct Director {
@@ -79,6 +79,13 @@ struct Director {
     kept_vips: BTreeMap<IpAddr, KeptVip>,
     /// Callback of readiness, until the director is ready.
     on_ready: Option<Box<dyn FnMut()>>,
+}
+
+/// A claimed VIP without a service.
+struct KeptVip {
+    vlans: Vlans,
+    /// Time of its release.
+    until: Instant,
 }
 
 impl Director {

@@ -3,7 +3,7 @@
 //! `ipvsadm -C; ipvsadm -R` removes all services and adds them again. If the VIPs were released in between, each would
 //! be probed again, and clients would wait for more than a second.
 
-use super::Director;
+use super::{Director, KeptVip};
 use crate::control::state::registry::VipState;
 use crate::neighbor::NeighborEvent;
 use crate::wire::vlan::Vlans;
@@ -12,13 +12,6 @@ use std::time::{Duration, Instant};
 
 /// Time that a claimed VIP without a service is kept.
 const KEPT: Duration = Duration::from_secs(5);
-
-/// A claimed VIP without a service.
-pub(super) struct KeptVip {
-    vlans: Vlans,
-    /// Time of its release.
-    until: Instant,
-}
 
 impl Director {
     /// Keeps or releases `vip`, which was in `state` and in these VLANs, and has lost its last service.
