@@ -440,15 +440,15 @@ fn an_idle_connection_expires_by_its_state() {
 #[test]
 fn connection_stays_while_frames_arrive() {
     let mut bench = Bench::new(snapshot());
-    let servers: Vec<_> = (0..32).map(|port| bench.server(&syn(port))).collect();
-    for port in 0..32 {
+    let servers: Vec<_> = (1000..1032).map(|port| bench.server(&syn(port))).collect();
+    for port in 1000..1032 {
         bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
     }
     for _ in 0..3600 / 600 {
         bench.wait(Span::from_secs(600));
         while bench.forwarder.sweep(bench.now) {}
         for (port, server) in servers.iter().enumerate() {
-            let segment = frames::tcp((CLIENT.0, port as u16), WEB, ACK, b"still here");
+            let segment = frames::tcp((CLIENT.0, 1000 + port as u16), WEB, ACK, b"still here");
             assert_eq!(bench.server(&segment), *server);
         }
     }
@@ -857,13 +857,13 @@ fn frames_do_not_renew_connections_of_a_removed_server() {
 #[test]
 fn a_service_at_its_share_keeps_its_connections() {
     let mut bench = Bench::with_capacity(snapshot(), 100);
-    for port in 0..89 {
+    for port in 1000..1089 {
         bench.server(&syn(port));
         bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
     }
-    assert_eq!(bench.reason(&syn(1000)), DropReason::TableFull);
+    assert_eq!(bench.reason(&syn(2000)), DropReason::TableFull);
     assert_eq!((bench.loads(0), bench.loads(1)), ((44, 0), (45, 0)));
-    for port in 0..89 {
+    for port in 1000..1089 {
         bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
     }
 }
@@ -871,14 +871,14 @@ fn a_service_at_its_share_keeps_its_connections() {
 #[test]
 fn a_syn_flood_evicts_no_established_connection() {
     let mut bench = Bench::with_capacity(snapshot(), 1000);
-    for port in 0..500 {
+    for port in 1000..1500 {
         bench.server(&syn(port));
         bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
     }
     for n in 0..20_000u32 {
         bench.decide(&frames::tcp((Ipv4Addr::from_bits(0x0a00_0000 + n), 7), WEB, SYN, &[]));
     }
-    for port in 0..500 {
+    for port in 1000..1500 {
         bench.server(&frames::tcp((CLIENT.0, port), WEB, ACK, &[]));
     }
     assert_eq!(bench.counters.drops(DropReason::TableFull).get(), 0, "half-open ones gave way");
@@ -901,7 +901,7 @@ fn a_full_sweep_takes_two_seconds() {
     resolved.routes[2] = resolved.routes[0];
     // 3997 buckets: nearly two become due per millisecond.
     let mut bench = Bench::with_capacity(resolved, 11_990);
-    for port in 0..1000 {
+    for port in 1000..2000 {
         bench.server(&frames::udp((CLIENT.0, port), DNS, b"query"));
     }
     bench.wait(Span::from_millis(300_000 - 1));

@@ -44,3 +44,38 @@ pub(super) fn strictly_if_any<'de, D: Deserializer<'de>>(
 ) -> Result<Option<ServiceIdentity>, D::Error> {
     Option::<Strict>::deserialize(from)?.map(Strict::identity).transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Request {
+        #[serde(deserialize_with = "strictly")]
+        service: ServiceIdentity,
+    }
+
+    #[test]
+    fn a_service_has_an_address_or_a_mark() {
+        let read = |service: &str| serde_json::from_str::<Request>(&format!("{{\"service\": {service}}}"));
+        for (service, name) in [
+            (r#"{"protocol": "udp", "address": "192.0.2.1:53"}"#, "UDP 192.0.2.1:53"),
+            (r#"{"mark": 7}"#, "FWM 7"),
+            (r#"{"mark": 7, "family": "ipv4"}"#, "FWM 7"),
+            (r#"{"mark": 7, "family": "ipv6"}"#, "FWM 7 IPv6"),
+        ] {
+            assert_eq!(read(service).unwrap().service.to_string(), name);
+        }
+        for (service, fault) in [
+            (r#"{"mark": 7, "address": "192.0.2.1:53"}"#, "a mark beside protocol or address"),
+            (r#"{"family": "ipv6"}"#, "missing field `mark`"),
+            (r#"{"protocol": "udp"}"#, "missing field `address`"),
+            (r#"{"address": "192.0.2.1:53"}"#, "missing field `protocol`"),
+            (r#"{"mark": 0}"#, "nonzero"),
+            (r#"{"mark": 7, "ports": 80}"#, "unknown field `ports`"),
+        ] {
+            let error = read(service).unwrap_err().to_string();
+            assert!(error.contains(fault), "{error}");
+        }
+    }
+}

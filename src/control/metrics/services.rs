@@ -151,6 +151,16 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_labelled_by_mark_and_family() {
+        let json = r#"{"mark": 7, "family": "ipv6", "scheduler": "wlc", "state": "claimed", "servers": [],
+            "stats": {"connections": 0, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0},
+            "rates": {"connections": 0, "in_packets": 0, "out_packets": 0, "in_bytes": 0, "out_bytes": 0}}"#;
+        let service: Service = serde_json::from_str(json).unwrap();
+        let labels = ServiceRow::new(&service).labels.map(|(name, value)| format!("{name}={value}"));
+        assert_eq!(labels, ["protocol=fwm", "mark=7", "family=ipv6"]);
+    }
+
+    #[test]
     fn each_known_state_has_a_sample_and_one_is_set() {
         let named = |rows: [(&str, u32); 3]| rows.map(|(state, is)| (state.to_owned(), is)).to_vec();
         assert_eq!(of("claimed"), named([("probing", 0), ("claimed", 1), ("standby", 0)]));

@@ -697,6 +697,57 @@ mod tests {
         assert_eq!(named(&registry), (2, None));
     }
 
+    fn group(matches: &[&str]) -> VirtualService {
+        let mark = FirewallMark { mark: 7.try_into().unwrap(), family: crate::model::IpFamily::Ipv4 };
+        let group = matches.iter().map(|of| of.parse().unwrap()).collect();
+        VirtualService { group, ..VirtualService::new(mark, vec![server("192.0.2.10", 1)]) }
+    }
+
+    #[test]
+    fn the_id_of_a_removed_match_is_kept_for_its_connections() {
+        let (mut registry, loads, none) = (Registry::new(Vec::new()), Loads::new(4), &|_| Stats::default());
+        let ids = |registry: &Registry| {
+            registry.services[0].matches.iter().map(|(of, id)| (of.ports.first, id.0)).collect::<Vec<_>>()
+        };
+        registry.apply(&rules(&[group(&["tcp:192.0.2.1:80", "tcp:192.0.2.1:443"])]), none);
+        assert_eq!(ids(&registry), [(80, 0), (443, 1)]);
+        let now = Instant::now();
+        registry.apply(&rules(&[group(&["tcp:192.0.2.1:80", "tcp:192.0.2.1:90-99"])]), none);
+        registry.release_ids(&loads, &templates(), now);
+        assert_eq!(ids(&registry), [(80, 0), (90, 2)], "443 may have connections");
+        registry.apply(&rules(&[group(&["tcp:192.0.2.1:443", "tcp:192.0.2.1:90-99"])]), none);
+        assert_eq!(ids(&registry), [(443, 1), (90, 2)], "and has them again");
+        registry.release_ids(&loads, &templates(), now);
+        let tcp = Duration::from_secs(900); // the longest timeout of a connection
+        registry.release_ids(&loads, &templates(), now + tcp);
+        registry.apply(&rules(&[group(&["tcp:192.0.2.1:443", "tcp:192.0.2.1:8080"])]), none);
+        assert_eq!(ids(&registry), [(443, 1), (8080, 3)], "80 may have been swept by now, or not");
+        registry.release_ids(&loads, &templates(), now + 2 * tcp);
+        registry.release_ids(&loads, &templates(), now + 4 * tcp);
+        registry.apply(&rules(&[group(&["tcp:192.0.2.1:443", "tcp:192.0.2.1:81"])]), none);
+        assert_eq!(ids(&registry), [(443, 1), (81, 0)]);
+        registry.apply(&rules(&[]), none);
+        registry.release_ids(&loads, &templates(), now + 4 * tcp);
+        assert!(registry.removed_matches.is_empty(), "with the service, which has no connections");
+    }
+
+    #[test]
+    fn a_group_has_the_states_of_its_vips() {
+        let mut registry = with(&[group(&["tcp:192.0.2.1:80", "udp:192.0.2.2:53"])], Vec::new());
+        let [first, second] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+        let least = |registry: &Registry| registry.services[0].least_vip();
+        assert_eq!(least(&registry), Some((first, VipState::Probing)));
+        registry.set_vip(first, VipState::Claimed);
+        registry.set_vip(second, VipState::Standby(MAC));
+        assert_eq!(least(&registry), Some((second, VipState::Standby(MAC))));
+        assert_eq!(
+            [first, second].map(|vip| registry.vip(vip)),
+            [Some(VipState::Claimed), Some(VipState::Standby(MAC))]
+        );
+        registry.set_vip(second, VipState::Claimed);
+        assert_eq!(least(&registry), Some((first, VipState::Claimed)));
+    }
+
     /// A service with as many servers as there are ids, from the address `first`.
     fn full_service(first: u32) -> VirtualService {
         let rips: Vec<_> =
