@@ -1,10 +1,24 @@
-//! States of SCTP connections against a naive model, which reads the kernel's table as text.
+//! States of SCTP connections against a naive model, which reads the kernel's table as text: of the table alone, and of
+//! a director that forwards packets.
 #![allow(missing_docs)]
 
-use directrix::flow::ConnState;
-use directrix::model::{ConnReuseMode, Timeouts};
+mod support;
+
+use directrix::flow::{ConnState, FlowTable};
+use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
+use directrix::hash::Seed;
+use directrix::model::{
+    ConnReuseMode, InterfaceIndex, MatchId, Policy, ServerId, ServiceAddress, ServiceId, Timeouts,
+};
+use directrix::schedule::{Candidate, Loads, Pool, Templates};
+use directrix::stats::{DropReason, WorkerCounters};
+use directrix::time::{Span, Tick};
 use directrix::wire::sctp::SctpEvent;
+use directrix::wire::{MacAddr, Protocol};
 use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use support::frames::{self, DIRECTOR};
 
 /// The input-only table of net/netfilter/ipvs/ip_vs_proto_sctp.c: rows by event, columns by current state.
 const TABLE: &str = "
@@ -191,4 +205,117 @@ fn an_association_is_active_from_its_cookie_to_its_shutdown() {
     let closed_by_client = [Init, CookieEcho, Shutdown, ShutdownComplete, Init];
     assert_eq!(life(&closed_by_client), ["INIT1", "ESTABLISHED", "S-RECEIVED", "CLOSED", "INIT"]);
     assert_eq!(life(&[Init, CookieEcho, ShutdownAck]), ["INIT1", "ESTABLISHED", "CLOSED"]);
+}
+
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
+const PORT: u16 = 3868;
+const SEED: Seed =
+    Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
+
+/// A director with an SCTP service of each family on one server.
+fn director(policy: Policy) -> (Forwarder, Arc<Loads>) {
+    let (loads, templates) = (Arc::new(Loads::new(1)), Arc::new(Templates::new(16, 1, SEED)));
+    let counters = Arc::new(WorkerCounters::new(1, 1));
+    let mut forwarder = Forwarder::new(256, SEED, Arc::clone(&loads), templates, counters);
+    forwarder.set_wide_table(FlowTable::new(256, SEED));
+    let services = [VIP.into(), VIP6.into()].map(|vip: IpAddr| (vip, PORT).into());
+    let services = services.map(|address| ServiceAddress { protocol: Protocol::Sctp, address });
+    let own_macs = vec![MacAddr(DIRECTOR)];
+    let hop = NextHop { interface: InterfaceIndex(0), mac: Some(MacAddr([2, 1, 0, 0, 0, 0])) };
+    let pool = Pool::new([Candidate::new(ServerId(0), 1)]);
+    forwarder.adopt(Arc::new(Snapshot {
+        routes: vec![Route::new(&own_macs, Some(hop))],
+        own_macs,
+        services: ServiceMap::new(&[(services[0], MatchId(0)), (services[1], MatchId(1))]),
+        matches: [0, 1].map(ServiceId).into(),
+        pools: vec![pool.clone(), pool],
+        policy,
+        ..Snapshot::default()
+    }));
+    (forwarder, loads)
+}
+
+/// Connections as IPVS has them: letters of the state and the time of their end in milliseconds, by client.
+struct NaiveTable {
+    next: Naive,
+    connections: HashMap<(bool, u16), (&'static str, u64)>,
+    sloppy: bool,
+    reuse: bool,
+}
+
+impl NaiveTable {
+    fn expire(&mut self, now: u64) {
+        self.connections.retain(|_, (_, end)| now < *end);
+    }
+
+    fn packet(&mut self, client: (bool, u16), event: &'static str, now: u64) -> Result<(), DropReason> {
+        self.expire(now);
+        let known = self.connections.get(&client).map(|(state, _)| *state);
+        let renewed = event == "i" && known == Some("CL") && self.reuse;
+        let state = match known.filter(|_| !renewed) {
+            Some(state) => state,
+            None if event == "i" || (self.sloppy && event != "ab") => "NO",
+            None => return Err(DropReason::NoConnection),
+        };
+        let state = self.next.next(state, event);
+        let seconds = STATES.iter().find(|of| of.0 == state).unwrap().2;
+        self.connections.insert(client, (state, now + u64::from(seconds) * 1000));
+        Ok(())
+    }
+
+    /// Name of the state and client of each connection.
+    fn listed(&self) -> HashSet<((bool, u16), &'static str)> {
+        let name = |letters| STATES.iter().find(|of| of.0 == letters).unwrap().1;
+        self.connections.iter().map(|(client, (state, _))| (*client, name(*state))).collect()
+    }
+
+    fn load(&self) -> (u32, u32) {
+        let active = self.connections.values().filter(|(state, _)| *state == "ES").count() as u32;
+        (active, self.connections.len() as u32 - active)
+    }
+}
+
+fn listed(forwarder: &Forwarder) -> HashSet<((bool, u16), &'static str)> {
+    let entries = (0..).map_while(|bucket| forwarder.connections(bucket)).flatten();
+    entries.map(|entry| ((entry.key.client.is_ipv6(), entry.key.client_port), entry.state.name())).collect()
+}
+
+fn frame((v6, port): (bool, u16), chunks: &[(u8, u16)]) -> Vec<u8> {
+    if v6 {
+        let client = Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 1);
+        return frames::sctp_v6((client, port), (VIP6, PORT), chunks);
+    }
+    frames::sctp((Ipv4Addr::new(198, 51, 100, 7), port), (VIP, PORT), chunks)
+}
+
+#[test]
+fn a_director_s_connections_are_those_of_ipvs() {
+    for (sloppy, reuse) in [(false, true), (true, true), (false, false), (true, false)] {
+        let mode = ConnReuseMode(u8::from(reuse));
+        let (mut forwarder, loads) =
+            director(Policy { sloppy_sctp: sloppy, conn_reuse_mode: mode, ..Policy::default() });
+        let mut naive = NaiveTable { next: Naive::new(), connections: HashMap::new(), sloppy, reuse };
+        let (mut random, mut verdicts, mut now_ms) = (Random(0x9e37_79b9_7f4a_7c15), Vec::new(), 0);
+        for step in 0..50_000 {
+            now_ms += if random.below(50) == 0 { random.below(70_000) } else { random.below(50) };
+            let now = Tick(u32::MAX - 1000).after(Span::from_millis(now_ms as u32));
+            let client = (random.below(2) == 1, 1000 + random.below(24) as u16);
+            let sent = if random.below(3) == 0 { Sent { chunks: vec![(1, 20)] } } else { random.packet() };
+            let mut batch = [frame(client, &sent.chunks)];
+            forwarder.decide(&mut batch[..], now, &mut verdicts);
+            let expected = match naive.packet(client, sent.event(), now_ms) {
+                Ok(()) => Verdict::Forward(InterfaceIndex(0)),
+                Err(reason) => Verdict::Drop(reason),
+            };
+            assert_eq!(verdicts, [expected], "step {step}, {} of {client:?}", sent.event());
+            if step % 8 > 0 {
+                continue;
+            }
+            forwarder.sweep_all(now);
+            let load = loads.get(ServerId(0));
+            assert_eq!((load.active, load.inactive), naive.load(), "step {step}");
+            assert_eq!(listed(&forwarder), naive.listed(), "step {step}");
+        }
+    }
 }

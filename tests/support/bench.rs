@@ -1,4 +1,4 @@
-//! Forwarder with two services whose servers and settings a test can change.
+//! Forwarder with three services whose servers and settings a test can change.
 
 use super::frames::{self, DIRECTOR, End};
 use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
@@ -14,13 +14,15 @@ use std::sync::Arc;
 pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
 pub const WEB: End = (VIP, 80);
 pub const DNS: End = (VIP, 53);
+pub const SIGNALLING: End = (VIP, 3868);
 pub const CAPACITY: usize = 1024;
 const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
 /// Servers per service.
 const SERVERS: u16 = 2;
 
-/// Web (TCP) on servers 0 and 1 in list order, DNS (UDP) on servers 2 and 3, by wlc with equal weights.
+/// Web (TCP) and signalling (SCTP) on servers 0 and 1 in list order, DNS (UDP) on servers 2 and 3, by wlc with equal
+/// weights.
 pub struct Bench {
     pub forwarder: Forwarder,
     pub loads: Arc<Loads>,
@@ -28,7 +30,7 @@ pub struct Bench {
     pub templates: Arc<Templates>,
     pub persistence: Option<Persistence>,
     pub policy: Policy,
-    /// Weights of the servers of both services; `None`: removed.
+    /// Weights of the servers; `None`: removed.
     pub weights: [Option<u16>; 4],
     pub now: Tick,
     pools: [Pool; 2],
@@ -86,9 +88,13 @@ impl Bench {
         self.forwarder.adopt(Arc::new(Snapshot {
             routes,
             own_macs,
-            services: ServiceMap::new(&[service(Protocol::Tcp, WEB, 0), service(Protocol::Udp, DNS, 1)]),
-            matches: [0, 1].map(ServiceId).into(),
-            pools: self.pools.to_vec(),
+            services: ServiceMap::new(&[
+                service(Protocol::Tcp, WEB, 0),
+                service(Protocol::Udp, DNS, 1),
+                service(Protocol::Sctp, SIGNALLING, 2),
+            ]),
+            matches: [0, 1, 2].map(ServiceId).into(),
+            pools: [&self.pools[0], &self.pools[1], &self.pools[0]].map(Pool::clone).into(),
             policy: self.policy,
             ..Snapshot::default()
         }));
@@ -114,6 +120,12 @@ impl Bench {
     /// A segment of one client to the web service.
     pub fn web(&mut self, port: u16, flags: u8) -> Result<u8, DropReason> {
         self.decide(frames::tcp((Ipv4Addr::new(198, 51, 100, 7), port), WEB, flags, b""))
+    }
+
+    /// A packet of one client to the signalling service, with chunks of these types.
+    pub fn signalling(&mut self, port: u16, chunks: &[u8]) -> Result<u8, DropReason> {
+        let chunks: Vec<_> = chunks.iter().map(|kind| (*kind, 20)).collect();
+        self.decide(frames::sctp((Ipv4Addr::new(198, 51, 100, 7), port), SIGNALLING, &chunks))
     }
 
     /// A datagram of a client to the DNS service.
