@@ -210,7 +210,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
 
 /// Services of few values, so that frames meet them often; neighbours, so that searches go astray.
 pub(in crate::io) fn any_service() -> impl Strategy<Value = SteeredService> {
-    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
+    let protocol = prop::sample::select(&Protocol::ALL[..]);
     let one = any_port().prop_map(PortRange::one);
     let several =
         (any_port(), 0u16..5).prop_map(|(first, more)| PortRange { first, last: first.saturating_add(more) });
@@ -280,7 +280,7 @@ pub(in crate::io) fn any_frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_protocol() -> impl Strategy<Value = u8> {
-    prop_oneof![4 => Just(6), 4 => Just(17), 3 => Just(1), 3 => Just(58), 1 => Just(132), 1 => any::<u8>()]
+    prop_oneof![4 => Just(6), 4 => Just(17), 3 => Just(1), 3 => Just(58), 3 => Just(132), 1 => any::<u8>()]
 }
 
 fn any_ipv4() -> BoxedStrategy<Vec<u8>> {
