@@ -5,6 +5,7 @@ use super::description::{
     ImportedSettings, Place,
 };
 use super::draft::{ConfigDraft, SERVER, ServerDraft, ServiceDraft};
+use super::identity::{group, identity, stand_in};
 use super::notice::Notices;
 use super::validate::{self, Validator, key};
 use crate::ipvsadm::flag_name;
@@ -386,23 +387,4 @@ impl Converter<'_> {
         let instead = format!("IPVS sends to {own} port as well: direct routing cannot change it");
         self.notices.note(location, what, instead);
     }
-}
-
-/// Returns the lines that identify a service.
-fn identity(transport: Protocol, address: SocketAddr) -> Vec<String> {
-    vec!["[[service]]".into(), key("protocol", transport.name()), key("address", &address.to_string())]
-}
-
-/// Returns the lines that identify a group.
-fn group(mark: u32, one: &str) -> Vec<String> {
-    vec!["[[service]]".into(), format!("mark = {mark}"), format!("match = [\"{one}\"]")]
-}
-
-/// Address of no host (RFC 7600, RFC 6666) for validation of settings apart from the address of the service.
-fn stand_in(address: SocketAddr) -> SocketAddr {
-    let ip: IpAddr = match address {
-        SocketAddr::V4(_) => Ipv4Addr::new(192, 0, 0, 8).into(),
-        SocketAddr::V6(_) => Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1).into(),
-    };
-    SocketAddr::new(ip, 80)
 }

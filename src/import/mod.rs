@@ -13,6 +13,7 @@ mod description;
 mod draft;
 mod emit;
 mod environment;
+mod identity;
 mod ipvsadm;
 mod keepalived;
 mod netmask;

@@ -315,7 +315,7 @@ impl Naive {
                 u64::from(words.fold(0, |fold, word| fold ^ word))
             }
         };
-        let slot = ((address + u64::from(client.port())) * 0x61c8_8647 & 0xffff_ffff) >> 24;
+        let slot = (((address + u64::from(client.port())) * 0x61c8_8647) & 0xffff_ffff) >> 24;
         dealt.take(256).nth(slot as usize).filter(|server| self.takes(*server))
     }
 
