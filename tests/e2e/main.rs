@@ -42,6 +42,7 @@ mod privileges;
 mod refusals;
 mod reject;
 mod removed;
+mod sctp;
 mod servers;
 mod slow_start;
 mod standby;

@@ -101,6 +101,19 @@ fn wildcard_port_is_imported() {
     );
 }
 
+#[test]
+fn services_of_sctp_are_imported() {
+    let rules = "-A --sctp-service 192.0.2.1:3868 -s rr -p 600\n-a --sctp-service 192.0.2.1:3868 -r 10.0.0.1:3868 -g -w 3\n";
+    let import = imported("rules", rules, &Files::default());
+    assert!(
+        import.toml.contains("protocol = \"sctp\"\n") && import.toml.contains("timeout = 600"),
+        "{}",
+        import.toml
+    );
+    assert_eq!(shown(&config(&import).services), "SCTP 192.0.2.1:3868 rr: 10.0.0.1*3");
+    assert!(notices(&import).iter().all(|line| is_for_now(line)), "{:?}", notices(&import));
+}
+
 /// Each text follows a valid service.
 #[test]
 fn unsupported_rules_are_reported_by_line() {

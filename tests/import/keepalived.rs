@@ -384,3 +384,10 @@ fn all_keywords_of_the_manual_are_known() {
         notices(&unknown).iter().any(|line| line.contains("\"omege\" is not a known keyword; look it up"))
     );
 }
+
+#[test]
+fn virtual_servers_of_sctp_are_imported() {
+    let text = "virtual_server 192.0.2.1 3868 {\n lb_algo wlc\n lb_kind DR\n protocol SCTP\n real_server 10.0.0.1 3868 { weight 2 }\n}\n";
+    let import = imported("keepalived.conf", text, &Files::default());
+    assert_eq!(shown(&config(&import).services), "SCTP 192.0.2.1:3868 wlc: 10.0.0.1*2");
+}
