@@ -131,7 +131,9 @@ fn reply_v4(packet: &mut [u8]) -> Option<()> {
     let [.., ttl, protocol, high, low, _, _, _, _, _, _, _, _] = header;
     checksum::update([high, low], [*ttl, *protocol], [REPLY_TTL, *protocol]);
     *ttl = REPLY_TTL;
-    answer(message, kind::ECHO_REPLY)
+    let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    // Without the padding.
+    answer(message.get_mut(..len.checked_sub(ipv4::MIN_HEADER_LEN)?)?, kind::ECHO_REPLY)
 }
 
 fn reply_v6(packet: &mut [u8]) -> Option<()> {
@@ -147,6 +149,9 @@ fn answer(message: &mut [u8], reply: u8) -> Option<()> {
     let [kind, code, high, low, ..] = message.first_chunk_mut::<HEADER_LEN>()?;
     checksum::update([high, low], [*kind, *code], [reply, *code]);
     *kind = reply;
+    if message.iter().all(|byte| *byte == 0) {
+        message[2..4].fill(0xff); // the update gives 0, but the checksum of zeros alone is its complement
+    }
     Some(())
 }
 
@@ -220,6 +225,17 @@ mod tests {
                 reply(&request(version, id, id as u8, b""));
             }
         }
+    }
+
+    /// Found by fuzzing: the request's checksum is that of its type alone, and an update of it gives 0.
+    #[test]
+    fn a_reply_of_zeros_has_a_checksum_of_ones() {
+        let mut request = request(4, 0, 64, &[0; 4]);
+        request[36..42].copy_from_slice(&[0xf7, 0xff, 0, 0, 0, 0]);
+        request[46..].fill(0xee);
+        let mut frame = request.clone();
+        let reply = EchoRequest::parse(&request).unwrap().reply(&mut frame).unwrap();
+        assert_eq!(reply[34..46], [0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]
