@@ -10,7 +10,8 @@ connections.py datagrams ADDRESS:PORT COUNT ROUNDS
                                             one to ROUNDS datagrams of several lengths from each of COUNT addresses,
                                             one of each address in a round
 
-Source ports count up from BASE (20000); mixed takes SOURCES (5) addresses. It needs an interface eth0.
+Source ports count up from BASE (20000); mixed takes SOURCES (5) addresses. With TRANSPORT=sctp the connections are
+SCTP associations. It needs an interface eth0.
 """
 import os
 import random
@@ -22,6 +23,7 @@ import time
 BASE = int(os.environ.get("BASE", "20000"))
 OPEN = int(os.environ.get("OPEN", "40"))
 SOURCES = int(os.environ.get("SOURCES", "5"))
+SCTP = os.environ.get("TRANSPORT") == "sctp"
 
 
 def address(number):
@@ -35,11 +37,14 @@ def take_addresses(count):
 
 def connect(source, port):
     """Returns the connection, and the name of the server that answered a request."""
-    sock = socket.socket()
+    sock = socket.socket(proto=socket.IPPROTO_SCTP if SCTP else 0)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.settimeout(10)
     sock.bind((source, port))
     sock.connect(TARGET)
+    if SCTP:
+        sock.sendall(b"who?")
+        return sock, sock.recv(4096).decode()
     sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     return sock, sock.recv(4096).split(b"\r\n\r\n")[1].decode().strip()
 
