@@ -394,6 +394,29 @@ mod tests {
     }
 
     #[test]
+    fn a_service_keeps_the_vlan_of_its_vip() {
+        let change = |rules: &mut Rules, kind: &str, port: u16, settings: &str| {
+            let service = format!(r#"{{"protocol": "tcp", "address": "192.0.2.1:{port}"}}"#);
+            let json = format!(r#"{{"do": "{kind}", "service": {service}, "settings": {{{settings}}}}}"#);
+            read(&json).unwrap().apply(rules).unwrap();
+        };
+        let mut rules = Rules::default();
+        change(&mut rules, "add-service", 80, r#""vlan": [100, 7]"#);
+        change(&mut rules, "add-service", 443, "");
+        change(&mut rules, "edit-service", 80, r#""scheduler": "rr""#);
+        let vlans = |rules: &Rules| rules.services.iter().map(|one| one.vlan.to_string()).collect::<Vec<_>>();
+        assert_eq!(vlans(&rules), ["100.7"; 2]);
+        change(&mut rules, "edit-service", 80, r#""vlan": []"#);
+        assert_eq!(vlans(&rules), ["none", "100.7"]);
+        assert!(rules.check().unwrap_err().to_string().contains("a host is in one VLAN"));
+        let service = r#""service": {"protocol": "tcp", "address": "192.0.2.1:80"}"#;
+        for vlan in ["[0]", "[4095]", "[1, 2, 3]", "100"] {
+            let json = format!(r#"{{"do": "add-service", {service}, "settings": {{"vlan": {vlan}}}}}"#);
+            assert!(read(&json).is_err(), "{vlan}");
+        }
+    }
+
+    #[test]
     fn missing_settings_get_defaults_and_unknown_are_refused() {
         let service = r#""service": {"protocol": "tcp", "address": "192.0.2.1:80"}"#;
         let added = read(&format!(r#"{{"do": "add-server", {service}, "server": "192.0.2.9"}}"#)).unwrap();

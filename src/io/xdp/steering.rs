@@ -140,3 +140,24 @@ impl SteeredInterface {
         let _ = self.programs.set_services::<SteeredService>(&[]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ServiceAddress;
+    use crate::wire::Protocol;
+    use crate::wire::vlan::Vlans;
+
+    #[test]
+    fn stripped_tags_are_named_with_the_command() {
+        let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        let service = SteeredService { vlan: Vlans::new(&[100]).unwrap(), ..address.into() };
+        let text = stripped("eth0", &service).to_string();
+        assert!(
+            text.starts_with("serving 192.0.2.1 in VLAN 100 on eth0: eth0 takes VLAN tags out"),
+            "{text}"
+        );
+        assert!(text.ends_with("ethtool -K eth0 rxvlan off; or backend = \"packet\""), "{text}");
+        assert!(!ethtool::strips_tags("lo") && !ethtool::strips_tags("no-such-if"));
+    }
+}

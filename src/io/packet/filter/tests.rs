@@ -7,7 +7,7 @@ use libc::{
     BPF_MISC, BPF_MSH, BPF_RET, BPF_TAX, BPF_TXA, BPF_W, sock_filter,
 };
 use proptest::prelude::*;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Input of a filter in the kernel.
@@ -281,4 +281,46 @@ fn many_ipv6_services_leave_ipv4_exact() {
 
 fn service_v6(vip: u128, port: u16) -> SteeredService {
     ServiceAddress { protocol: Protocol::Tcp, address: (Ipv6Addr::from_bits(vip), port).into() }.into()
+}
+
+/// A frame without its outer tag, which has this VLAN. The message is what follows the EtherType.
+fn received_in(vlan: Option<u16>, inner: Option<u16>, ethertype: u16, message: &[u8]) -> Frame {
+    let mut bytes = [OWN_MAC, [2, 0, 0, 0, 0, 9]].concat();
+    if let Some(inner) = inner {
+        bytes.extend([[0x81, 0x00], inner.to_be_bytes()].concat());
+    }
+    bytes.extend(ethertype.to_be_bytes());
+    bytes.extend(message);
+    Frame { kind: 0, tag: vlan.map(|vlan| 0xa000 | vlan), bytes }
+}
+
+#[test]
+fn control_hears_its_vlans_alone() {
+    let mut ndp = vec![0; 80];
+    (ndp[0], ndp[6], ndp[40]) = (0x60, 58, 135);
+    let mut ping = vec![0; 40];
+    (ping[0], ping[9], ping[20]) = (0x45, 1, 8);
+    let mut ping_v6 = ndp.clone();
+    ping_v6[40] = 128;
+    let of = |vlans: &[u16]| BTreeSet::from_iter(vlans.iter().copied());
+    let many: BTreeSet<u16> = (1..200).collect();
+    let cases = [
+        (arp as fn(&BTreeSet<u16>) -> Program, 0x0806, vec![0; 28]),
+        (neighbor_discovery, 0x86dd, ndp),
+        (echo_requests, 0x0800, ping),
+        (echo_requests, 0x86dd, ping_v6),
+    ];
+    for (filter, ethertype, message) in cases {
+        let keeps = |vlans: &BTreeSet<u16>, vlan, inner| {
+            run(&filter(vlans), &received_in(vlan, inner, ethertype, &message)) != 0
+        };
+        let selected = of(&[7, 100]);
+        assert!(keeps(&selected, None, None) && keeps(&selected, Some(0), None));
+        assert!(keeps(&selected, Some(100), None) && keeps(&selected, Some(7), Some(10)));
+        assert!(!keeps(&selected, Some(8), None) && !keeps(&selected, None, Some(7)));
+        assert!(!keeps(&of(&[]), Some(7), None) && keeps(&of(&[]), None, None));
+        assert!(keeps(&many, Some(199), None) && keeps(&many, Some(3000), None), "too many to tell apart");
+        let other = received_in(Some(7), None, 0x0801, &message);
+        assert_eq!(run(&filter(&selected), &other), 0);
+    }
 }
