@@ -1,5 +1,5 @@
-//! The decision in memory, from the first header byte to the rewritten address: established frames, new
-//! connections, complete connections, floods, and two workers in parallel.
+//! The decision in memory, from the first header byte to the rewritten address: established frames, other protocols,
+//! new connections, complete connections, floods, and two workers in parallel.
 //!
 //! `cargo bench --bench pipeline`. An iteration is a batch of 64 frames; divide by 64 or read `thrpt`.
 //! Frames are in the cache, as right after reception. The flow table is not, once it is larger than the
@@ -15,7 +15,7 @@ use directrix::time::Span;
 use directrix::worker::latency_histogram;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
-use traffic::{ACK, Lives, Pipeline, Site};
+use traffic::{ACK, Kind, Lives, Pipeline, Site};
 
 const FLOWS: u32 = 1_000_000;
 
@@ -35,6 +35,61 @@ fn established(criterion: &mut Criterion) {
 fn hits(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, pipeline: &mut Pipeline) {
     bench(group, name, || {
         let time = one(pipeline, |pipeline| pipeline.refill(ACK));
+        assert_eq!(pipeline.forwarded(), BATCH, "every frame has its connection");
+        time
+    });
+}
+
+/// Frames with wide keys, fragments, ICMP errors, and a mixture of all. IPv4 with the same
+/// frames and numbers of flows is measured beside them.
+fn protocols(criterion: &mut Criterion) {
+    let mut group = group(criterion, "protocols");
+    for flows in [FLOWS, 10 * FLOWS] {
+        for (name, kind) in [("ipv4", Kind::Tcp), ("ipv6", Kind::TcpV6), ("wildcard", Kind::Wildcard)] {
+            let mut pipeline = Pipeline::of_kinds(&[kind], flows);
+            of_kinds(&mut group, &format!("{name}/{flows}"), &mut pipeline, &[kind]);
+        }
+    }
+    let mut errors = Pipeline::of_kinds(&[Kind::Tcp], FLOWS);
+    of_kinds(&mut group, "icmp_error", &mut errors, &[Kind::IcmpError]);
+    let mut fragments = Pipeline::of_kinds(&[Kind::Udp], FRAGMENTED);
+    bench(&mut group, "fragments/first_and_later", || {
+        let time = one(&mut fragments, Pipeline::refill_with_fragments);
+        assert_eq!(fragments.forwarded(), BATCH, "every fragment has its datagram");
+        time
+    });
+    of_kinds(&mut group, "fragments/later", &mut fragments, &[Kind::LaterFragment]);
+    let mut mixed = Pipeline::of_kinds(&[Kind::Tcp, Kind::Udp, Kind::TcpV6, Kind::Wildcard], FLOWS);
+    of_kinds(&mut group, "mixed", &mut mixed, &MIXTURE);
+    group.finish();
+}
+
+/// Datagrams in fragments, fewer than a worker remembers.
+const FRAGMENTED: u32 = 2048;
+
+/// Half of the frames are of IPv4 TCP.
+const MIXTURE: [Kind; 16] = [
+    Kind::Tcp,
+    Kind::TcpV6,
+    Kind::Tcp,
+    Kind::Udp,
+    Kind::Tcp,
+    Kind::TcpV6,
+    Kind::Tcp,
+    Kind::Wildcard,
+    Kind::Tcp,
+    Kind::TcpV6,
+    Kind::Tcp,
+    Kind::Udp,
+    Kind::Tcp,
+    Kind::TcpV6,
+    Kind::Tcp,
+    Kind::IcmpError,
+];
+
+fn of_kinds(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, pipeline: &mut Pipeline, kinds: &[Kind]) {
+    bench(group, name, || {
+        let time = one(pipeline, |pipeline| pipeline.refill_of(kinds));
         assert_eq!(pipeline.forwarded(), BATCH, "every frame has its connection");
         time
     });
@@ -209,6 +264,6 @@ criterion_group! {
         .sample_size(50)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = established, new_connections, floods, lives, workers, sample
+    targets = established, protocols, new_connections, floods, lives, workers, sample
 }
 criterion_main!(benches);

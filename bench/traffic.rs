@@ -1,6 +1,12 @@
-//! Traffic for the in-memory benches: batches of 60-byte frames, and a forwarder that decides them.
+//! Traffic for the in-memory benches: batches of frames, and a forwarder that decides them.
 #![allow(unreachable_pub, dead_code)] // shared by the benches, each uses its part
 
+#[path = "frames.rs"]
+mod frames;
+
+pub use frames::{Kind, SYN};
+
+use directrix::flow::FlowTable;
 use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
 use directrix::hash::Seed;
 use directrix::model::{InterfaceIndex, MatchId, ServerId, ServiceAddress, ServiceId, Timeouts};
@@ -8,22 +14,16 @@ use directrix::schedule::{Candidate, Loads, Pool, Templates};
 use directrix::stats::WorkerCounters;
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
-use std::net::Ipv4Addr;
+use frames::{DIRECTOR, VIP};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-const DIRECTOR: [u8; 6] = [2, 0, 0, 0, 0, 0x0d];
-/// MAC address whose last bytes no server's address has.
-const ROUTER: [u8; 6] = [2, 0, 0, 1, 0, 0x01];
-const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
 pub const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
-/// Ports per client address.
-const PORTS: u32 = 1 << 14;
 /// First flow number without an established connection: clients from 138.0.0.0 on.
 pub const NEW_CLIENTS: u32 = 1 << 31;
 
 pub const FIN: u8 = 0x11;
-pub const SYN: u8 = 0x02;
 pub const ACK: u8 = 0x10;
 
 /// State shared by several workers.
@@ -37,15 +37,20 @@ pub struct Site {
 impl Site {
     /// One service on `servers` equal servers.
     pub fn new(servers: u16) -> Self {
-        Self::of(&[(Protocol::Tcp, 80)], servers)
+        Self::of(&[(Protocol::Tcp, (VIP, 80).into())], servers)
     }
 
     /// A TCP and a UDP service, each on `servers` servers of its own.
     pub fn with_udp(servers: u16) -> Self {
-        Self::of(&[(Protocol::Tcp, 80), (Protocol::Udp, 53)], servers)
+        Self::of(&[(Protocol::Tcp, (VIP, 80).into()), (Protocol::Udp, (VIP, 53).into())], servers)
     }
 
-    fn of(services: &[(Protocol, u16)], servers: u16) -> Self {
+    /// A service for each of `kinds`, each on `servers` servers of its own.
+    pub fn of_kinds(kinds: &[Kind], servers: u16) -> Self {
+        Self::of(&kinds.iter().map(|kind| kind.service()).collect::<Vec<_>>(), servers)
+    }
+
+    fn of(services: &[(Protocol, SocketAddr)], servers: u16) -> Self {
         let all = servers * services.len() as u16;
         let snapshot = Arc::new(snapshot(services, servers));
         Self { loads: Arc::new(Loads::new(all.into())), snapshot, servers: all }
@@ -109,15 +114,33 @@ impl Pipeline {
         let mut forwarder =
             Forwarder::new(flows as usize, SEED, Arc::clone(&site.loads), templates, counters);
         forwarder.adopt(Arc::clone(&site.snapshot));
-        let (batch, verdicts) = (vec![template(); BATCH], Vec::with_capacity(BATCH));
+        let (batch, verdicts) = (vec![vec![0; 60]; BATCH], Vec::with_capacity(BATCH));
         Self { forwarder, batch, verdicts, random: 1, flows, new_client: NEW_CLIENTS, now: Tick(0) }
+    }
+
+    /// A pipeline with `flows` established connections of each kind.
+    pub fn of_kinds(kinds: &[Kind], flows: u32) -> Self {
+        // A service that shares a table may hold 8/9 of it.
+        let room = if kinds.len() > 1 { 2 * flows * kinds.len() as u32 } else { flows };
+        let mut pipeline = Self::empty(room, &Site::of_kinds(kinds, 10));
+        pipeline.forwarder.set_wide_table(FlowTable::new(room as usize, SEED));
+        for kind in kinds {
+            pipeline.establish_of(*kind, flows);
+        }
+        pipeline
     }
 
     /// Establishes the first `count` flows; only these are used from then on.
     pub fn establish(&mut self, count: u32) {
+        self.establish_of(Kind::Tcp, count);
+    }
+
+    fn establish_of(&mut self, kind: Kind, count: u32) {
         for flags in [SYN, ACK] {
             for first in (0..count).step_by(BATCH) {
-                (0..BATCH as u32).for_each(|at| self.write(at as usize, (first + at).min(count - 1), flags));
+                for at in 0..BATCH as u32 {
+                    kind.write(&mut self.batch[at as usize], (first + at).min(count - 1), flags);
+                }
                 self.decide();
             }
         }
@@ -126,7 +149,21 @@ impl Pipeline {
 
     /// Fills the batch with frames of random flows.
     pub fn refill(&mut self, flags: u8) {
-        (0..BATCH).for_each(|at| self.place_random(at, flags));
+        (0..BATCH).for_each(|at| self.place_random(at, Kind::Tcp, flags));
+    }
+
+    /// Fills the batch with frames of these kinds in turn, of random flows.
+    pub fn refill_of(&mut self, kinds: &[Kind]) {
+        (0..BATCH).for_each(|at| self.place_random(at, kinds[at % kinds.len()], ACK));
+    }
+
+    /// Fills the batch with the first and the second fragment of random datagrams.
+    pub fn refill_with_fragments(&mut self) {
+        for at in (0..BATCH).step_by(2) {
+            let flow = self.random_flow();
+            Kind::FirstFragment.write(&mut self.batch[at], flow, 0);
+            Kind::LaterFragment.write(&mut self.batch[at + 1], flow, 0);
+        }
     }
 
     /// Fills the batch with SYNs of new clients.
@@ -136,8 +173,9 @@ impl Pipeline {
 
     /// Fills the batch with ACKs of random flows and SYNs of new clients alternately.
     pub fn refill_mixed(&mut self) {
-        (0..BATCH)
-            .for_each(|at| if at % 2 == 0 { self.place_random(at, ACK) } else { self.place_new_client(at) });
+        (0..BATCH).for_each(|at| {
+            if at % 2 == 0 { self.place_random(at, Kind::Tcp, ACK) } else { self.place_new_client(at) }
+        });
     }
 
     /// Fills the batch with UDP datagrams of new clients.
@@ -147,13 +185,16 @@ impl Pipeline {
 
     /// Fills the batch with ACKs of random flows and UDP datagrams of new clients alternately.
     pub fn refill_mixed_with_datagrams(&mut self) {
-        (0..BATCH)
-            .for_each(|at| if at % 2 == 0 { self.place_random(at, ACK) } else { self.place_datagram(at) });
+        (0..BATCH).for_each(|at| {
+            if at % 2 == 0 { self.place_random(at, Kind::Tcp, ACK) } else { self.place_datagram(at) }
+        });
     }
 
     /// Fills the batch with one frame of each flow from `first` on.
     pub fn refill_with(&mut self, first: u32, flags: u8) {
-        (0..BATCH as u32).for_each(|at| self.write(at as usize, first.wrapping_add(at), flags));
+        for at in 0..BATCH as u32 {
+            Kind::Tcp.write(&mut self.batch[at as usize], first.wrapping_add(at), flags);
+        }
     }
 
     /// Decides the batch: the measured code.
@@ -173,22 +214,19 @@ impl Pipeline {
         self.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Forward(_))).count()
     }
 
-    fn place_random(&mut self, at: usize, flags: u8) {
+    fn place_random(&mut self, at: usize, kind: Kind, flags: u8) {
         let flow = self.random_flow();
-        self.write(at, flow, flags);
+        kind.write(&mut self.batch[at], flow, flags);
     }
 
     fn place_new_client(&mut self, at: usize) {
         let flow = self.next_client();
-        self.write(at, flow, SYN);
+        Kind::Tcp.write(&mut self.batch[at], flow, SYN);
     }
 
     fn place_datagram(&mut self, at: usize) {
         let flow = self.next_client();
-        let frame = &mut self.batch[at];
-        frame[23] = 17;
-        frame[36..40].copy_from_slice(&[0, 53, 0, 20]);
-        self.write_addresses(at, flow);
+        Kind::Udp.write(&mut self.batch[at], flow, 0);
     }
 
     fn next_client(&mut self) -> u32 {
@@ -203,37 +241,15 @@ impl Pipeline {
         self.random ^= self.random >> 27;
         (((self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) * u64::from(self.flows)) >> 32) as u32
     }
-
-    fn write(&mut self, at: usize, flow: u32, flags: u8) {
-        let frame = &mut self.batch[at];
-        frame[23] = 6;
-        frame[36..40].copy_from_slice(&[0, 80, 0, 0]);
-        frame[47] = flags;
-        self.write_addresses(at, flow);
-    }
-
-    fn write_addresses(&mut self, at: usize, flow: u32) {
-        let frame = &mut self.batch[at];
-        frame[..6].copy_from_slice(&DIRECTOR);
-        frame[6..12].copy_from_slice(&ROUTER);
-        frame[26..30].copy_from_slice(&(0x0a00_0000 + flow / PORTS).to_be_bytes());
-        frame[34..36].copy_from_slice(&(1024 + (flow % PORTS) as u16).to_be_bytes());
-        frame[22] = 64;
-        frame[24..26].fill(0);
-        let sum: u32 =
-            (14..34).step_by(2).map(|at| u32::from(u16::from_be_bytes([frame[at], frame[at + 1]]))).sum();
-        let folded = (sum & 0xffff) + (sum >> 16);
-        frame[24..26].copy_from_slice(&(!((folded & 0xffff) + (folded >> 16)) as u16).to_be_bytes());
-    }
 }
 
-fn snapshot(services: &[(Protocol, u16)], servers: u16) -> Snapshot {
+fn snapshot(services: &[(Protocol, SocketAddr)], servers: u16) -> Snapshot {
     let timeouts = Timeouts { tcp_fin: Span::from_secs(1), ..Timeouts::default() };
     let numbers = 0..services.len() as u16;
     let pool = |number: u16| number * servers..(number + 1) * servers;
     let address = |number: u16| {
-        let (protocol, port) = services[usize::from(number)];
-        (ServiceAddress { protocol, address: (VIP, port).into() }, MatchId(number))
+        let (protocol, address) = services[usize::from(number)];
+        (ServiceAddress { protocol, address }, MatchId(number))
     };
     let mac = |id: u16| MacAddr([2, 1, 0, 0, (id >> 8) as u8, id as u8]);
     let own_macs = vec![MacAddr(DIRECTOR)];
@@ -249,14 +265,4 @@ fn snapshot(services: &[(Protocol, u16)], servers: u16) -> Snapshot {
         timeouts,
         ..Snapshot::default()
     }
-}
-
-/// TCP segment without payload to the service: 60 bytes, padding included.
-fn template() -> Vec<u8> {
-    let mut frame = vec![0; 60];
-    frame[12..14].copy_from_slice(&[0x08, 0x00]);
-    frame[14..24].copy_from_slice(&[0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6]);
-    frame[30..34].copy_from_slice(&VIP.octets());
-    frame[46] = 0x50;
-    frame
 }

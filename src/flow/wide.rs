@@ -75,12 +75,11 @@ impl TableKey for WideKey {
         Self { tag, client }
     }
 
-    /// Hashes the parts one after the other: a scan of all ports of a VIP from one client port fills the table no
-    /// less evenly than other flows.
+    /// Hashes all parts: a scan of all ports of a VIP from one client port fills the table no less evenly than other
+    /// flows.
     #[inline]
     fn hash(self, seed: &Seed) -> u64 {
-        let [high, low] = self.client;
-        seed.hash(seed.hash(seed.hash(high) ^ low) ^ self.tag)
+        seed.hash_wide(self.client, self.tag)
     }
 
     #[inline]
