@@ -89,7 +89,7 @@ impl<K: FlowKey> Connections<K> {
 
     /// True if the frame's connection is in the table, expired or not.
     pub(super) fn has(&mut self, staged: &Staged<K>) -> bool {
-        self.find(staged).is_some()
+        self.look_up(staged).is_some()
     }
 
     /// True if `key` has a connection, expired or not.
@@ -99,7 +99,7 @@ impl<K: FlowKey> Connections<K> {
 
     /// True if the frame belongs to a connection that has not expired, and opens no new one.
     pub(super) fn continues(&mut self, context: &Context, staged: &Staged<K>, now: Tick) -> bool {
-        let entry = self.find(staged);
+        let entry = self.look_up(staged);
         entry.is_some_and(|entry| {
             let over = now.reached(*entry.deadline) || context.reschedules(&entry, staged.flags);
             !over && !context.expires(entry.server)
@@ -108,13 +108,19 @@ impl<K: FlowKey> Connections<K> {
 
     /// The server of the frame's connection, if that has not expired.
     pub(super) fn server(&mut self, staged: &Staged<K>, now: Tick) -> Option<ServerId> {
-        self.find(staged).filter(|entry| !now.reached(*entry.deadline)).map(|entry| entry.server)
+        self.look_up(staged).filter(|entry| !now.reached(*entry.deadline)).map(|entry| entry.server)
     }
 
     /// Looks up the frame's connection, expired or not.
     #[inline]
     pub(super) fn find(&mut self, staged: &Staged<K>) -> Option<EntryMut<'_>> {
         self.table.find(staged.key, staged.buckets, staged.hint)
+    }
+
+    /// [`Connections::find`] for the slow path, so that it is inlined on the fast one.
+    #[inline(never)]
+    fn look_up(&mut self, staged: &Staged<K>) -> Option<EntryMut<'_>> {
+        self.find(staged)
     }
 
     /// Advances the state of the frame's connection, or opens it if there is none or a new one replaces it.
@@ -126,7 +132,7 @@ impl<K: FlowKey> Connections<K> {
         now: Tick,
         received: &ReceivedFrame<'_>,
     ) -> Result<ServerId, DropReason> {
-        let Some(entry) = self.find(staged) else {
+        let Some(entry) = self.look_up(staged) else {
             return self.open(context, staged, now, received);
         };
         if now.reached(*entry.deadline) || context.reschedules(&entry, staged.flags) {

@@ -59,7 +59,27 @@ impl<'a> FirstPass<'a> {
         }
         match self.service_of(&packet) {
             Some(service) => *place = self.staged(&packet, service),
-            None => self.stage_slow(batch, index, place, wide),
+            None => self.stage_several(batch, index, place, wide),
+        }
+    }
+
+    /// Likewise, for plain IPv4 to a match of several ports. Parses the frame again: to keep the packet until here would
+    /// cost all frames registers.
+    #[inline(never)]
+    fn stage_several<B: Batch + ?Sized>(
+        &self,
+        batch: &mut B,
+        index: usize,
+        place: &mut Staged<V4Key>,
+        wide: &mut WideFrames,
+    ) {
+        let packet = fast_path::parse(batch.frame(index));
+        match packet.map(|packet| self.staged_several(&packet, StagedKind::Lookup)) {
+            Some(Ok(staged)) => {
+                wide.set(index, staged);
+                *place = Staged::WIDE;
+            }
+            _ => self.stage_slow(batch, index, place, wide),
         }
     }
 
@@ -72,23 +92,23 @@ impl<'a> FirstPass<'a> {
         place: &mut Staged<V4Key>,
         wide: &mut WideFrames,
     ) {
-        let Some(staged) = self.plain_v6(batch.frame(index)) else {
+        let (Some((packet, service)), Some(conns)) = (self.plain_v6(batch.frame(index)), self.wide) else {
             return self.stage_slow(batch, index, place, wide);
         };
-        wide.set(index, staged);
+        wide.set(index, lookup(conns, &packet, service));
         *place = Staged::WIDE;
     }
 
-    /// `None` if the slow path has to decide.
+    /// The packet and its match; `None` if the slow path has to decide.
     #[inline]
-    fn plain_v6(&self, frame: &[u8]) -> Option<Staged<WideKey>> {
+    fn plain_v6(&self, frame: &[u8]) -> Option<(IpPacket<Ipv6Addr>, MatchId)> {
         let (packet, (ethernet, _)) = (fast_path_v6::parse(frame)?, ethernet::split(frame)?);
-        let is_mapped = packet.source.to_ipv4_mapped().is_some();
-        if is_mapped || !may_be_forwarded(&packet) || !self.may_admit(ethernet) {
+        let is_possible = packet.source != packet.destination && packet.source.to_ipv4_mapped().is_none();
+        if !is_possible || !may_be_forwarded(&packet) || !self.may_admit(ethernet) {
             return None;
         }
         let service = self.service_of_v6(&packet)?;
-        self.staged_wide(&packet, service, StagedKind::Lookup).ok()
+        Some((packet, service))
     }
 
     /// Slow path: options, tags, a match of several ports, or a frame to be dropped.
@@ -257,12 +277,23 @@ impl<'a> FirstPass<'a> {
             return Err(DropReason::Martian);
         }
         let conns = self.wide.ok_or(DropReason::TableFull)?;
-        let IpPacket { bytes, flags, protocol, ports, .. } = *packet;
-        let key = WideKey::new(packet.source.into(), ports.source, service, ports.destination);
-        let (buckets, hint) = (conns.prefetch(key), Hint::NONE);
-        let kind = if may_be_forwarded(packet) { kind } else { expired(conns.contains(key)) };
-        Ok(Staged { key, buckets, bytes, protocol, flags, hint, kind })
+        let staged = lookup(conns, packet, service);
+        let kind = if may_be_forwarded(packet) { kind } else { expired(conns.contains(staged.key)) };
+        Ok(Staged { kind, ..staged })
     }
+}
+
+/// Stages a packet for the look-up in the table of wide keys.
+#[inline]
+fn lookup<A: Into<IpAddr> + Copy>(
+    conns: &Connections<WideKey>,
+    packet: &IpPacket<A>,
+    service: MatchId,
+) -> Staged<WideKey> {
+    let IpPacket { bytes, flags, protocol, ports, .. } = *packet;
+    let key = WideKey::new(packet.source.into(), ports.source, service, ports.destination);
+    let (buckets, hint) = (conns.prefetch(key), Hint::NONE);
+    Staged { key, buckets, bytes, protocol, flags, hint, kind: StagedKind::Lookup }
 }
 
 /// Processing of a frame whose time to live has expired. traceroute sends its shortest-lived frames first, so
