@@ -214,6 +214,7 @@ impl<K: TableKey> FlowTable<K> {
     /// is evicted: the oldest in the candidate buckets, else the oldest of the first bucket with a victim
     /// within the batch's eviction budget. The budget keeps a flood into a table of confirmed connections
     /// from taking time from them.
+    #[inline]
     pub fn insert(&mut self, entry: FlowEntry<K>, pair: BucketPair, now: Tick) -> Inserted<K> {
         let free = self.capacity - self.len;
         let room = free > 0 && self.shares.may_grow(entry.key.match_id(), free);
