@@ -1,7 +1,7 @@
 //! Look-up of the match of a virtual service by destination address.
 
 use crate::model::{Match, MatchId};
-use crate::random::{GOLDEN, mix};
+use crate::random::GOLDEN;
 use crate::wire::Protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -298,7 +298,7 @@ impl AddressKey for V6Service {
     #[inline]
     fn home(self) -> usize {
         let [low, high] = [self.vip as u64, (self.vip >> 64) as u64];
-        (mix(low ^ high.rotate_left(32) ^ self.port.rotate_left(24)) >> 40) as usize
+        ((low ^ high.rotate_left(32) ^ self.port.rotate_left(24)).wrapping_mul(GOLDEN) >> 40) as usize
     }
 }
 
