@@ -39,11 +39,11 @@ impl Sleeper {
         fence(SeqCst);
     }
 
-    /// Ends the sleep of this thread.
+    /// Ends the sleep of this thread. A waker that has seen the announcement may write afterwards; the next sleep then
+    /// ends early, and its end takes that event.
     pub fn wake_up(&self) {
-        if !self.asleep.swap(false, SeqCst) {
-            let _ = self.event.read(); // of the waker, which may not have written yet: a later sleep ends early then
-        }
+        self.asleep.store(false, Relaxed);
+        let _ = self.event.read(); // fails without an event
     }
 
     /// Ends the sleep of the other thread, if one is announced. To be called after the work has been added.
@@ -139,6 +139,22 @@ mod tests {
         sleeper.wake_up();
         sleeper.wake();
         assert!(!is_woken(&sleeper));
+    }
+
+    #[test]
+    fn a_late_event_ends_one_later_sleep_early() {
+        let sleeper = Sleeper::new().unwrap();
+        sleeper.announce();
+        assert!(sleeper.asleep.swap(false, SeqCst), "a waker sees the announcement");
+        sleeper.wake_up();
+        sleeper.event.write(1).unwrap();
+        let ends_early = || {
+            sleeper.announce();
+            let woken = is_woken(&sleeper);
+            sleeper.wake_up();
+            woken
+        };
+        assert_eq!([ends_early(), ends_early()], [true, false]);
     }
 
     #[tokio::test]
