@@ -116,6 +116,7 @@ impl Director {
             self.host.servers.iter().filter(|server| has_moved(&server.rip)).copied().collect();
         let vips: Vec<_> = self.host.vips.iter().filter(|vip| has_moved(vip)).copied().collect();
         for NeighborTarget { interface, rip, .. } in &servers {
+            self.registry.set_resolving(*rip);
             self.send_neighbor_event(NeighborEvent::RemoveServer { interface: *interface, rip: *rip });
         }
         for vip in &vips {

@@ -204,6 +204,11 @@ impl Registry {
         }
     }
 
+    /// Records that the MAC address of the server `rip` is no longer known.
+    pub fn set_resolving(&mut self, rip: IpAddr) {
+        self.servers_at(rip).for_each(|server| server.reachability = Reachability::Resolving);
+    }
+
     /// Records that the server `rip` does not answer.
     pub fn set_unreachable(&mut self, rip: IpAddr) {
         self.servers_at(rip)
@@ -456,6 +461,9 @@ mod tests {
         let way = NextHop { interface: InterfaceIndex::CLIENT, mac: Some(MAC) };
         let lost = *registry.snapshot(&loads, Instant::now()).route(ServerId(1));
         assert_eq!(lost, Route::new(&registry.own_macs, Some(way)), "its connections still go there");
+        registry.set_resolving("192.0.2.11".parse().unwrap());
+        let moved = *registry.snapshot(&loads, Instant::now()).route(ServerId(1));
+        assert_eq!(moved, Route::Unresolved, "they wait for its new address");
     }
 
     #[test]
