@@ -11,7 +11,7 @@ use proptest::sample::Index;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use support::frames::{self, End, End6};
-use support::harness::{config, decide, icmp, import, ndp, packet, packet_v6};
+use support::harness::{answer, config, decide, icmp, import, ndp, packet, packet_v6};
 
 const EXAMPLE: &str = include_str!("../tools/directrix.example.toml");
 const KEEPALIVED: &str = include_str!("fuzz/seeds/import/keepalived.conf");
@@ -150,6 +150,7 @@ proptest! {
             frame[at] = value;
         }
         icmp::check(&frame);
+        answer::check(&frame);
         packet::check(&frame);
         packet::check(&frame[..length.index(frame.len() + 1)]);
         frame.insert(0, dress);
@@ -160,6 +161,7 @@ proptest! {
     fn any_bytes_are_read_as_etherparse_reads_them(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         packet::check(&bytes);
         packet::check_dressed(&bytes);
+        answer::check_dressed(&bytes);
     }
 
     #[test]

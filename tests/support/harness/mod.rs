@@ -1,5 +1,6 @@
 //! Bodies of the fuzz targets, which tests run, too: each takes bytes, and panics if an invariant is violated.
 
+pub mod answer;
 pub mod config;
 pub mod decide;
 pub mod fragment;

@@ -16,9 +16,14 @@ use std::net::Ipv4Addr;
 
 const ETHERNET: usize = 14;
 
-/// Builds a frame; the first byte selects the method, as random bytes rarely have a valid checksum.
+/// Checks a [`dressed`] frame.
 pub fn check_dressed(input: &[u8]) {
-    let Some((&dress, bytes)) = input.split_first() else { return };
+    check(&dressed(input));
+}
+
+/// Builds a frame; the first byte selects the method, as random bytes rarely have a valid checksum.
+pub fn dressed(input: &[u8]) -> Vec<u8> {
+    let Some((&dress, bytes)) = input.split_first() else { return Vec::new() };
     let mut frame = bytes.to_vec();
     if dress & 1 != 0 && frame.len() >= ETHERNET {
         frame[12..14].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
@@ -42,7 +47,7 @@ pub fn check_dressed(input: &[u8]) {
             frame.splice(12..12, [second[0], second[1], frame[2], frame[3]]);
         }
     }
-    check(&frame);
+    frame
 }
 
 /// Checks one frame.
