@@ -5,6 +5,7 @@ use crate::sys::{ethtool, rtnetlink};
 use crate::wire::MacAddr;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -142,10 +143,19 @@ impl Interface {
     }
 
     /// The sender address for neighbor solicitations: the link-local address, as in the kernel (`ndisc_send_ns` in
-    /// net/ipv6/ndisc.c), or another one of the interface if it has none.
+    /// net/ipv6/ndisc.c), or another one of the interface if it has none. Never one of `vips`: a neighbor would learn
+    /// that address from a solicitation.
     #[must_use]
-    pub fn ipv6_source(&self) -> Option<Ipv6Addr> {
-        self.link_local().or_else(|| self.ipv6_addresses.first().map(|(own, _)| *own))
+    pub fn ipv6_source(&self, vips: &BTreeSet<IpAddr>) -> Option<Ipv6Addr> {
+        let mut others = self.ipv6_addresses.iter().map(|(own, _)| *own);
+        self.link_local().or_else(|| others.find(|own| !vips.contains(&IpAddr::V6(*own))))
+    }
+
+    /// True while duplicate address detection for the link-local address goes on.
+    #[must_use]
+    pub fn awaits_link_local(&self) -> bool {
+        let all = rtnetlink::tentative_ipv6_addresses().unwrap_or_default();
+        all.iter().any(|(index, (own, _))| *index == self.index && own.is_unicast_link_local())
     }
 
     /// True if IPv6 neighbor `neighbor` is on-link here, by an address of the interface or by the routing table.
@@ -353,7 +363,7 @@ mod tests {
             (parse("fd01::1"), 128),
             (parse("fe80::5"), 64),
         ];
-        assert_eq!(interface.ipv6_source(), Some(parse("fe80::5")));
+        assert_eq!(interface.ipv6_source(&BTreeSet::new()), Some(parse("fe80::5")));
         for (neighbor, near) in
             [("2001:db8::ffff", true), ("fd00::0", true), ("fd01::2", false), ("2001:db8:0:1::5", false)]
         {

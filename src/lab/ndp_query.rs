@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub fn run(interface: &str, target: Ipv6Addr) -> io::Result<BTreeSet<MacAddr>> {
     let interface = Interface::lookup(interface).map_err(io::Error::other)?;
     let own = interface
-        .ipv6_source()
+        .ipv6_source(&BTreeSet::from([target.into()]))
         .ok_or_else(|| io::Error::other(format!("{} has no IPv6 address", interface.name)))?;
     let socket = PacketSocket::open()?;
     socket.bind(interface.index, libc::ETH_P_IPV6 as u16)?; // 0x86dd

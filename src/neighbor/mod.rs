@@ -124,7 +124,7 @@ impl Neighbors {
             NeighborEvent::AddServer(settings) => self.tables.add_server(settings, turn),
             NeighborEvent::RemoveServer { interface, rip } => self.tables.remove_server(interface, rip, turn),
             NeighborEvent::LinkLocal { interface, address } => {
-                turn.common.link_locals[usize::from(interface.0)] = address;
+                self.tables.set_link_local(interface, address, turn);
             }
             NeighborEvent::InterfaceDown(interface) => self.tables.interface_down(interface, turn),
             NeighborEvent::InterfaceUp(interface) => self.tables.interface_up(interface, turn),

@@ -99,6 +99,18 @@ impl ServerMachine {
         };
     }
 
+    /// Requests an IPv6 server without a known address at once: there is a sender address now.
+    pub(super) fn ask_at_once(&mut self, now: Tick) {
+        if !self.settings.rip.is_ipv6() {
+            return;
+        }
+        match &mut self.state {
+            ServerState::Resolving { sent, due } => (*sent, *due) = (0, now),
+            ServerState::Unreachable { due } => *due = now,
+            ServerState::Fixed | ServerState::Reachable { .. } => {}
+        }
+    }
+
     pub(super) fn mac(&self) -> Option<MacAddr> {
         self.mac
     }

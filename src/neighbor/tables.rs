@@ -9,7 +9,7 @@ use crate::model::InterfaceIndex;
 use crate::time::Tick;
 use crate::wire::MacAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Token bucket for solicitations of real servers: burst, and refill per millisecond. Many servers that are due
 /// together, as at start, must not overflow the socket.
@@ -135,6 +135,20 @@ impl NeighborTables {
             self.each_vip(|vip| vip.resume(turn));
         }
         self.each_behind(interface, |server| server.resume(turn.now));
+    }
+
+    /// Sets the sender of solicitations. The first one wakes up the IPv6 servers that are not known: they may have been
+    /// asked by nothing so far.
+    pub(super) fn set_link_local(
+        &mut self,
+        interface: InterfaceIndex,
+        address: Option<Ipv6Addr>,
+        turn: &mut Turn<'_>,
+    ) {
+        let before = std::mem::replace(&mut turn.common.link_locals[usize::from(interface.0)], address);
+        if before.is_none() && address.is_some() {
+            self.each_behind(interface, |server| server.ask_at_once(turn.now));
+        }
     }
 
     fn each_vip(&mut self, mut f: impl FnMut(&mut VipMachine)) {

@@ -92,10 +92,22 @@ pub(crate) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
 /// Lists the IPv6 addresses of the namespace (dump of RTM_GETADDR): interface index, address, prefix length.
 /// Tentative ones are left out, and addresses that duplicate address detection refused.
 pub(crate) fn all_ipv6_addresses() -> io::Result<Vec<(u32, (Ipv6Addr, u8))>> {
+    ipv6_addresses(|state| state == AddressState::Usable)
+}
+
+/// Lists the addresses for which duplicate address detection goes on, as [`all_ipv6_addresses`].
+pub(crate) fn tentative_ipv6_addresses() -> io::Result<Vec<(u32, (Ipv6Addr, u8))>> {
+    ipv6_addresses(|state| state == AddressState::Tentative)
+}
+
+fn ipv6_addresses(is_wanted: fn(AddressState) -> bool) -> io::Result<Vec<(u32, (Ipv6Addr, u8))>> {
     let mut addresses = Vec::new();
     let mut request = [0; ADDRESS_HEADER];
     request[0] = libc::AF_INET6 as u8; // 10
-    dump(libc::RTM_GETADDR, &request, |payload| addresses.extend(ipv6_address_of(payload)))?;
+    dump(libc::RTM_GETADDR, &request, |payload| {
+        let found = ipv6_address_of(payload).filter(|(state, _)| is_wanted(*state));
+        addresses.extend(found.map(|(_, address)| address));
+    })?;
     Ok(addresses)
 }
 
@@ -193,16 +205,36 @@ fn address_of(payload: &[u8]) -> Option<(u32, (Ipv4Addr, u8))> {
     Some((u32_at(header, 4)?, (address.into(), header[1])))
 }
 
-/// A usable address. The header has the lower eight flags.
-fn ipv6_address_of(payload: &[u8]) -> Option<(u32, (Ipv6Addr, u8))> {
+/// State of an IPv6 address by duplicate address detection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AddressState {
+    Usable,
+    Tentative,
+    /// Another host has it.
+    Refused,
+}
+
+impl AddressState {
+    fn of(flags: u32) -> Self {
+        match (flags & IFA_F_DADFAILED != 0, flags & IFA_F_TENTATIVE != 0) {
+            (true, _) => Self::Refused,
+            (false, true) => Self::Tentative,
+            (false, false) => Self::Usable,
+        }
+    }
+}
+
+/// An address with its state. The header has the lower eight flags.
+fn ipv6_address_of(payload: &[u8]) -> Option<(AddressState, (u32, (Ipv6Addr, u8)))> {
     let (header, attributes) = payload.split_at_checked(ADDRESS_HEADER)?;
-    if header[0] != libc::AF_INET6 as u8 || u32::from(header[2]) & (IFA_F_TENTATIVE | IFA_F_DADFAILED) != 0 {
+    if header[0] != libc::AF_INET6 as u8 {
         return None;
     }
     // With a peer, IFA_ADDRESS is that of the peer.
     let find = |wanted| Attributes(attributes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
     let address: [u8; 16] = find(libc::IFA_LOCAL).or_else(|| find(libc::IFA_ADDRESS))?.try_into().ok()?;
-    Some((u32_at(header, 4)?, (address.into(), header[1])))
+    let state = AddressState::of(header[2].into());
+    Some((state, (u32_at(header, 4)?, (address.into(), header[1]))))
 }
 
 #[cfg(test)]
@@ -248,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn only_usable_ipv6_addresses_are_read() {
+    fn ipv6_addresses_are_read_with_their_state() {
         let payload = |flags: u8, attributes: &[(u16, Ipv6Addr)]| {
             let mut bytes = vec![libc::AF_INET6 as u8, 64, flags, 0, 3, 0, 0, 0];
             bytes[4..8].copy_from_slice(&3_u32.to_ne_bytes());
@@ -257,10 +289,19 @@ mod tests {
         };
         let [own, peer] = ["2001:db8::1", "2001:db8::2"].map(|text| text.parse().unwrap());
         let read = |flags, attributes: &[_]| ipv6_address_of(&payload(flags, attributes));
-        assert_eq!(read(0x80, &[(libc::IFA_ADDRESS, own)]), Some((3, (own, 64))));
-        assert_eq!(read(0x80, &[(libc::IFA_ADDRESS, peer), (libc::IFA_LOCAL, own)]), Some((3, (own, 64))));
-        for unusable in [0x40, 0x08, 0xc0] {
-            assert_eq!(read(unusable, &[(libc::IFA_ADDRESS, own)]), None, "{unusable:#x}");
+        let found = (3, (own, 64));
+        assert_eq!(
+            read(0x80, &[(libc::IFA_ADDRESS, peer), (libc::IFA_LOCAL, own)]),
+            Some((AddressState::Usable, found))
+        );
+        for (flags, state) in [
+            (0x80, AddressState::Usable),
+            (0x40, AddressState::Tentative),
+            (0xc0, AddressState::Tentative),
+            (0x08, AddressState::Refused),
+            (0x48, AddressState::Refused),
+        ] {
+            assert_eq!(read(flags, &[(libc::IFA_ADDRESS, own)]), Some((state, found)), "{flags:#x}");
         }
         assert_eq!(ipv6_address_of(&[2; 20]), None, "another family");
     }

@@ -8,6 +8,7 @@ use crate::control::neighbor::driver::NeighborDriver;
 use crate::control::neighbor::log::log_report;
 use crate::control::neighbor::vlans::{self, NeighborCommand};
 use crate::control::state::registry::VipState;
+use crate::io::Interface;
 use crate::model::{InterfaceIndex, OnServerClaim};
 use crate::neighbor::{NeighborEvent, NeighborReport, NeighborTarget};
 use std::collections::{BTreeSet, HashSet};
@@ -33,7 +34,7 @@ impl Director {
         self.check_carriers()?;
         self.check_local_vips();
         hints::log_foreign_vips(&self.host.vips, &self.host);
-        self.send_link_locals();
+        self.send_link_locals(&self.host.interfaces);
         self.set_vlans();
         for server in &self.host.servers {
             self.send_neighbor_event(NeighborEvent::AddServer(*server));
@@ -79,11 +80,12 @@ impl Director {
         if !self.host.has_other_addresses() {
             return Ok(());
         }
+        // First: what follows may fail, and servers that are not asked yet wait for the address.
+        self.send_link_locals(&self.host.renewed());
         match self.host.re_resolve(&self.registry.rules().services) {
             Ok(host) => {
                 let before = std::mem::replace(&mut self.host, host);
                 self.answers.set_mtu(self.host.server_side().mtu);
-                self.send_link_locals();
                 self.update_neighbors(&before);
                 self.log_sources(&before);
             }
@@ -130,8 +132,8 @@ impl Director {
     }
 
     /// Sends the neighbor driver the link-local address of each interface.
-    fn send_link_locals(&self) {
-        for (index, one) in self.host.interfaces.iter().enumerate() {
+    fn send_link_locals(&self, interfaces: &[Interface]) {
+        for (index, one) in interfaces.iter().enumerate() {
             let (interface, address) = (InterfaceIndex(index as u8), one.link_local());
             self.send_neighbor_event(NeighborEvent::LinkLocal { interface, address });
         }

@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 
 /// Interval after which the same reason is logged again.
 const REMINDER: Duration = Duration::from_secs(600);
+/// Longest wait for the end of duplicate address detection of the link-local address, which takes a second or two.
+const TENTATIVE_MAX: Duration = Duration::from_secs(2);
+/// Interval of looks at it, as its end is not always notified.
+const TENTATIVE_POLL: Duration = Duration::from_millis(100);
 /// Interval of notifications to the service manager.
 const NOTIFY_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -45,10 +49,14 @@ pub(super) async fn wait_for_host(
 ) -> Result<Option<StartContext>, DirectorError> {
     // Opened before the first attempt, so that no change is missed.
     let mut watch = NetworkWatch::open()?;
-    let (mut log, mut socket) = (WaitLog::new(), None);
+    let (mut log, mut socket, begin) = (WaitLog::new(), None, Instant::now());
     loop {
         let privileges = Privileges::of(&config)?;
         match ResolvedHost::resolve(&config) {
+            Ok(host) if host.awaits_link_local() && begin.elapsed() < TENTATIVE_MAX => {
+                let _ = tokio::time::timeout(TENTATIVE_POLL, watch.changed()).await;
+                continue;
+            }
             Ok(host) => {
                 let socket = socket.map(StartupSocket::into_socket);
                 return Ok(Some(StartContext { config, privileges, host, socket }));

@@ -5,7 +5,7 @@ use crate::model::{Diagnostic, InterfaceIndex, RealServer, VirtualService};
 use crate::neighbor::NeighborTarget;
 use crate::wire::MacAddr;
 use crate::wire::vlan::Vlans;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,6 +14,7 @@ pub(in crate::control) struct NextHops<'a> {
     interfaces: &'a [Interface],
     /// Configured MAC addresses by RIP: a server has one in all its services.
     macs: HashMap<IpAddr, MacAddr>,
+    vips: BTreeSet<IpAddr>,
     /// Present next hops by RIP.
     before: HashMap<IpAddr, NeighborTarget>,
 }
@@ -27,7 +28,9 @@ impl<'a> NextHops<'a> {
     ) -> Self {
         let servers = services.iter().flat_map(|service| &service.servers);
         let macs = servers.filter_map(|server| Some((server.address, server.mac?))).collect();
-        Self { interfaces, macs, before: before.iter().map(|next_hop| (next_hop.rip, *next_hop)).collect() }
+        let vips = services.iter().flat_map(VirtualService::vips).collect();
+        let before = before.iter().map(|next_hop| (next_hop.rip, *next_hop)).collect();
+        Self { interfaces, macs, vips, before }
     }
 
     /// Returns the next hop of a server; the present one if it is no longer on-link.
@@ -59,7 +62,7 @@ impl<'a> NextHops<'a> {
         }
         let source = match address {
             IpAddr::V4(rip) => self.source(interface, rip, mac).map(IpAddr::V4),
-            IpAddr::V6(rip) => ipv6_source(interface, rip, mac).map(IpAddr::V6),
+            IpAddr::V6(rip) => self.ipv6_source(interface, rip, mac)?.map(IpAddr::V6),
         };
         let own = source.ok_or_else(|| not_on_link(address, interface))?;
         Ok(NeighborTarget { interface: InterfaceIndex(index as u8), rip: address, own, mac })
@@ -98,13 +101,25 @@ impl NextHops<'_> {
             .filter(|own| has(interface, (*own).into()));
         near.or(present).or_else(|| interface.source_by_route(rip))
     }
-}
 
-/// Returns the source address of neighbor solicitations for a server, if it is on-link. A server with a fixed MAC address
-/// needs no source.
-fn ipv6_source(interface: &Interface, rip: Ipv6Addr, mac: Option<MacAddr>) -> Option<Ipv6Addr> {
-    let source = interface.ipv6_source().filter(|_| interface.reaches_ipv6(rip));
-    source.or(mac.map(|_| Ipv6Addr::UNSPECIFIED))
+    /// Returns the source address of neighbor solicitations for a server, if it is on-link. A server with a fixed MAC
+    /// address needs no source.
+    ///
+    /// # Errors
+    /// If it is on-link, and the interface has no address but VIPs.
+    fn ipv6_source(
+        &self,
+        interface: &Interface,
+        rip: Ipv6Addr,
+        mac: Option<MacAddr>,
+    ) -> Result<Option<Ipv6Addr>, Diagnostic> {
+        let unneeded = mac.map(|_| Ipv6Addr::UNSPECIFIED);
+        match interface.ipv6_source(&self.vips) {
+            _ if !interface.reaches_ipv6(rip) => Ok(unneeded),
+            None if unneeded.is_none() => Err(no_source(rip, &interface.name)),
+            source => Ok(source.or(unneeded)),
+        }
+    }
 }
 
 /// Returns true if `address` is one of the interface's own.
@@ -137,6 +152,17 @@ fn own_address(rip: IpAddr, interface: &Interface) -> Diagnostic {
             interface.name
         ))
         .remedy("write the RIP of another host")
+}
+
+fn no_source(rip: Ipv6Addr, name: &str) -> Diagnostic {
+    Diagnostic::system(format!("real server {rip} cannot be solicited"))
+        .cause(format!(
+            "{name} has no link-local address and no other one but VIPs, and no solicitation may come from a VIP"
+        ))
+        .remedy(format!(
+            "give {name} a link-local address (sysctl net.ipv6.conf.{name}.addr_gen_mode=0, then set it down and up), \
+             or one of the real servers' network"
+        ))
 }
 
 fn reserved_address(rip: IpAddr, role: &str) -> Diagnostic {
@@ -320,6 +346,12 @@ pub(in crate::control) mod tests {
         );
         interface.ipv6_addresses.pop();
         assert_eq!(find(&interface, "2001:db8::9", None).as_deref(), Ok("2001:db8::5"));
+        let vip = "2001:db8::80".parse().unwrap();
+        interface.ipv6_addresses = vec![(vip, 64), (dip, 64)];
+        assert_eq!(find(&interface, "2001:db8::9", None).as_deref(), Ok("2001:db8::5"), "never the VIP");
+        interface.ipv6_addresses.pop();
+        let missing = find(&interface, "2001:db8::9", None).unwrap_err();
+        assert!(missing.contains("eth0 has no link-local address and no other one but VIPs"), "{missing}");
         interface.ipv6_addresses.clear();
         assert!(find(&interface, "2001:db8::9", None).unwrap_err().contains("eth0 has no IPv6 address"));
     }

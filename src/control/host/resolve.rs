@@ -99,6 +99,12 @@ impl ResolvedHost {
         self.interfaces.iter().flat_map(Interface::not_others).collect()
     }
 
+    /// Returns true if real servers are solicited over IPv6, and the link-local address to do so is still tentative.
+    pub fn awaits_link_local(&self) -> bool {
+        let is_needed = self.servers.iter().any(|server| server.rip.is_ipv6() && server.mac.is_none());
+        is_needed && self.server_side().link_local().is_none() && self.server_side().awaits_link_local()
+    }
+
     /// Returns the interface of the real servers.
     ///
     /// # Panics
@@ -113,7 +119,8 @@ impl ResolvedHost {
         self.renewed() != self.interfaces
     }
 
-    fn renewed(&self) -> Vec<Interface> {
+    /// Returns the interfaces with their present addresses and MTUs.
+    pub fn renewed(&self) -> Vec<Interface> {
         self.interfaces.iter().map(renewed).collect()
     }
 }
