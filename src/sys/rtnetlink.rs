@@ -91,16 +91,16 @@ pub(crate) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
 
 /// Lists the IPv6 addresses of the namespace (dump of RTM_GETADDR): interface index, address, prefix length.
 /// Tentative ones are left out, and addresses that duplicate address detection refused.
-pub(crate) fn all_ipv6_addresses() -> io::Result<Vec<(u32, (Ipv6Addr, u8))>> {
+pub(crate) fn all_ipv6_addresses() -> io::Result<Vec<Ipv6Entry>> {
     ipv6_addresses(|state| state == AddressState::Usable)
 }
 
 /// Lists the addresses for which duplicate address detection goes on, as [`all_ipv6_addresses`].
-pub(crate) fn tentative_ipv6_addresses() -> io::Result<Vec<(u32, (Ipv6Addr, u8))>> {
+pub(crate) fn tentative_ipv6_addresses() -> io::Result<Vec<Ipv6Entry>> {
     ipv6_addresses(|state| state == AddressState::Tentative)
 }
 
-fn ipv6_addresses(is_wanted: fn(AddressState) -> bool) -> io::Result<Vec<(u32, (Ipv6Addr, u8))>> {
+fn ipv6_addresses(is_wanted: fn(AddressState) -> bool) -> io::Result<Vec<Ipv6Entry>> {
     let mut addresses = Vec::new();
     let mut request = [0; ADDRESS_HEADER];
     request[0] = libc::AF_INET6 as u8; // 10
@@ -224,8 +224,11 @@ impl AddressState {
     }
 }
 
+/// Index of an interface, and one of its addresses with its prefix length.
+type Ipv6Entry = (u32, (Ipv6Addr, u8));
+
 /// An address with its state. The header has the lower eight flags.
-fn ipv6_address_of(payload: &[u8]) -> Option<(AddressState, (u32, (Ipv6Addr, u8)))> {
+fn ipv6_address_of(payload: &[u8]) -> Option<(AddressState, Ipv6Entry)> {
     let (header, attributes) = payload.split_at_checked(ADDRESS_HEADER)?;
     if header[0] != libc::AF_INET6 as u8 {
         return None;

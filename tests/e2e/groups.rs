@@ -1,7 +1,7 @@
 //! Groups of matches, and FTP, with curl and the echo service.
 
 use crate::deployment::{Deployment, Plan, VIP};
-use crate::director::{Config, Director};
+use crate::director::{Config, Director, Home};
 use crate::http::assert_counts_match_but_drops;
 use crate::on_both_backends;
 use crate::peers::{EchoConnection, Flow, NAMES, Peers, vip};
@@ -37,9 +37,9 @@ fn http(deployment: &Deployment) -> String {
 fn a_client_of_a_group_reaches_one_server(backend: &str) {
     let deployment = Deployment::new(Plan { queues: 2, ..Plan::REFERENCE });
     let _peers = Peers::start(&deployment);
-    let director = Director::start(&deployment, &Config::new(backend).with("workers = 2"));
-    director.write_config(&group(&deployment, backend, "persistence = {}"));
-    director.change("reload");
+    let config = group(&deployment, backend, "persistence = {}");
+    let director = Director::start_in(Home::new(), &deployment.director, &config);
+    assert_eq!(director.logged("ready services=1 standby=0"), 1, "{}", director.log());
     let server = http(&deployment);
     for _ in 0..5 {
         assert_eq!(http(&deployment), server);

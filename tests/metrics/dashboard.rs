@@ -75,7 +75,9 @@ fn assert_known(page: &Exposition, place: &str, expression: &str, more: &[&str])
 #[test]
 fn dashboard_and_alerts_query_existing_metrics() {
     let site = site();
-    let _director = site.start_and_wait(&config(METRICS), "");
+    let group = "[[service]]\nmark = 7\nmatch = [\"tcp:10.0.0.100:8000-8010\"]\n\
+                 [[service.server]]\naddress = \"10.0.0.3\"\n";
+    let _director = site.start_and_wait(&(config(METRICS) + group), "");
     site.send(3);
     let page = site.metrics();
     check_metrics(&site.page());

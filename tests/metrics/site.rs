@@ -53,8 +53,9 @@ impl Site {
     /// New connections: so many flows of a datagram, and one handshake without an answer.
     pub(crate) fn send(&self, flows: usize) {
         self.peer.enter(|| {
-            for _ in 0..flows {
-                let socket = UdpSocket::bind(("10.0.0.2", 0)).unwrap();
+            // All at once: a port that is free again could come twice.
+            let sockets: Vec<_> = (0..flows).map(|_| UdpSocket::bind(("10.0.0.2", 0)).unwrap()).collect();
+            for socket in sockets {
                 socket.send_to(b"anybody?", (VIP, 53)).unwrap();
             }
             let web = SocketAddr::from((VIP, 80));

@@ -81,8 +81,8 @@ impl Director {
             return;
         }
         if let Some(mut on_ready) = self.on_ready.take() {
-            let (served, workers) = (self.registry.served().len(), self.backend.workers.handles().len());
-            let standby = self.registry.services.len() - served;
+            let standby = services.iter().filter(|service| !is_served(service)).count();
+            let (served, workers) = (services.len() - standby, self.backend.workers.handles().len());
             tracing::info!(services = served, standby, workers, backend = self.backend.name, "ready");
             on_ready();
         }
@@ -123,7 +123,12 @@ impl Director {
     }
 }
 
-/// Returns true once the VIP is no longer being probed and no server is being resolved.
+/// True if all VIPs of the service are claimed.
+fn is_served(service: &ServiceEntry) -> bool {
+    service.vips.iter().all(|(_, state)| *state == VipState::Claimed)
+}
+
+/// Returns true once no VIP is being probed and no server is being resolved.
 fn is_settled(service: &ServiceEntry) -> bool {
     let resolving = service.servers.iter().any(|server| server.reachability == Reachability::Resolving);
     service.vips.iter().all(|(_, state)| *state != VipState::Probing) && !resolving

@@ -376,10 +376,8 @@ impl Registry {
     }
 
     fn servers_at(&mut self, rip: IpAddr) -> impl Iterator<Item = &mut ServerEntry> {
-        self.services
-            .iter_mut()
-            .flat_map(|service| &mut service.servers)
-            .filter(move |server| server.config.address == rip)
+        let servers = self.services.iter_mut().flat_map(|service| &mut service.servers);
+        servers.filter(move |server| server.config.address == rip)
     }
 }
 
