@@ -89,7 +89,7 @@ impl From<ServiceAddress> for Match {
 }
 
 impl fmt::Display for Match {
-    /// As in a configuration file: "tcp:192.0.2.10:80", "udp:[2001:db8::80]:5060-5080", "tcp:192.0.2.10:*".
+    /// As in a configuration file: `tcp:192.0.2.10:80`, `udp:[2001:db8::80]:5060-5080`, `tcp:192.0.2.10:*`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.protocol.to_string().to_lowercase())?;
         match self.vip {
@@ -107,7 +107,7 @@ impl fmt::Display for Match {
 impl FromStr for Match {
     type Err = Diagnostic;
 
-    /// Parses "tcp:192.0.2.10:80", "udp:[2001:db8::80]:5060-5080", or "tcp:192.0.2.10:*" for the wildcard port.
+    /// Parses `tcp:192.0.2.10:80`, `udp:[2001:db8::80]:5060-5080`, or `tcp:192.0.2.10:*` for the wildcard port.
     fn from_str(text: &str) -> Result<Self, Diagnostic> {
         parsed(text).map_err(|flaw| {
             let remedy = r#"write protocol, VIP and port, as in "tcp:192.0.2.10:80", "udp:[2001:db8::10]:5060-5080", "tcp:192.0.2.10:*""#;
