@@ -19,7 +19,7 @@ pub struct ServiceEntry {
     pub id: ServiceId,
     /// Configuration; its servers are in `servers`.
     pub config: VirtualService,
-    /// Its matches with their ids in the workers' tables, and that of [`ftp_data`].
+    /// Its matches with their ids in the workers' tables, and that of `ftp_data`.
     pub matches: Vec<(Match, MatchId)>,
     /// Its VIPs with their states, sorted. A service by address has one.
     pub vips: Vec<(IpAddr, VipState)>,
