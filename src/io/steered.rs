@@ -18,6 +18,23 @@ pub struct SteeredService {
     pub ports: PortRange,
 }
 
+impl SteeredService {
+    /// VLANs, VIP and protocol.
+    #[must_use]
+    pub fn target(&self) -> (Vlans, IpAddr, Protocol) {
+        (self.vlan, self.vip, self.protocol)
+    }
+
+    /// The frames of both; `None` if there are none.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        let first = self.ports.first.max(other.ports.first);
+        let last = self.ports.last.min(other.ports.last);
+        let ports = PortRange { first, last };
+        (self.target() == other.target() && first <= last).then_some(Self { ports, ..*self })
+    }
+}
+
 impl From<Match> for SteeredService {
     fn from(Match { protocol, vip, ports }: Match) -> Self {
         Self { vlan: Vlans::NONE, vip, protocol, ports }

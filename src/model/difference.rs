@@ -1,6 +1,6 @@
 //! Differences between two sets of rules.
 
-use super::{Policy, RealServer, Rules, ServiceIdentity, VirtualService};
+use super::{IpFamily, Policy, RealServer, Rules, ServiceIdentity, VirtualService};
 use crate::time::Span;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -121,7 +121,11 @@ fn matches(service: &VirtualService) -> String {
 }
 
 fn persistence(service: &VirtualService) -> String {
-    service.persistence.map_or("none".into(), |of| format!("{} s by {}", of.timeout.secs(), of.netmask()))
+    let Some(of) = service.persistence else { return "none".into() };
+    match service.identity.family() {
+        IpFamily::Ipv4 => format!("{} s by {}", of.timeout.secs(), of.netmask()),
+        IpFamily::Ipv6 => format!("{} s by /{}", of.timeout.secs(), of.prefix),
+    }
 }
 
 fn seconds(span: Option<Span>) -> String {
@@ -149,7 +153,7 @@ fn changed(rows: impl IntoIterator<Item = (&'static str, String, String)>) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Scheduler, ServiceAddress, Timeouts, Weight};
+    use crate::model::{Persistence, Scheduler, ServiceAddress, Timeouts, Weight};
     use crate::wire::Protocol;
     use crate::wire::vlan::Vlans;
 
@@ -187,5 +191,19 @@ mod tests {
         ];
         assert_eq!(lines, expected);
         assert_eq!(new.differences(&new), []);
+    }
+
+    #[test]
+    fn prefixes_of_ipv6_clients_are_told_apart() {
+        let rules = |prefix| {
+            let protocol = Protocol::Tcp;
+            let address = ServiceAddress { protocol, address: "[2001:db8::80]:80".parse().unwrap() };
+            let persistence = Some(Persistence { timeout: Span::from_secs(360), prefix });
+            let service = VirtualService { persistence, ..VirtualService::new(address, vec![]) };
+            Rules { services: vec![service], ..Rules::default() }
+        };
+        let lines: Vec<_> = rules(64).differences(&rules(128)).iter().map(ToString::to_string).collect();
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].contains("360 s by /64 -> 360 s by /128"), "{lines:?}");
     }
 }

@@ -154,7 +154,7 @@ fn service_state(service: &ServiceEntry) -> String {
     match service.least_vip() {
         None => vip_state(VipState::Probing),
         Some((vip, VipState::Standby(mac))) if service.vips.len() > 1 => {
-            format!("standby: {mac} answers ARP for {vip}")
+            format!("standby: {mac} answers for {vip}")
         }
         Some((_, state)) => vip_state(state),
     }

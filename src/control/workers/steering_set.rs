@@ -2,6 +2,7 @@
 
 use crate::io::{SteeredService, Steering};
 use crate::model::Diagnostic;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// A steering with its active services: it is updated only for differences.
 pub struct SteeringSet {
@@ -48,10 +49,14 @@ impl SteeringSet {
         self.steering.select(&self.active)
     }
 
-    /// Removes the services that are not in `services`. [`SteeringSet::set`] retries a refused removal.
+    /// Removes the frames of no service in `services`. [`SteeringSet::set`] retries a refused removal.
     pub fn retain(&mut self, services: &[SteeredService]) {
-        let kept: Vec<_> = self.active.iter().filter(|service| services.contains(service)).copied().collect();
-        if kept.len() < self.active.len() && self.steering.select(&kept).is_ok() {
+        let wanted: HashSet<_> = services.iter().collect();
+        if self.active.iter().all(|service| wanted.contains(service)) {
+            return;
+        }
+        let kept = common(&self.active, services);
+        if self.steering.select(&kept).is_ok() {
             tracing::debug!(services = kept.len(), "services removed from the steering set");
             self.active = kept;
         }
@@ -70,10 +75,22 @@ impl SteeringSet {
     }
 }
 
+/// The frames of `active` that belong to a service of `services`: of a range that has changed, the ports that stay.
+fn common(active: &[SteeredService], services: &[SteeredService]) -> Vec<SteeredService> {
+    let mut wanted: HashMap<_, Vec<_>> = HashMap::new();
+    for service in services {
+        wanted.entry(service.target()).or_default().push(service);
+    }
+    let of_target = |one: &SteeredService| wanted.get(&one.target()).into_iter().flatten();
+    let kept = active.iter().flat_map(|one| of_target(one).filter_map(|other| one.intersection(other)));
+    let kept: BTreeSet<_> = kept.collect();
+    kept.into_iter().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ServiceAddress;
+    use crate::model::{PortRange, ServiceAddress};
     use crate::wire::Protocol;
     use std::sync::{Arc, Mutex};
 
@@ -123,5 +140,18 @@ mod tests {
         assert_eq!(fake.0.lock().unwrap().1.len(), 3, "until it is active");
         fake.0.lock().unwrap().0 = true;
         assert!(set.set(vec![]).is_err(), "a new refusal is reported again");
+    }
+
+    #[test]
+    fn ports_that_stay_are_never_left_out() {
+        let fake = Fake::default();
+        let mut set = SteeringSet::new(Box::new(fake.clone()));
+        let range = |first, last| SteeredService { ports: PortRange { first, last }, ..service(80) };
+        let (other, udp) = (service(22), SteeredService { protocol: Protocol::Udp, ..range(50, 60) });
+        set.set(vec![range(50, 60), other, udp]).unwrap();
+        set.retain(&[range(50, 60), other, udp, service(443)]);
+        set.retain(&[range(55, 70), range(40, 52), service(443)]);
+        let updates = &fake.0.lock().unwrap().1;
+        assert_eq!(updates[1..], [vec![range(50, 52), range(55, 60)]], "no update without a removal");
     }
 }
