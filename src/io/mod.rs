@@ -147,6 +147,15 @@ pub trait Steering: Send {
     /// [`Diagnostic`] with cause and remedy.
     fn start(&mut self) -> Result<(), Diagnostic>;
 
+    /// Checks that [`Steering::select`] can take these services, as far as that is known before.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] with cause and remedy.
+    fn check(&self, services: &[SteeredService]) -> Result<(), Diagnostic> {
+        let _ = services;
+        Ok(())
+    }
+
     /// Replaces the set of services whose frames are redirected.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 on_both_backends! {
     a_client_of_a_group_reaches_one_server
     passive_ftp_reaches_the_server_of_its_control
+    more_sets_of_ports_than_the_kernel_takes_are_refused
 }
 
 /// TCP ports 80 and 7, and UDP ports 5 to 9, of which the real servers have 7.
@@ -69,6 +70,28 @@ fn a_client_of_a_group_reaches_one_server(backend: &str) {
     director.change("ipvsadm -E -f 7 -s rr");
     let servers = [(); 2].map(|()| http(&deployment));
     assert_ne!(servers[0], servers[1], "no longer persistent");
+}
+
+fn more_sets_of_ports_than_the_kernel_takes_are_refused(backend: &str) {
+    let deployment = Deployment::new(Plan::REFERENCE);
+    let config = Config::new(backend).text(&deployment);
+    let director = Director::start_in(Home::new(), &deployment.director, &config);
+    let groups: String = (1..=65)
+        .map(|n| {
+            let rip = &deployment.rips[0];
+            format!(
+                "[[service]]\nmark = {n}\nmatch = [\"tcp:192.168.195.{n}:5000-{}\"]\n\
+                 [[service.server]]\naddress = \"{rip}\"\n",
+                5000 + n
+            )
+        })
+        .collect();
+    let listing = director.cli("ipvsadm -Ln");
+    director.write_config(&(config + &groups));
+    let (status, stderr) = director.cli_with_input("reload", "");
+    assert_eq!(status, Some(1));
+    assert!(stderr.contains("64"), "{stderr}");
+    assert_eq!(director.cli("ipvsadm -Ln"), listing, "nothing has changed");
 }
 
 /// An FTP server that sends its name as every file, in passive mode.

@@ -12,6 +12,7 @@ use crate::control::host::resolve::ResolvedHost;
 use crate::control::log::audit;
 use crate::control::log::audit::Origin;
 use crate::control::state::registry::{Drain, TotalsOf};
+use crate::control::state::steered::steered;
 use crate::control::workers::status;
 use crate::model::{
     Change, Config, Diagnostic, Diagnostics, DirectorConfig, Rules, Subject, restart_required,
@@ -83,12 +84,13 @@ impl Director {
         if restarts.is_empty() { Ok(()) } else { Err(restart_required(&restarts.join(", "))) }
     }
 
-    /// Evaluates rules without applying them: consistency, this host's interfaces and routes, free ids. Plans, reloads,
+    /// Evaluates rules without applying them: consistency, this host's interfaces and routes, free ids, steering. Plans, reloads,
     /// changes and drains all come through here. Returns the host with the next hops of the rules.
     fn evaluate(&self, rules: &Rules) -> Result<ResolvedHost, Diagnostic> {
         rules.check()?;
         let host = self.host.re_resolve(&rules.services)?;
         self.registry.check_ids(rules)?;
+        self.backend.steering.check(&rules.services.iter().flat_map(steered).collect::<Vec<_>>())?;
         Ok(host)
     }
 

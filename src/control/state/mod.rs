@@ -9,3 +9,4 @@ mod removed;
 mod reserved;
 mod slow_start;
 pub(in crate::control) mod snapshot;
+pub(in crate::control) mod steered;

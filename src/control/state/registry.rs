@@ -3,15 +3,16 @@
 pub use crate::control::state::entry::{Drain, Reachability, ServerEntry, ServiceEntry, VipState};
 
 use crate::control::api::Stats;
-use crate::control::state::entry::{all_matches, ftp_data};
+use crate::control::state::entry::all_matches;
 use crate::control::state::ids::Ids;
 use crate::control::state::rates::Estimator;
 use crate::control::state::removed::{RemovedCounters, RemovedMatch, RemovedServer, RemovedService};
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
+use crate::control::state::steered::served;
 use crate::flow::ConnState;
 use crate::io::SteeredService;
 use crate::model::{
-    FirewallMark, KnownGroup, Match, MatchId, Policy, PortRange, RealServer, Rules, ServerId, ServiceId,
+    FirewallMark, KnownGroup, Match, MatchId, Policy, RealServer, Rules, ServerId, ServiceId,
     ServiceIdentity, Timeouts, VirtualService,
 };
 use crate::schedule::{GENERATIONS, Pool, Template};
@@ -53,9 +54,6 @@ pub struct Registry {
     /// Placeholder for ids without a service.
     pub(in crate::control) empty_pool: Pool,
 }
-
-/// The server's port of FTP's data connections in active mode (RFC 959 section 3.2).
-const FTP_DATA: u16 = 20;
 
 /// Returns the totals of a server id, summed over all workers.
 pub type TotalsOf<'a> = &'a dyn Fn(ServerId) -> Stats;
@@ -381,17 +379,6 @@ impl Registry {
     }
 }
 
-/// Returns the matches of a service whose VIP is claimed.
-fn served(service: &ServiceEntry) -> Vec<SteeredService> {
-    let ftp = ftp_data(&service.config);
-    let matches = service.matches.iter().map(|(of, _)| *of);
-    let matches = matches.filter(|of| service.vip_state(of.vip) == Some(VipState::Claimed));
-    let is_ftp = |of: &Match| Some(*of) == ftp;
-    let active = matches.clone().filter(is_ftp).map(|of| Match { ports: PortRange::one(FTP_DATA), ..of });
-    let vlan = service.config.vlan;
-    matches.clone().chain(active).map(|of| SteeredService { vlan, ..of.into() }).collect()
-}
-
 /// Returns the next generation: templates of the previous one are no longer found.
 fn next_generation(generation: u8) -> u8 {
     (generation + 1) % GENERATIONS
@@ -403,6 +390,7 @@ mod tests {
     use crate::control::state::removed::COUNTERS_KEPT;
     use crate::forward::{NextHop, Route};
     use crate::hash::Seed;
+    use crate::model::PortRange;
     use crate::model::{InterfaceIndex, ServiceAddress};
     use crate::model::{Persistence, Weight};
     use crate::schedule::{Binding, ClientAddr, Loads, TemplateKey, Templates};

@@ -18,6 +18,14 @@ impl SteeringSet {
         Self { steering, active: Vec::new(), refused: false }
     }
 
+    /// Checks that the services can be set, as far as that is known before.
+    ///
+    /// # Errors
+    /// Of [`Steering::check`].
+    pub fn check(&self, services: &[SteeredService]) -> Result<(), Diagnostic> {
+        self.steering.check(services)
+    }
+
     /// Sets the services. After a refusal the previous ones stay active, and the next call tries again.
     ///
     /// # Errors

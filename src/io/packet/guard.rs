@@ -44,6 +44,14 @@ impl Guard {
         }
     }
 
+    /// Checks that the program can take these services.
+    pub(super) fn check(&self, services: &[SteeredService]) -> Result<(), Diagnostic> {
+        match self {
+            Self::Attached { .. } => bpf::check_services(services),
+            Self::Refused { .. } => Ok(()),
+        }
+    }
+
     /// Replaces the set of services.
     pub(super) fn set_services(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
         match self {

@@ -52,6 +52,10 @@ impl Steering for PacketSteering {
         Ok(())
     }
 
+    fn check(&self, services: &[SteeredService]) -> Result<(), Diagnostic> {
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.check(services))
+    }
+
     fn select(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
         if let Err(error) = self.change(services) {
             self.change_back();

@@ -25,13 +25,18 @@ impl Steering for XdpSteering {
         }
     }
 
-    fn select(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
+    fn check(&self, services: &[SteeredService]) -> Result<(), Diagnostic> {
         let name = &self.client.interface.name;
         if let Some(service) = services.iter().find(|service| !service.vlan.is_none())
             && ethtool::strips_tags(name)
         {
             return Err(stripped(name, service));
         }
+        bpf::check_services(services)
+    }
+
+    fn select(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
+        self.check(services)?;
         self.client.programs.set_services(services)
     }
 

@@ -1,0 +1,19 @@
+//! Frames of services, as the kernel selects them.
+
+use super::entry::{ServiceEntry, VipState, all_matches, ftp_data};
+use crate::io::SteeredService;
+use crate::model::{Match, PortRange, VirtualService};
+
+/// The server's port of FTP's data connections in active mode (RFC 959 section 3.2).
+const FTP_DATA: u16 = 20;
+
+/// Returns the frames of a service, to all its VIPs.
+pub(in crate::control) fn steered(service: &VirtualService) -> impl Iterator<Item = SteeredService> + '_ {
+    let active = ftp_data(service).map(|of| Match { ports: PortRange::one(FTP_DATA), ..of });
+    all_matches(service).chain(active).map(|of| SteeredService { vlan: service.vlan, ..of.into() })
+}
+
+/// Returns those to its claimed VIPs.
+pub(super) fn served(service: &ServiceEntry) -> impl Iterator<Item = SteeredService> + '_ {
+    steered(&service.config).filter(|of| service.vip_state(of.vip) == Some(VipState::Claimed))
+}
