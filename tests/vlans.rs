@@ -19,6 +19,8 @@ use std::sync::Arc;
 use support::frames::{self, ACK, DIRECTOR, End, End6, FIN, SYN, service_tagged, tagged};
 
 const CLIENT: End = (Ipv4Addr::new(198, 51, 100, 7), 40000);
+/// An address of the director's network, which no untagged client has.
+const RESERVED: End = (Ipv4Addr::new(10, 0, 0, 255), 40000);
 const CLIENT_V6: End6 = (std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7), 40000);
 const VIP_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
 /// The VIP of each service number: 0 without a VLAN, 1 in 100, 2 in 100.10, 3 every port in 100.
@@ -64,6 +66,7 @@ impl Bench {
             matches: (0..5).map(ServiceId).collect(),
             pools: (0..5).map(|id| Pool::new([Candidate::new(ServerId(id), 1)])).collect(),
             own_macs: own_macs.clone(),
+            reserved: vec![RESERVED.0.into()],
             ..Snapshot::default()
         }));
         Self { forwarder, counters }
@@ -104,6 +107,16 @@ fn segment(service: usize, flags: u8) -> Vec<u8> {
 /// With tags of VLAN 10 and, outside, 100.
 fn twice_tagged(frame: &[u8]) -> Vec<u8> {
     service_tagged(&tagged(frame, 10), 100)
+}
+
+#[test]
+fn addresses_of_the_director_s_network_are_clients_within_a_vlan() {
+    let mut bench = Bench::new();
+    let syn = |service: usize| frames::tcp(RESERVED, (VIPS[service], 80), SYN, &[]);
+    assert_eq!(bench.decide(&syn(0)), Err(DropReason::Martian));
+    assert_eq!(bench.decide(&tagged(&syn(0), 0)), Err(DropReason::Martian), "a priority tag is no VLAN");
+    assert_eq!(bench.server(&tagged(&syn(1), 100)), 1);
+    assert_eq!(bench.server(&twice_tagged(&syn(2))), 2);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::snapshot::Route;
 use crate::model::ServerId;
 use crate::stats::DropReason;
 use crate::wire::packet::Packet;
+use crate::wire::vlan::{Tags, Vlans};
 use crate::wire::{Protocol, checksum, fast_path, fast_path_v6, hop, sctp_checksum};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,7 +26,7 @@ impl ReceivedFrame<'_> {
         client: IpAddr,
         protocol: Protocol,
     ) -> Result<(), DropReason> {
-        if is_martian(client) || context.snapshot.reserved.contains(&client) {
+        if is_martian(client) || context.snapshot.reserved.contains(&client) && !is_within_vlan(self.frame) {
             return Err(DropReason::Martian);
         }
         let is_sound = fast_path::is_sound(self.frame) || fast_path_v6::is_sound(self.frame);
@@ -59,6 +60,12 @@ impl ReceivedFrame<'_> {
             Route::Removed | Route::Unresolved => false,
         }
     }
+}
+
+/// True within a VLAN, whose networks are others than the director's.
+#[cold]
+fn is_within_vlan(frame: &[u8]) -> bool {
+    Tags::of(frame).and_then(|tags| Vlans::of(&tags)).is_some_and(|vlans| !vlans.is_none())
 }
 
 /// True for a source address that Linux drops as martian on any host.

@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub routes: Vec<Route>,
     /// Connection timeouts.
     pub timeouts: Timeouts,
-    /// Source addresses that no client has: the director's own, and the broadcast addresses of its networks.
+    /// Source addresses that no client outside VLANs has: the director's own, and the broadcast addresses of its networks.
     pub reserved: Vec<IpAddr>,
     /// Options for connections that IPVS has as sysctls.
     pub policy: Policy,

@@ -12,14 +12,15 @@ impl Director {
     /// Answers the pings that have arrived.
     ///
     /// The kernel answers for a VIP that is an address of this host. A source that no client has, such as the broadcast
-    /// address of a network here, gets no reply.
+    /// address of a network here, gets no reply; within a VLAN, that may be a client's address.
     pub(super) fn answer_pings(&mut self) {
         let (registry, local) = (&self.registry, &self.local_vips);
         let answers = |vlans: Vlans, vip: IpAddr, source: &IpAddr| {
             let is_ours = registry.vlan(vip) == vlans
                 && registry.vip(vip) == Some(VipState::Claimed)
                 && local.list().all(|local| local != vip);
-            is_ours && !registry.reserved.contains(source) && wants_reply(registry, vip)
+            let is_reserved = vlans.is_none() && registry.reserved.contains(source);
+            is_ours && !is_reserved && wants_reply(registry, vip)
         };
         let select = |vlans, request: &EchoRequest| answers(vlans, request.destination, &request.source);
         self.pings.serve(select, Instant::now());
