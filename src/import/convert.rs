@@ -9,7 +9,7 @@ use super::identity::{group, identity, stand_in};
 use super::notice::Notices;
 use super::validate::{self, Validator, key};
 use crate::ipvsadm::flag_name;
-use crate::model::{Diagnostic, SECONDS_MAX, Scheduler};
+use crate::model::{Diagnostic, IpFamily, SECONDS_MAX, Scheduler};
 use crate::wire::Protocol;
 use std::collections::HashSet;
 use std::iter;
@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub(super) fn convert(description: &Description, direct: bool, notices: &mut Notices) -> ConfigDraft {
     let vips = description.services.iter().filter_map(|service| match service.vip {
         ImportedIdentity::Address(_, address) => Some(address.ip()),
-        ImportedIdentity::Mark(_) => None,
+        ImportedIdentity::Mark(..) => None,
     });
     let validator = Validator::default();
     let mut converter = Converter { vips: vips.collect(), seen: HashSet::new(), direct, validator, notices };
@@ -71,7 +71,7 @@ impl Converter<'_> {
     fn service(&mut self, service: &ImportedService) -> ServiceDraft {
         let (transport, address) = match service.vip {
             ImportedIdentity::Address(transport, address) => (transport, address),
-            ImportedIdentity::Mark(mark) => return self.group(service, mark),
+            ImportedIdentity::Mark(mark, family) => return self.group(service, mark, family),
         };
         let origin = service.origin.clone();
         if let Err(Diagnostic { what, remedy, .. }) = self.check_address(service, transport, address) {
@@ -88,14 +88,16 @@ impl Converter<'_> {
     }
 
     /// Converts a service by firewall mark into a comment without matches: the rules that set the mark are elsewhere.
-    fn group(&mut self, service: &ImportedService, mark: u32) -> ServiceDraft {
+    fn group(&mut self, service: &ImportedService, mark: u32, family: IpFamily) -> ServiceDraft {
         let origin = service.origin.clone();
         let what = format!("{}: directrix takes frames before netfilter could mark them", service.vip);
         let instead = "write protocol, VIP and ports of the frames that get this mark into its match, and remove the \"#\" before \
                        it in the output";
         self.notices.warn(&origin.location, what.clone(), instead);
-        let v6 = service.servers.first().is_some_and(|server| server.address.is_ipv6());
-        let vip = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { IpAddr::from(Ipv4Addr::UNSPECIFIED) };
+        let vip: IpAddr = match family {
+            IpFamily::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
+            IpFamily::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+        };
         let vip = SocketAddr::new(vip, 0);
         let stand_in = group(mark, &format!("tcp:{}", stand_in(vip)));
         let settings = self.settings(&service.settings, &stand_in);

@@ -1,6 +1,7 @@
 //! Content of an imported file, independent of its format and of what directrix supports.
 
 pub(super) use crate::ipvsadm::Forward;
+use crate::model::IpFamily;
 pub(super) use crate::model::Place;
 use crate::wire::Protocol;
 
@@ -43,8 +44,17 @@ pub(super) struct ImportedTimeouts {
 pub(super) enum ImportedIdentity {
     /// Port 0 is the wildcard port.
     Address(Protocol, SocketAddr),
-    /// A firewall mark.
-    Mark(u32),
+    /// A firewall mark: IPv4 and IPv6 have services of their own.
+    Mark(u32, IpFamily),
+}
+
+impl ImportedIdentity {
+    pub(super) fn is_ipv6(self) -> bool {
+        match self {
+            Self::Address(_, address) => address.is_ipv6(),
+            Self::Mark(_, family) => family == IpFamily::Ipv6,
+        }
+    }
 }
 
 impl fmt::Display for ImportedIdentity {
@@ -53,7 +63,8 @@ impl fmt::Display for ImportedIdentity {
             Self::Address(transport, address) => {
                 write!(f, "{} {address}", transport.name().to_uppercase())
             }
-            Self::Mark(mark) => write!(f, "firewall mark {mark}"),
+            Self::Mark(mark, IpFamily::Ipv4) => write!(f, "firewall mark {mark}"),
+            Self::Mark(mark, IpFamily::Ipv6) => write!(f, "firewall mark {mark} of IPv6"),
         }
     }
 }

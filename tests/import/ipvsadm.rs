@@ -58,6 +58,22 @@ fn rules_saved_by_the_kernel_are_imported() {
 }
 
 #[test]
+fn a_mark_has_a_service_of_each_family() {
+    let text = "-A -t 192.0.2.1:80\n-A -f 7 -s rr\n-a -f 7 -r 10.0.0.1\n\
+                -A -f 7 -6 -s rr -p 60 -M 64\n-a -f 7 -6 -r [2001:db8::2]:0\n";
+    let import = imported("f", text, &Files::default());
+    let left_out: Vec<_> =
+        notices(&import).into_iter().filter(|line| line.contains("not carried over")).collect();
+    let marks =
+        ["f:2: not carried over: firewall mark 7: ", "f:4: not carried over: firewall mark 7 of IPv6: "];
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    assert!(left_out.iter().zip(marks).all(|(line, mark)| line.starts_with(mark)), "{left_out:?}");
+    let (v4, v6) = import.toml.split_once("# f:4").unwrap();
+    assert!(v4.contains("10.0.0.1") && !v4.contains("2001:db8::2"), "{}", import.toml);
+    assert!(v6.contains("2001:db8::2") && v6.contains("prefix = 64"), "{}", import.toml);
+}
+
+#[test]
 fn comments_names_and_program_calls_are_read() {
     let text = "# ipvsadm.rules\n\n  -A -t vip.example:http   # the web\n-a -t vip.example:http -r 10.0.0.1:http -g -w 1\n\
                 ipvsadm -A -u 192.0.2.10:53 -s rr\n/sbin/ipvsadm -a -u 192.0.2.10:53 -r 10.0.0.2\n";
@@ -134,6 +150,10 @@ fn unsupported_rules_are_reported_by_line() {
         (
             "-A -f 7",
             "3: not carried over: firewall mark 7: directrix takes frames before netfilter could mark them",
+        ),
+        (
+            "-A -f 7 -6 -p 360 -M 64",
+            "3: not carried over: firewall mark 7 of IPv6: directrix takes frames before netfilter could mark them",
         ),
         (
             "-A -t 224.0.0.1:80",

@@ -6,7 +6,7 @@ use crate::import::description::{
 use crate::import::environment::Environment;
 use crate::import::netmask::{self, number};
 use crate::ipvsadm::{self, Command, DEFAULT_SCHEDULER, Meaning, Opt, SWITCHES, TIMEOUT_MAX};
-use crate::model;
+use crate::model::{self, IpFamily};
 use crate::popt::SwitchParser;
 use crate::wire::Protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -124,10 +124,13 @@ impl RuleCommand {
             }
             Meaning::Mark => {
                 self.once(Opt::Service)?;
-                self.vip = Some(ImportedIdentity::Mark(number(text, 1..=u32::MAX, "firewall mark")?));
+                let mark = number(text, 1..=u32::MAX, "firewall mark")?;
+                self.vip = Some(ImportedIdentity::Mark(mark, IpFamily::Ipv4));
             }
-            Meaning::MarkV6 if matches!(self.vip, Some(ImportedIdentity::Mark(_))) => {}
-            Meaning::MarkV6 => return Err("-6 stands before -f".into()),
+            Meaning::MarkV6 => match &mut self.vip {
+                Some(ImportedIdentity::Mark(_, family)) => *family = IpFamily::Ipv6,
+                _ => return Err("-6 stands before -f".into()),
+            },
             Meaning::Forward(forward) => {
                 self.once(Opt::Forward)?;
                 self.forward = forward;
@@ -236,8 +239,7 @@ impl RuleCommand {
     /// Parses the mask, which has an effect only with persistence.
     fn apply_netmask(&mut self) -> Result<(), String> {
         let Some(mask) = self.netmask.take() else { return Ok(()) };
-        let v6 = matches!(self.vip, Some(ImportedIdentity::Address(_, address)) if address.is_ipv6());
-        let netmask = netmask::parse(&mask, v6)?;
+        let netmask = netmask::parse(&mask, self.vip.is_some_and(ImportedIdentity::is_ipv6))?;
         if let Some(persistence) = &mut self.settings.persistence {
             persistence.value.netmask = netmask;
         }

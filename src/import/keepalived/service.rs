@@ -11,7 +11,7 @@ use crate::import::description::{
 use crate::import::netmask;
 use crate::import::notice::Notices;
 use crate::ipvsadm::TIMEOUT_MAX;
-use crate::model;
+use crate::model::{self, IpFamily};
 use crate::wire::Protocol;
 use std::net::{IpAddr, SocketAddr};
 
@@ -203,26 +203,25 @@ impl VirtualServer {
             true => heading,
             false => format!("{heading}, its member of {}", member.location),
         };
+        let servers = self.servers(statement, notices);
         let vip = match member.value {
-            GroupMember::Mark(mark) => ImportedIdentity::Mark(mark),
+            // As keepalived: of the family of its servers.
+            GroupMember::Mark(mark) => {
+                let family = servers.first().map_or(IpFamily::Ipv4, |server| server.address.into());
+                ImportedIdentity::Mark(mark, family)
+            }
             GroupMember::Address(address) => {
                 ImportedIdentity::Address(self.protocol(&statement.location, notices), address)
             }
         };
-        let v6 = matches!(vip, ImportedIdentity::Address(_, address) if address.is_ipv6());
         let mut settings = self.settings.clone();
-        self.apply_netmask(&mut settings, v6, notices);
+        self.apply_netmask(&mut settings, vip.is_ipv6(), notices);
         let port_free = matches!(vip, ImportedIdentity::Address(_, address) if address.port() == 0);
         if port_free && settings.persistence.is_none() {
             let persistence = ImportedPersistence { timeout: PERSISTENT_DEFAULT, netmask: None };
             settings.persistence = Some(At::new(&statement.location, persistence));
         }
-        ImportedService {
-            origin: At::new(&statement.location, origin),
-            vip,
-            settings,
-            servers: self.servers(statement, notices),
-        }
+        ImportedService { origin: At::new(&statement.location, origin), vip, settings, servers }
     }
 
     /// Returns the protocol; the default of keepalived and the kernel is UDP.
