@@ -50,11 +50,13 @@ fn a_flood_through_small_rings_loses_no_memory() {
     let setup = Setup { ring_len: RING_LEN, ..Setup::new(&[udp(VIP, 53)]) };
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let _done = SetOnDrop(&done);
-            flood(&wire, 200_000);
-        });
-        net.director.enter(|| absorb(&setup, &done));
+        let begin = || {
+            scope.spawn(|| {
+                let _done = SetOnDrop(&done);
+                flood(&wire, 200_000);
+            });
+        };
+        net.director.enter(|| absorb(&setup, &done, begin));
     });
 }
 
@@ -72,11 +74,13 @@ fn flood(wire: &Wire, count: u32) {
     }
 }
 
-/// Forwards two frames of three and drops the third, with pauses in which the rings overflow.
-fn absorb(setup: &Setup, done: &AtomicBool) {
+/// Forwards two frames of three and drops the third, with pauses in which the rings overflow. Calls `begin` once frames
+/// may come.
+fn absorb(setup: &Setup, done: &AtomicBool, begin: impl FnOnce()) {
     let mut opened = xdp::open_with(&setup.plan(), setup.ring_len).unwrap();
     opened.steering.start().unwrap();
     opened.steering.update(&setup.services).unwrap();
+    begin();
     let (ports, _) = &mut opened.workers[0];
     let (mut received, mut total, mut turns) = (0, SendOutcome::default(), 0u32);
     while !done.load(Ordering::Relaxed) {
