@@ -117,7 +117,7 @@ impl HandOver {
     /// Calls `sleep` with the sleeper that a frame for this worker wakes, unless its inbox has one.
     ///
     /// # Errors
-    /// Those of `sleep`.
+    /// Errors of `sleep`.
     pub fn sleep(&self, sleep: impl FnOnce(&Sleeper) -> io::Result<()>) -> io::Result<()> {
         let Inbox { frames, sleeper } = self.inbox();
         sleeper.announce();

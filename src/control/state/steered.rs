@@ -13,7 +13,7 @@ pub(in crate::control) fn steered(service: &VirtualService) -> impl Iterator<Ite
     all_matches(service).chain(active).map(|of| SteeredService { vlan: service.vlan, ..of.into() })
 }
 
-/// Returns those to its claimed VIPs.
+/// Returns the frames of a service to its claimed VIPs.
 pub(super) fn served(service: &ServiceEntry) -> impl Iterator<Item = SteeredService> + '_ {
     steered(&service.config).filter(|of| service.vip_state(of.vip) == Some(VipState::Claimed))
 }
