@@ -78,10 +78,7 @@ impl<K: FlowKey> Connections<K> {
     /// Looks up each frame's connection in its first bucket, and prefetches the second one where it is not
     /// there. Not inlined, so that the compiler can assume that nothing aliases the table.
     #[inline(never)]
-    pub(super) fn locate_all<'s>(&self, staged: impl Iterator<Item = &'s mut Staged<K>>)
-    where
-        K: 's,
-    {
+    pub(super) fn locate_all(&self, staged: &mut [Staged<K>]) {
         for staged in staged {
             staged.hint = self.table.locate(staged.key, staged.buckets);
         }

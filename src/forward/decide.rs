@@ -129,15 +129,17 @@ impl Forwarder {
         let (staged, wide) = (&mut self.staged[..batch.len()], &mut self.wide);
         wide.clear();
         let first_pass = FirstPass::new(&self.context, &self.tables, self.own_macs);
-        for (index, place) in staged.iter_mut().enumerate() {
-            first_pass.stage(batch, index, place, wide);
-        }
+        let others = first_pass.stage_plain(batch, staged);
+        first_pass.stage_others(batch, others, staged, wide);
         self.tables.locate_all(staged, wide);
         let lifetimes = self.context.lifetimes;
         let mut second_pass = SecondPass::new(&self.context, &mut self.tables, &lifetimes, now);
-        let decided = staged.iter().enumerate();
-        let decided = decided.map(|(index, staged)| second_pass.forward(staged, wide, batch, index));
-        verdicts.extend(decided);
+        if others.is_empty() {
+            let frames = staged.iter().enumerate();
+            verdicts.extend(frames.map(|(index, staged)| second_pass.forward_plain(staged, batch, index)));
+        } else {
+            second_pass.forward_mixed(staged, wide, batch, verdicts);
+        }
         self.count_entries();
     }
 

@@ -5,7 +5,7 @@ use super::conns::Connections;
 use super::context::Context;
 use super::services::ServiceMap;
 use super::snapshot::INTERFACES_MAX;
-use super::staged::{Staged, StagedKind, WideFrames};
+use super::staged::{FrameSet, Staged, StagedKind, WideFrames};
 use super::tables::Tables;
 use super::vlans::VlanServices;
 use crate::flow::{Hint, V4Key, WideKey};
@@ -14,7 +14,7 @@ use crate::stats::DropReason;
 use crate::wire::ip_fragment::Fragment;
 use crate::wire::packet::{IpPacket, Packet};
 use crate::wire::vlan::{Tags, Vlans};
-use crate::wire::{Malformed, ethernet, fast_path, fast_path_v6, icmp_error};
+use crate::wire::{Malformed, ethernet, fast_path, fast_path_v6, icmp_error, ipv6};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Frame staged for one of the flow tables.
@@ -41,74 +41,86 @@ impl<'a> FirstPass<'a> {
         Self { services, vlans, own_macs, v4: &tables.v4, wide: tables.wide.as_ref() }
     }
 
-    /// Parses one frame and prefetches its first candidate bucket. A frame with a wide key is set in `wide`.
+    /// Parses the frames of plain IPv4 to matches of one port, and prefetches their first candidate buckets. Returns the
+    /// other frames, which are left to [`FirstPass::stage_others`].
     #[inline]
-    pub(super) fn stage<B: Batch + ?Sized>(
+    pub(super) fn stage_plain<B: Batch + ?Sized>(
         &self,
         batch: &mut B,
-        index: usize,
-        place: &mut Staged<V4Key>,
-        wide: &mut WideFrames,
-    ) {
-        let frame = batch.frame(index);
+        staged: &mut [Staged<V4Key>],
+    ) -> FrameSet {
+        let mut others = FrameSet::default();
+        for (index, place) in staged.iter_mut().enumerate() {
+            if !self.stage_one(batch.frame(index), place) {
+                others.insert(index);
+            }
+        }
+        others
+    }
+
+    #[inline]
+    fn stage_one(&self, frame: &[u8], place: &mut Staged<V4Key>) -> bool {
         let (Some(packet), Some((ethernet, _))) = (fast_path::parse(frame), ethernet::split(frame)) else {
-            return self.stage_v6(batch, index, place, wide);
+            return false;
         };
         if !may_be_forwarded(&packet) || !self.may_admit(ethernet) {
-            return self.stage_slow(batch, index, place, wide);
+            return false;
         }
-        match self.service_of(&packet) {
-            Some(service) => *place = self.staged(&packet, service),
-            None => self.stage_several(batch, index, place, wide),
-        }
+        // Before the look-ups, for which they would take registers.
+        let IpPacket { bytes, flags, protocol, .. } = packet;
+        (place.bytes, place.flags, place.protocol) = (bytes, flags, protocol);
+        (place.kind, place.hint) = (StagedKind::Lookup, Hint::NONE);
+        let Some(service) = self.service_of(&packet) else { return false };
+        place.key = V4Key::new(packet.source, packet.ports.source, service);
+        place.buckets = self.v4.prefetch(place.key);
+        true
     }
 
-    /// Likewise, for plain IPv4 to a match of several ports. Parses the frame again: to keep the packet until here would
-    /// cost all frames registers.
+    /// Stages the frames of `indexes`. Those with wide keys are set in `wide`, and not in `staged`.
     #[inline(never)]
-    fn stage_several<B: Batch + ?Sized>(
+    pub(super) fn stage_others<B: Batch + ?Sized>(
         &self,
         batch: &mut B,
-        index: usize,
-        place: &mut Staged<V4Key>,
+        indexes: FrameSet,
+        staged: &mut [Staged<V4Key>],
         wide: &mut WideFrames,
     ) {
-        let packet = fast_path::parse(batch.frame(index));
-        match packet.map(|packet| self.staged_several(&packet, StagedKind::Lookup)) {
-            Some(Ok(staged)) => {
-                wide.set(index, staged);
-                *place = Staged::WIDE;
+        for index in indexes.iter() {
+            match self.plain_wide(batch.frame(index)) {
+                Some(frame) => wide.set(index, frame),
+                None => self.stage_slow(batch, index, &mut staged[index], wide),
             }
-            _ => self.stage_slow(batch, index, place, wide),
         }
     }
 
-    /// Likewise, for plain IPv6.
-    #[inline(never)]
-    fn stage_v6<B: Batch + ?Sized>(
-        &self,
-        batch: &mut B,
-        index: usize,
-        place: &mut Staged<V4Key>,
-        wide: &mut WideFrames,
-    ) {
-        let (Some((packet, service)), Some(conns)) = (self.plain_v6(batch.frame(index)), self.wide) else {
-            return self.stage_slow(batch, index, place, wide);
-        };
-        wide.set(index, lookup(conns, &packet, service));
-        *place = Staged::WIDE;
-    }
-
-    /// The packet and its match; `None` if the slow path has to decide.
+    /// Stages plain IPv6, or plain IPv4 to a match of several ports; `None` if the slow path has to decide.
     #[inline]
-    fn plain_v6(&self, frame: &[u8]) -> Option<(IpPacket<Ipv6Addr>, MatchId)> {
-        let (packet, (ethernet, _)) = (fast_path_v6::parse(frame)?, ethernet::split(frame)?);
-        let is_possible = packet.source != packet.destination && packet.source.to_ipv4_mapped().is_none();
-        if !is_possible || !may_be_forwarded(&packet) || !self.may_admit(ethernet) {
+    fn plain_wide(&self, frame: &[u8]) -> Option<Staged<WideKey>> {
+        let (conns, (ethernet, _)) = (self.wide?, ethernet::split(frame)?);
+        if !self.may_admit(ethernet) {
             return None;
         }
-        let service = self.service_of_v6(&packet)?;
-        Some((packet, service))
+        if let Some(packet) = fast_path_v6::parse(frame) {
+            return self.plain_v6(conns, &packet);
+        }
+        self.plain_several(frame)
+    }
+
+    #[inline]
+    fn plain_v6(&self, conns: &Connections<WideKey>, packet: &IpPacket<Ipv6Addr>) -> Option<Staged<WideKey>> {
+        let is_possible = packet.source != packet.destination && !ipv6::is_ipv4_mapped(packet.source);
+        if !is_possible || !may_be_forwarded(packet) {
+            return None;
+        }
+        let service = self.service_of_v6(packet)?;
+        Some(lookup(conns, packet, service))
+    }
+
+    /// Parses the frame again, which [`FirstPass::stage_plain`] refuses only if no match of one port takes it.
+    #[inline]
+    fn plain_several(&self, frame: &[u8]) -> Option<Staged<WideKey>> {
+        let packet = fast_path::parse(frame).filter(may_be_forwarded)?;
+        self.staged_several(&packet, StagedKind::Lookup).ok()
     }
 
     /// Slow path: options, tags, a match of several ports, or a frame to be dropped.
@@ -124,8 +136,7 @@ impl<'a> FirstPass<'a> {
         *place = match self.parse_slow(batch.frame(index), rest) {
             Ok(Keyed::V4(staged)) => staged,
             Ok(Keyed::Wide(staged)) => {
-                wide.set(index, staged);
-                Staged::WIDE
+                return wide.set(index, staged);
             }
             Err(DropReason::Truncated) if batch.may_be_cut(index) => Staged::refused(DropReason::CutByDriver),
             Err(reason) => Staged::refused(reason),
@@ -204,7 +215,7 @@ impl<'a> FirstPass<'a> {
 
     fn keyed_v6(&self, packet: &IpPacket<Ipv6Addr>, kind: StagedKind) -> Result<Staged<WideKey>, DropReason> {
         // The key of an IPv4-mapped address is that of an IPv4 client.
-        if packet.source.to_ipv4_mapped().is_some() {
+        if ipv6::is_ipv4_mapped(packet.source) {
             return Err(DropReason::Martian);
         }
         match self.service_of_v6(packet) {

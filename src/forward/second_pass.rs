@@ -57,50 +57,83 @@ impl<'a> SecondPass<'a> {
         Self { decision: Decision { context, lifetimes, routes, counters, now }, tables }
     }
 
-    /// Rewrites a staged frame for transmission, or drops it; counts it.
-    #[inline]
-    pub(super) fn forward<B: Batch + ?Sized>(
+    /// Rewrites a frame that [`FirstPass::stage_plain`](super::first_pass::FirstPass::stage_plain) has staged for
+    /// transmission, or drops it; counts it.
+    #[inline(always)]
+    pub(super) fn forward_plain<B: Batch + ?Sized>(
         &mut self,
         staged: &Staged<V4Key>,
-        wide: &WideFrames,
         batch: &mut B,
         index: usize,
     ) -> Verdict {
-        if !matches!(staged.kind, StagedKind::Lookup) {
-            return self.forward_other(staged, wide, batch, index);
-        }
         let Some(entry) = self.tables.v4.find(staged) else {
-            return self.slow_path(true).forward(staged, batch, index);
+            return self.forward_slow(true, staged, batch, index);
         };
         let forwarded = self.decision.forward(entry, staged, batch.frame(index), hop::forward_plain);
-        forwarded.unwrap_or_else(|| self.slow_path(false).forward(staged, batch, index))
+        forwarded.unwrap_or_else(|| self.forward_slow(false, staged, batch, index))
     }
 
+    /// Likewise for all frames of a batch with wide keys among them.
     #[inline(never)]
-    fn forward_other<B: Batch + ?Sized>(
+    pub(super) fn forward_mixed<B: Batch + ?Sized>(
         &mut self,
-        staged: &Staged<V4Key>,
+        staged: &[Staged<V4Key>],
         wide: &WideFrames,
         batch: &mut B,
-        index: usize,
-    ) -> Verdict {
-        if !matches!(staged.kind, StagedKind::Wide) {
-            return self.slow_path(false).forward(staged, batch, index);
+        verdicts: &mut Vec<Verdict>,
+    ) {
+        for (run, is_wide) in wide.indexes.runs(staged.len()) {
+            if is_wide {
+                let frames = wide.staged[run.clone()].iter().zip(run);
+                verdicts.extend(frames.map(|(staged, index)| self.forward_wide(staged, batch, index)));
+            } else {
+                let frames = staged[run.clone()].iter().zip(run);
+                verdicts.extend(frames.map(|(staged, index)| self.forward_compact(staged, batch, index)));
+            }
         }
-        let staged = wide.get(index);
-        if !matches!(staged.kind, StagedKind::Lookup | StagedKind::Tagged) {
-            return self.slow_path(false).forward(staged, batch, index);
-        }
-        let found = self.tables.wide.as_mut().and_then(|conns| conns.find(staged));
-        let Some(entry) = found else { return self.slow_path(true).forward(staged, batch, index) };
-        let forwarded = self.decision.forward(entry, staged, batch.frame(index), hop::forward_onward);
-        forwarded.unwrap_or_else(|| self.slow_path(false).forward(staged, batch, index))
     }
 
     #[inline]
-    fn slow_path(&mut self, absent: bool) -> SlowPath<'_> {
+    fn forward_compact<B: Batch + ?Sized>(
+        &mut self,
+        staged: &Staged<V4Key>,
+        batch: &mut B,
+        index: usize,
+    ) -> Verdict {
+        if matches!(staged.kind, StagedKind::Lookup) {
+            self.forward_plain(staged, batch, index)
+        } else {
+            self.forward_slow(false, staged, batch, index)
+        }
+    }
+
+    #[inline]
+    fn forward_wide<B: Batch + ?Sized>(
+        &mut self,
+        staged: &Staged<WideKey>,
+        batch: &mut B,
+        index: usize,
+    ) -> Verdict {
+        if !matches!(staged.kind, StagedKind::Lookup | StagedKind::Tagged) {
+            return self.forward_slow(false, staged, batch, index);
+        }
+        let found = self.tables.wide.as_mut().and_then(|conns| conns.find(staged));
+        let Some(entry) = found else { return self.forward_slow(true, staged, batch, index) };
+        let forwarded = self.decision.forward(entry, staged, batch.frame(index), hop::forward_onward);
+        forwarded.unwrap_or_else(|| self.forward_slow(false, staged, batch, index))
+    }
+
+    /// `absent` if the look-up has found no connection.
+    #[inline(never)]
+    fn forward_slow<K: ConnectionKey, B: Batch + ?Sized>(
+        &mut self,
+        absent: bool,
+        staged: &Staged<K>,
+        batch: &mut B,
+        index: usize,
+    ) -> Verdict {
         let Decision { context, now, .. } = self.decision;
-        SlowPath { context, tables: self.tables, now, absent }
+        SlowPath { context, tables: self.tables, now, absent }.forward(staged, batch, index)
     }
 }
 
@@ -132,7 +165,7 @@ impl Decision<'_> {
 }
 
 impl SlowPath<'_> {
-    #[inline(never)]
+    #[inline]
     fn forward<K: ConnectionKey, B: Batch + ?Sized>(
         &mut self,
         staged: &Staged<K>,
@@ -153,7 +186,7 @@ impl SlowPath<'_> {
                     return verdict;
                 }
             }
-            StagedKind::Lookup | StagedKind::Tagged | StagedKind::Wide => {}
+            StagedKind::Lookup | StagedKind::Tagged => {}
         }
         let received =
             ReceivedFrame { completed: batch.completes_checksum(index), frame: batch.frame(index) };

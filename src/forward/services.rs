@@ -53,10 +53,12 @@ struct FamilyMatches<K> {
 
 /// Open addressing with linear probing at a load of at most one half: a look-up is one or two probes.
 #[derive(Clone, Debug)]
-struct AddressTable<K>(
+struct AddressTable<K> {
     /// A power of two of them, at least 1.
-    Box<[AddressSlot<K>]>,
-);
+    slots: Box<[AddressSlot<K>]>,
+    /// One less than their number.
+    mask: usize,
+}
 
 /// Address and number of a match. A vacant slot has key 0, which no address has: its protocol is not 0.
 #[derive(Clone, Copy, Debug, Default)]
@@ -225,17 +227,18 @@ impl<K: AddressKey> FamilyMatches<K> {
 
 impl<K: AddressKey> AddressTable<K> {
     fn of(matches: &[(K, MatchId)]) -> Self {
-        let mut slots = Self(vec![AddressSlot::default(); (matches.len() * 2).next_power_of_two()].into());
+        let slots = (matches.len() * 2).next_power_of_two();
+        let mut table = Self { slots: vec![AddressSlot::default(); slots].into(), mask: slots - 1 };
         for (key, id) in matches {
             assert_ne!(id.0, NO_MATCH, "the highest number stands for no match");
-            slots.insert(*key, *id);
+            table.insert(*key, *id);
         }
-        slots
+        table
     }
 
     #[inline]
     fn find(&self, key: K) -> Option<MatchId> {
-        let found = self.0[key.home() & (self.0.len() - 1)];
+        let found = &self.slots[key.home() & self.mask];
         let id = if found.key == key { found.id } else { self.find_displaced(key) };
         (id != NO_MATCH).then_some(MatchId(id))
     }
@@ -245,7 +248,7 @@ impl<K: AddressKey> AddressTable<K> {
     fn find_displaced(&self, key: K) -> u16 {
         let mut slot = key.home();
         loop {
-            let found = self.0[slot & (self.0.len() - 1)];
+            let found = self.slots[slot & self.mask];
             if found.key == key {
                 return found.id;
             }
@@ -257,12 +260,11 @@ impl<K: AddressKey> AddressTable<K> {
     }
 
     fn insert(&mut self, key: K, id: MatchId) {
-        let mask = self.0.len() - 1;
         let mut slot = key.home();
-        while ![K::default(), key].contains(&self.0[slot & mask].key) {
+        while ![K::default(), key].contains(&self.slots[slot & self.mask].key) {
             slot += 1;
         }
-        let slot = &mut self.0[slot & mask];
+        let slot = &mut self.slots[slot & self.mask];
         if slot.key == K::default() {
             *slot = AddressSlot { key, id: id.0 };
         }

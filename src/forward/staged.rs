@@ -7,17 +7,19 @@ use crate::model::Policy;
 use crate::stats::DropReason;
 use crate::wire::Protocol;
 use crate::wire::transport::TcpFlags;
+use std::ops::Range;
 
 /// Result of the first pass for one frame.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)] // `hint` and `kind`, both constants at first, are written in one piece
 pub(super) struct Staged<K> {
     pub(super) key: K,
     pub(super) buckets: BucketPair,
     pub(super) bytes: u16,
     pub(super) protocol: Protocol,
     pub(super) flags: TcpFlags,
-    pub(super) hint: Hint,
     pub(super) kind: StagedKind,
+    pub(super) hint: Hint,
 }
 
 /// Processing of a staged frame in the second pass.
@@ -27,8 +29,6 @@ pub(super) enum StagedKind {
     Lookup,
     /// Likewise, for a tagged frame.
     Tagged,
-    /// Process the frame in [`WideFrames`].
-    Wide,
     /// Send the error to the server of the quoted packet's connection.
     Quoted,
     /// Look up or open the connection of a first fragment.
@@ -41,52 +41,75 @@ pub(super) enum StagedKind {
     Refused(DropReason),
 }
 
-/// The frames of a batch whose connections have wide keys.
-pub(super) struct WideFrames {
-    /// By index in the batch.
-    staged: Box<[Staged<WideKey>; BATCH]>,
-    /// A bit for each index that is set.
-    indexes: u64,
-}
+/// Set of frames, by index in their batch.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct FrameSet(u64);
 
 const _: () = assert!(BATCH <= u64::BITS as usize, "a bit for each frame");
 
+impl FrameSet {
+    #[inline]
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    #[inline]
+    pub(super) fn insert(&mut self, index: usize) {
+        self.0 |= 1 << index;
+    }
+
+    /// All indexes, in order.
+    #[inline]
+    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let index = (left != 0).then(|| left.trailing_zeros() as usize);
+            left &= left.wrapping_sub(1);
+            index
+        })
+    }
+
+    /// Splits a batch of `len` frames into runs of consecutive frames that are all in the set (`true`), or all not.
+    #[inline]
+    pub(super) fn runs(self, len: usize) -> impl Iterator<Item = (Range<usize>, bool)> {
+        let (bits, mut start) = (self.0, 0);
+        std::iter::from_fn(move || {
+            if start >= len {
+                return None;
+            }
+            let is_in = bits >> start & 1 == 1;
+            let others = if is_in { !bits } else { bits } >> start;
+            let run = start..len.min(start + others.trailing_zeros() as usize);
+            start = run.end;
+            Some((run, is_in))
+        })
+    }
+}
+
+/// The frames of a batch whose connections have wide keys.
+pub(super) struct WideFrames {
+    /// By index in the batch.
+    pub(super) staged: Box<[Staged<WideKey>; BATCH]>,
+    /// The indexes that are set.
+    pub(super) indexes: FrameSet,
+}
+
 impl WideFrames {
     pub(super) fn new() -> Self {
-        Self { staged: Box::new([Staged::new(WideKey::NONE); BATCH]), indexes: 0 }
+        Self { staged: Box::new([Staged::new(WideKey::NONE); BATCH]), indexes: FrameSet::default() }
     }
 
     /// Removes all frames.
     #[inline]
     pub(super) fn clear(&mut self) {
-        self.indexes = 0;
-    }
-
-    /// True if there is none.
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.indexes == 0
+        self.indexes = FrameSet::default();
     }
 
     /// Sets frame `index`.
     #[inline]
     pub(super) fn set(&mut self, index: usize, staged: Staged<WideKey>) {
         self.staged[index] = staged;
-        self.indexes |= 1 << index;
-    }
-
-    /// Frame `index`, which has been set.
-    #[inline]
-    pub(super) fn get(&self, index: usize) -> &Staged<WideKey> {
-        &self.staged[index]
-    }
-
-    /// All frames, in order.
-    #[inline]
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Staged<WideKey>> {
-        let indexes = self.indexes;
-        let staged = self.staged.iter_mut().enumerate();
-        staged.filter(move |(index, _)| indexes >> index & 1 == 1).map(|(_, staged)| staged)
+        self.indexes.insert(index);
     }
 }
 
@@ -101,9 +124,6 @@ impl Staged<V4Key> {
 
     /// A fragment without ports.
     pub(super) const LATER: Self = Self { kind: StagedKind::Later, ..Self::UNSET };
-
-    /// A frame with a key in [`WideFrames`].
-    pub(super) const WIDE: Self = Self { kind: StagedKind::Wide, ..Self::UNSET };
 }
 
 impl<K: Copy> Staged<K> {
@@ -136,5 +156,36 @@ impl<K> Staged<K> {
             Protocol::Sctp => ConnState::opened_by_sctp(self.flags, policy.sloppy_sctp),
         };
         state.ok_or(DropReason::NoConnection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(indexes: &[usize]) -> FrameSet {
+        let mut set = FrameSet::default();
+        indexes.iter().for_each(|index| set.insert(*index));
+        set
+    }
+
+    #[test]
+    fn a_set_has_its_indexes_in_order() {
+        for indexes in [&[][..], &[0], &[63], &[0, 1, 31, 32, 62, 63]] {
+            assert_eq!(set(indexes).iter().collect::<Vec<_>>(), indexes);
+            assert_eq!(set(indexes).is_empty(), indexes.is_empty());
+        }
+    }
+
+    #[test]
+    fn runs_cover_a_batch() {
+        let runs = |indexes: &[usize], len| set(indexes).runs(len).collect::<Vec<_>>();
+        let all: Vec<usize> = (0..BATCH).collect();
+        assert_eq!(runs(&[], 0), []);
+        assert_eq!(runs(&[], BATCH), [(0..BATCH, false)]);
+        assert_eq!(runs(&all, BATCH), [(0..BATCH, true)]);
+        assert_eq!(runs(&all, 1), [(0..1, true)]);
+        assert_eq!(runs(&[1, 2, 63], BATCH), [(0..1, false), (1..3, true), (3..63, false), (63..64, true)]);
+        assert_eq!(runs(&[0, 4], 5), [(0..1, true), (1..4, false), (4..5, true)]);
     }
 }

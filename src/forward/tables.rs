@@ -45,11 +45,12 @@ impl Tables {
     /// there.
     #[inline]
     pub(super) fn locate_all(&self, staged: &mut [Staged<V4Key>], wide: &mut WideFrames) {
-        self.v4.locate_all(staged.iter_mut());
-        if let Some(conns) = &self.wide
-            && !wide.is_empty()
-        {
-            conns.locate_all(wide.iter_mut());
+        for (run, is_wide) in wide.indexes.runs(staged.len()) {
+            if !is_wide {
+                self.v4.locate_all(&mut staged[run]);
+            } else if let Some(conns) = &self.wide {
+                conns.locate_all(&mut wide.staged[run]);
+            }
         }
     }
 

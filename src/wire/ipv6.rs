@@ -14,6 +14,14 @@ pub const EXTENSIONS_LEN_MAX: usize = 256;
 /// Shortest extension header, in bytes.
 const EXTENSION_MIN_LEN: usize = 8;
 
+/// True for an IPv4-mapped address (RFC 4291 section 2.5.5.2), which never is on the wire.
+#[inline]
+#[must_use]
+pub fn is_ipv4_mapped(address: Ipv6Addr) -> bool {
+    // In one piece: a comparison of the octets is compiled to one of each.
+    address.to_bits() >> 32 == 0xffff
+}
+
 /// Checked view: version 6, and a payload length that fits the frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv6<'a> {
