@@ -1,12 +1,17 @@
 //! The reference deployment: hosts, segments, and counters of frames.
 
 use crate::support::netns::Netns;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 150);
+pub(crate) const VIP6: Ipv6Addr = ipv6_beside(VIP);
+/// The VIPs of a deployment of both families.
+pub(crate) const VIPS: [IpAddr; 2] = [IpAddr::V4(VIP), IpAddr::V6(VIP6)];
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 2);
 /// The director's own address on the client's side.
 pub(crate) const DIP: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 149);
+/// The router of the real servers on a second segment.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 195, 0, 1);
 
 /// The segments that join the hosts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,6 +47,7 @@ pub(crate) struct Deployment {
     /// The segment of the real servers. The port of real1 is named real1.
     pub(crate) switch: Netns,
     others: Vec<Netns>,
+    has_ipv6: bool,
 }
 
 impl Deployment {
@@ -72,7 +78,7 @@ impl Deployment {
         join(&director, ("eth0", DIP), (&switch, "director"), plan.queues);
         join(&real[0], ("eth0", rips[0]), (&switch, "real1"), 1);
         join(&real[1], ("eth0", rips[1]), (&switch, "real2"), 1);
-        Self { client, director, real, rips, switch, others: Vec::new() }
+        Self { client, director, real, rips, switch, others: Vec::new(), has_ipv6: false }
     }
 
     fn two_arms(plan: Plan) -> Self {
@@ -84,19 +90,41 @@ impl Deployment {
         join(&director, ("eth0", DIP), (&outside, "director"), plan.queues);
         join(&router, ("eth0", Ipv4Addr::new(192, 168, 195, 1)), (&outside, "router"), 1);
         join(&director, ("eth1", Ipv4Addr::new(10, 195, 0, 149)), (&inside, "director"), plan.queues);
-        join(&router, ("eth1", Ipv4Addr::new(10, 195, 0, 1)), (&inside, "router"), 1);
+        join(&router, ("eth1", GATEWAY), (&inside, "router"), 1);
         // Replies have the VIP as their source, which is on the other side of the router.
         router.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0");
         for (host, (rip, port)) in real.iter().zip(rips.into_iter().zip(["real1", "real2"])) {
             join(host, ("eth0", rip), (&inside, port), 1);
-            host.run("ip route add default via 10.195.0.1");
+            host.run(&format!("ip route add default via {GATEWAY}"));
         }
-        Self { client, director, real, rips, switch: inside, others: vec![outside, router] }
+        Self { client, director, real, rips, switch: inside, others: vec![outside, router], has_ipv6: false }
     }
 
-    /// The router of a deployment with two segments.
-    pub(crate) fn router(&self) -> &Netns {
-        &self.others[1]
+    /// Gives every host an IPv6 address beside each IPv4 address, and the real servers [`VIP6`].
+    pub(crate) fn with_ipv6(self) -> Self {
+        let router = self.others.get(1);
+        [&self.client, &self.director].into_iter().chain(router).for_each(add_ipv6);
+        for real in &self.real {
+            add_ipv6(real);
+            real.run("sysctl -qw net.ipv6.conf.lo.disable_ipv6=0");
+            real.run(&format!("ip address add {VIP6}/128 dev lo preferred_lft 0"));
+        }
+        if let Some(router) = router {
+            router.run("sysctl -qw net.ipv6.conf.all.forwarding=1");
+            let gateway = ipv6_beside(GATEWAY);
+            self.real.iter().for_each(|real| drop(real.run(&format!("ip route add default via {gateway}"))));
+        }
+        Self { has_ipv6: true, ..self }
+    }
+
+    /// The VIPs of its families.
+    pub(crate) fn vips(&self) -> &'static [IpAddr] {
+        if self.has_ipv6 { &VIPS } else { &VIPS[..1] }
+    }
+
+    /// The addresses of the real servers in the family of `vip`.
+    pub(crate) fn rips_of(&self, vip: IpAddr) -> [IpAddr; 2] {
+        self.rips.map(|rip| if vip.is_ipv4() { rip.into() } else { ipv6_beside(rip).into() })
     }
 
     /// The segment of the client.
@@ -222,6 +250,28 @@ pub(crate) fn join(
          ip address add {address}/24 dev {interface} && ip link set {interface} up"
     ));
     switch.run(&format!("ip link set {port} master br0 up"));
+}
+
+/// The address 2001:db8:b:c::d of a host with the IPv4 address a.b.c.d, by its decimal digits.
+pub(crate) const fn ipv6_beside(address: Ipv4Addr) -> Ipv6Addr {
+    const fn digits(byte: u8) -> u16 {
+        (byte as u16 / 100 * 0x100) + (byte as u16 / 10 % 10 * 0x10) + byte as u16 % 10
+    }
+    let [_, b, c, d] = address.octets();
+    Ipv6Addr::new(0x2001, 0xdb8, digits(b), digits(c), 0, 0, 0, digits(d))
+}
+
+/// Gives a host an IPv6 address beside each IPv4 address of its interfaces.
+pub(crate) fn add_ipv6(host: &Netns) {
+    for line in host.run("ip -4 -o address show scope global").lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let (interface, (address, _)) = (words[1], words[3].split_once('/').unwrap());
+        let address = ipv6_beside(address.parse().unwrap());
+        if interface != "lo" {
+            host.run(&format!("sysctl -qw net.ipv6.conf.{interface}.disable_ipv6=0"));
+            host.run(&format!("ip address add {address}/64 dev {interface} nodad"));
+        }
+    }
 }
 
 /// Prepares a real server for LVS-DR: the VIP on lo, without ARP for it.

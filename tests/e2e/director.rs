@@ -1,6 +1,6 @@
 //! The director under test: a process of the built binary.
 
-use crate::deployment::{Deployment, VIP};
+use crate::deployment::Deployment;
 use crate::peers::{ECHO, PATIENCE};
 use crate::support::netns::{Netns, Process, wait_until};
 use nix::sys::signal::{Signal, kill};
@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs::{Permissions, set_permissions};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -49,19 +50,24 @@ impl Config {
     }
 
     pub(crate) fn text(&self, deployment: &Deployment) -> String {
-        let services = [("tcp", 80), ("tcp", ECHO), ("udp", ECHO)];
-        let services: String = services.iter().map(|service| self.service(deployment, *service)).collect();
-        format!("[director]\ninterface = \"eth0\"\n{}{}{services}", self.director, self.tables)
+        let mut text = format!("[director]\ninterface = \"eth0\"\n{}{}", self.director, self.tables);
+        for vip in deployment.vips() {
+            for (protocol, port) in [("tcp", 80), ("tcp", ECHO), ("udp", ECHO)] {
+                text += &self.service(deployment, protocol, (*vip, port).into());
+            }
+        }
+        text
     }
 
-    fn service(&self, deployment: &Deployment, (protocol, port): (&str, u16)) -> String {
+    /// A service with both real servers.
+    pub(crate) fn service(&self, deployment: &Deployment, protocol: &str, address: SocketAddr) -> String {
         let servers = deployment
-            .rips
-            .iter()
+            .rips_of(address.ip())
+            .into_iter()
             .zip(self.weights)
             .map(|(rip, weight)| format!("[[service.server]]\naddress = \"{rip}\"\nweight = {weight}\n"));
         let servers: String = servers.collect();
-        format!("[[service]]\nprotocol = \"{protocol}\"\naddress = \"{VIP}:{port}\"\n{servers}")
+        format!("[[service]]\nprotocol = \"{protocol}\"\naddress = \"{address}\"\n{servers}")
     }
 }
 
@@ -245,9 +251,12 @@ impl Director {
             <[u64; 5]>::try_from(words.iter().rev().map(|word| word.parse().unwrap()).collect::<Vec<_>>())
                 .unwrap()
         };
-        let starts = |line: &str| ["  -> ", "FWM "].iter().any(|start| line.starts_with(start));
-        let of_service = |line: &&str| line.contains(&VIP.to_string()) || starts(line);
-        text.lines().filter(|line| !line.contains("RemoteAddress")).filter(of_service).map(numbers).collect()
+        let is_row = |line: &&str| {
+            let begins =
+                ["TCP ", "UDP ", "SCTP ", "FWM ", "  -> "].iter().any(|start| line.starts_with(start));
+            begins && !line.contains("RemoteAddress")
+        };
+        text.lines().filter(is_row).map(numbers).collect()
     }
 
     /// ActiveConn and InActConn of each server of a service.

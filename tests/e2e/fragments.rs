@@ -1,6 +1,6 @@
 //! Datagrams larger than the MTU: all their fragments reach the server of their flow.
 
-use crate::deployment::{CLIENT, Deployment, Plan, VIP, mac};
+use crate::deployment::{CLIENT, Deployment, Plan, VIP, VIPS, mac};
 use crate::director::{Config, Director};
 use crate::on_both_backends;
 use crate::peers::{ECHO, Flow, PATIENCE, Peers, vip};
@@ -8,7 +8,7 @@ use crate::support::netns::wait_until;
 use crate::support::wire::Wire;
 use directrix::wire::MacAddr;
 use etherparse::{Ethernet2Header, IpNumber, Ipv4Header, PacketBuilder};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 on_both_backends! {
     datagrams_of_60_kilobytes_arrive
@@ -31,13 +31,17 @@ fn exchange(flow: &Flow) -> String {
 }
 
 fn datagrams_of_60_kilobytes_arrive(backend: &str) {
-    let deployment = Deployment::reference();
+    let deployment = Deployment::reference().with_ipv6();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).with("workers = 1"));
-    let flows: Vec<_> = (0..6).map(|_| Flow::new(&deployment.client)).collect();
-    flows.iter().for_each(|flow| drop(exchange(flow)));
-    let large_first = Flow::new(&deployment.client);
-    assert_eq!(large_first.exchange(&text(60_000)), large_first.exchange("small"));
+    for vip in VIPS {
+        let flows: Vec<_> = (0..6).map(|_| Flow::to(&deployment.client, vip)).collect();
+        flows.iter().for_each(|flow| drop(exchange(flow)));
+        let large_first = Flow::to(&deployment.client, vip);
+        assert_eq!(large_first.exchange(&text(60_000)), large_first.exchange("small"));
+        let service = format!("-u {}", SocketAddr::new(vip, ECHO));
+        assert_eq!(director.stats(&service)[0][0], 7, "a connection for each flow");
+    }
     assert_eq!([director.dropped("fragment"), director.dropped("fragment_early")], [0, 0]);
     assert_eq!(
         deployment.sent(),
@@ -46,11 +50,13 @@ fn datagrams_of_60_kilobytes_arrive(backend: &str) {
 }
 
 fn fragments_follow_their_flow_to_its_worker(backend: &str) {
-    let deployment = Deployment::new(Plan { queues: 2, ..Plan::REFERENCE });
+    let deployment = Deployment::new(Plan { queues: 2, ..Plan::REFERENCE }).with_ipv6();
     let _peers = Peers::start(&deployment);
     let director = Director::start(&deployment, &Config::new(backend).with("workers = 2"));
-    let flows: Vec<_> = (0..12).map(|_| Flow::new(&deployment.client)).collect();
-    flows.iter().for_each(|flow| drop(exchange(flow)));
+    for vip in VIPS {
+        let flows: Vec<_> = (0..12).map(|_| Flow::to(&deployment.client, vip)).collect();
+        flows.iter().for_each(|flow| drop(exchange(flow)));
+    }
     assert_eq!([director.dropped("fragment_early"), director.dropped("hand_over_full")], [0, 0]);
     if backend == "packet" {
         // The fan-out hashes fragments by addresses only, as NICs do; a veth's queue is that of the sending socket.

@@ -4,7 +4,7 @@ use crate::deployment::{Deployment, VIP};
 use crate::support::netns::{Netns, Process, wait_until};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -28,7 +28,10 @@ pub(crate) struct Peers {
 impl Peers {
     pub(crate) fn start(deployment: &Deployment) -> Self {
         let host = |index: usize| (&deployment.real[index], NAMES[index]);
-        Self { nginx: [0, 1].map(|i| Nginx::start(host(i))), _echo: [0, 1].map(|i| Echo::start(host(i))) }
+        Self {
+            nginx: [0, 1].map(|i| Nginx::start(host(i))),
+            _echo: [0, 1].map(|i| Echo::start(host(i), deployment.vips())),
+        }
     }
 }
 
@@ -77,7 +80,7 @@ fn configuration(place: &str, name: &str) -> String {
     )
 }
 
-/// Echo service for TCP and UDP on port 7. Its name is the first line of a TCP connection, and precedes the
+/// Echo service for TCP and UDP on port 7 of each VIP. Its name is the first line of a TCP connection, and precedes the
 /// payload of each UDP reply.
 struct Echo {
     stop: Option<oneshot::Sender<()>>,
@@ -85,18 +88,19 @@ struct Echo {
 }
 
 impl Echo {
-    fn start((host, name): (&Netns, &'static str)) -> Self {
-        let (tcp, udp) =
-            host.enter(|| (TcpListener::bind((VIP, ECHO)).unwrap(), UdpSocket::bind((VIP, ECHO)).unwrap()));
-        let (stop, stopped) = oneshot::channel();
+    fn start((host, name): (&Netns, &'static str), vips: &'static [IpAddr]) -> Self {
+        let bind =
+            |vip: &IpAddr| (TcpListener::bind((*vip, ECHO)).unwrap(), UdpSocket::bind((*vip, ECHO)).unwrap());
+        let sockets: Vec<_> = host.enter(|| vips.iter().map(bind).collect());
+        let (stop, stopped) = oneshot::channel::<()>();
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                tokio::select! {
-                    () = echo_streams(tcp, name) => {}
-                    () = echo_datagrams(udp, name) => {}
-                    _ = stopped => {}
+                for (tcp, udp) in sockets {
+                    tokio::spawn(echo_streams(tcp, name));
+                    tokio::spawn(echo_datagrams(udp, name));
                 }
+                let _ = stopped.await; // an error: the sender was dropped
             });
         };
         Self { stop: Some(stop), thread: Some(std::thread::spawn(run)) }
@@ -141,7 +145,11 @@ pub(crate) struct EchoConnection {
 
 impl EchoConnection {
     pub(crate) fn open(client: &Netns) -> Self {
-        Self::over(client.enter(|| TcpStream::connect_timeout(&vip(ECHO), PATIENCE)).unwrap())
+        Self::open_to(client, VIP.into())
+    }
+
+    pub(crate) fn open_to(client: &Netns, vip: IpAddr) -> Self {
+        Self::over(client.enter(|| TcpStream::connect_timeout(&(vip, ECHO).into(), PATIENCE)).unwrap())
     }
 
     /// Opens it from one of the client's addresses.
@@ -188,8 +196,14 @@ pub(crate) struct Flow(UdpSocket);
 
 impl Flow {
     pub(crate) fn new(client: &Netns) -> Self {
-        let socket = client.enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))).unwrap();
-        socket.connect(vip(ECHO)).unwrap();
+        Self::to(client, VIP.into())
+    }
+
+    pub(crate) fn to(client: &Netns, vip: IpAddr) -> Self {
+        let any: IpAddr =
+            if vip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = client.enter(|| UdpSocket::bind((any, 0))).unwrap();
+        socket.connect((vip, ECHO)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(socket)
     }
