@@ -20,6 +20,7 @@ mod bulk;
 mod connections;
 mod deployment;
 mod director;
+mod dns;
 mod far;
 mod flood;
 mod forgery;
