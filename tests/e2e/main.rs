@@ -28,6 +28,7 @@ mod fragments;
 mod groups;
 mod host;
 mod http;
+mod idle;
 mod include;
 mod ipv6;
 mod layouts;
