@@ -60,6 +60,11 @@ impl Far {
         assert_eq!(size.trim(), bytes.to_string());
     }
 
+    /// The router's address towards the client, in the family of `vip`.
+    pub(crate) fn gateway(vip: IpAddr) -> IpAddr {
+        Self::address(vip, 1)
+    }
+
     fn address(vip: IpAddr, host: u8) -> IpAddr {
         let address = Ipv4Addr::new(10, 77, 0, host);
         if vip.is_ipv4() { address.into() } else { ipv6_beside(address).into() }

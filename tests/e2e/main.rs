@@ -49,6 +49,7 @@ mod sctp;
 mod servers;
 mod slow_start;
 mod standby;
+mod traceroute;
 mod unusual;
 mod vlans;
 mod watchdog;
