@@ -37,6 +37,7 @@ mod links;
 mod live;
 mod loops;
 mod mtu;
+mod ndp;
 mod path_mtu;
 mod peers;
 mod persistence;

@@ -121,10 +121,19 @@ pub struct Dump {
 
 impl Dump {
     pub fn on(namespace: &Netns, filter: &str) -> Self {
+        Self::with("-lnne", namespace, filter)
+    }
+
+    /// With the flags of neighbor advertisements and checked checksums; a frame has several lines.
+    pub fn verbose(namespace: &Netns, filter: &str) -> Self {
+        Self::with("-lnnev", namespace, filter)
+    }
+
+    fn with(options: &str, namespace: &Netns, filter: &str) -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (file, path) = file.into_parts();
         let mut command =
-            namespace.command(&format!("exec tcpdump -lnne --immediate-mode -i eth0 '{filter}'"));
+            namespace.command(&format!("exec tcpdump {options} --immediate-mode -i eth0 '{filter}'"));
         command.stdout(file.try_clone().unwrap()).stderr(file);
         let dump = Self { _process: Process(command.stdin(Stdio::null()).spawn().unwrap()), path };
         wait_until("tcpdump listens", WAIT, || dump.text().contains("listening on"));
