@@ -19,9 +19,13 @@ fn options(tag: &str) -> LabOptions {
 }
 
 fn run(options: LabOptions) -> RunReport {
+    run_load(options, ClientLoad { connections: 60, concurrency: 1 })
+}
+
+fn run_load(options: LabOptions, load: ClientLoad) -> RunReport {
     let name = options.name.clone();
     let deployment = Deployment::up(options, Console::silent(), Interrupt::never()).unwrap();
-    let report = deployment.run(ClientLoad { connections: 60, concurrency: 1 }).unwrap();
+    let report = deployment.run(load).unwrap();
     deployment.down().unwrap();
     assert_nothing_left(&name);
     report
@@ -95,6 +99,39 @@ fn a_static_entry_on_the_router() {
 fn real_servers_in_a_private_subnet() {
     for (tag, backend) in [("e", LabBackend::Xdp), ("f", LabBackend::Packet)] {
         assert_good(&run(LabOptions { layout: Layout::TwoSubnets, backend, ..options(tag) }));
+    }
+}
+
+/// With one worker the split is exact: two take the last frame of a connection and the first of the next in no order.
+#[test]
+fn the_reference_run_over_ipv6_is_exact() {
+    for (tag, backend) in [("u", LabBackend::Xdp), ("v", LabBackend::Packet)] {
+        let director = vec![("workers".to_owned(), "1".to_owned())];
+        let options = LabOptions { family: Family::V6, backend, director, ..options(tag) };
+        let report = run_load(options, ClientLoad::default());
+        assert_good(&report);
+        let [run] = &report.measurements[..] else { panic!("one run") };
+        assert!(run.vip.is_ipv6());
+        assert_eq!((run.answers.total(), run.table.service.connections), (5091, 5091));
+        assert_eq!(["rs1", "rs2"].map(|name| run.answers.by_server[name]), [1697, 3394]);
+        let servers = LabHost::REAL_SERVERS.map(|host| run.table.servers[&host].connections);
+        assert_eq!(servers, [1697, 3394]);
+        let director = LabHost::Director.mac();
+        assert_eq!((&run.owners, run.router_entry), (&[director].into(), Some(director)));
+        assert_eq!(run.sent_by(LabHost::Director).from_vip.frames, 0, "replies bypass the director");
+        assert!(run.replies().frames > 5091, "{:?}", run.replies());
+    }
+}
+
+#[test]
+fn both_families_are_served_side_by_side() {
+    for (tag, layout) in [("w", Layout::OneSubnet), ("x", Layout::TwoSubnets)] {
+        let report = run(LabOptions { family: Family::Both, layout, ..options(tag) });
+        assert_good(&report);
+        assert_eq!(
+            report.measurements.iter().map(|run| run.vip.is_ipv6()).collect::<Vec<_>>(),
+            [false, true]
+        );
     }
 }
 
