@@ -166,7 +166,14 @@ pub(super) fn line(member: &ServiceLine<'_>, widths: Widths, mark: char) -> Line
     }
     let spanned = SPANNED.min(columns.len());
     let width = widths.name + columns[..spanned].iter().map(|column| column.width + 1).sum::<usize>();
-    table::line(&format!("{mark}{}", member.name()), width, member, &columns[spanned..])
+    let name = format!("{mark}{}", cut_address(&member.name(), width.saturating_sub(1)));
+    table::line(&name, width, member, &columns[spanned..])
+}
+
+/// Cuts the name of a service to `width` cells at the start of its address; VIPs and ports differ at their end.
+fn cut_address(name: &str, width: usize) -> String {
+    let Some((protocol, rest)) = name.split_once(' ') else { return table::cut_start(name, width) };
+    format!("{protocol} {}", table::cut_start(rest, width.saturating_sub(protocol.len() + 1)))
 }
 
 /// Renders the share of connections as a bar, with a stroke at the share of weight.

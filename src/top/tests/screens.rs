@@ -189,13 +189,22 @@ fn selected_row_is_visible() {
 fn long_addresses_keep_their_ends() {
     let mut state = start();
     let mut six = later();
-    let address = "[2001:db8:1111:2222:3333:4444:5555:6666]:80";
-    six.services.services = vec![service("[2001:db8::80]:80", vec![server(address, 1, 3)])];
+    let (vip, address) =
+        ("[2001:db8:1:2:aaaa:bbbb:cccc:dddd]:443", "[2001:db8:1111:2222:3333:4444:5555:6666]:80");
+    six.services.services = vec![service(vip, vec![server(address, 1, 3)])];
     state.apply(ScreenEvent::Sample(six));
     let narrow = screen(&state, 80, 12);
-    assert!(narrow.contains(" …3:4444:5555:6666]:80"), "{narrow}");
-    assert!(narrow.contains("reachable"), "{narrow}");
-    assert!(screen(&state, 120, 12).contains(address));
+    let rows: Vec<_> = narrow.lines().skip(4).take(2).collect();
+    assert_eq!(
+        rows,
+        [
+            ">TCP …:aaaa:bbbb:cccc:dddd]:443 wlc      3     0     20   100   8000 claimed",
+            " …3:4444:5555:6666]:80      1 ████│      3     0     10    50   4000 reachable"
+        ],
+        "{narrow}"
+    );
+    let wide = screen(&state, 120, 12);
+    assert!(wide.contains(&format!("TCP {vip} wlc")) && wide.contains(address), "{wide}");
 }
 
 /// Draws each view and mode in each size.
