@@ -225,14 +225,20 @@ fn a_real_server_with_the_vip_on_its_interface_is_named() {
     assert!(!director.reports().contains(&NeighborReport::Standby { vip, mac }), "the VIP stays");
 }
 
+/// Switches MLD snooping on. The switch has forgotten all groups.
+fn snoop(switch: &Netns) {
+    switch.run("sysctl -qw net.ipv6.conf.br0.disable_ipv6=0");
+    switch.run("ip link set dev br0 type bridge mcast_snooping 0");
+    switch.run(
+        "ip link set dev br0 type bridge mcast_snooping 1 mcast_querier 1 mcast_startup_query_interval 100",
+    );
+}
+
 #[test]
 fn a_snooping_switch_learns_the_group_and_forgets_it() {
     let segment = Segment::new(&[GATEWAY]);
     let (router, switch, mac) = (&segment.hosts[0], &segment.switch, mac_of(&segment.director));
-    switch.run("sysctl -qw net.ipv6.conf.br0.disable_ipv6=0");
-    switch.run(
-        "ip link set dev br0 type bridge mcast_snooping 1 mcast_querier 1 mcast_startup_query_interval 100",
-    );
+    snoop(switch);
     let groups = || switch.run("bridge mdb show");
     let director = start(&segment, OnConflict::Standby, quick());
     director.claim(VIP);
@@ -249,6 +255,41 @@ fn a_snooping_switch_learns_the_group_and_forgets_it() {
     assert!(member());
     director.send(NeighborEvent::RemoveVip(VIP.into()));
     wait_until("the group is left", WAIT, || !member());
+}
+
+/// The kernel forgets memberships together with the interface's IPv6, and the interface's filter while that is off.
+#[test]
+fn the_group_is_received_without_ipv6_and_reported_when_it_returns() {
+    let segment = Segment::new(&[GATEWAY]);
+    let (host, switch) = (&segment.director, &segment.switch);
+    let director = start(&segment, OnConflict::Standby, quick());
+    director.claim(VIP);
+    director.claim(TWIN);
+    let tell = || {
+        let address = link_local(host);
+        director.send(NeighborEvent::LinkLocal { interface: InterfaceIndex::CLIENT, address });
+    };
+    let filtered = || host.run("ip maddress show dev eth0").contains("33:33:ff:00:01:50");
+    let reported = || switch.run("bridge mdb show").contains("port0 grp ff02::1:ff00:150");
+    let sysctl = "sysctl -qw net.ipv6.conf.eth0.disable_ipv6";
+    let changes = [
+        (format!("{sysctl}=1"), format!("{sysctl}=0")),
+        ("ip link set dev eth0 mtu 1200".to_owned(), "ip link set dev eth0 mtu 1500".to_owned()),
+    ];
+    for (off, on) in changes {
+        host.run(&off);
+        wait_until("no address", WAIT, || link_local(host).is_none());
+        tell();
+        assert!(filtered(), "{off}: the interface still receives the group");
+        snoop(switch);
+        host.run(&on);
+        wait_until("a link-local address", WAIT, || link_local(host).is_some());
+        tell();
+        wait_until(&format!("the report after {on}"), WAIT, reported);
+    }
+    director.send(NeighborEvent::RemoveVip(VIP.into()));
+    director.send(NeighborEvent::RemoveVip(TWIN.into()));
+    wait_until("the group is left", WAIT, || !filtered());
 }
 
 #[test]

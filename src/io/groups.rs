@@ -21,16 +21,8 @@ pub struct MulticastGroups {
 #[derive(Debug)]
 struct Membership {
     vips: BTreeSet<Ipv6Addr>,
-    holder: Holder,
-}
-
-/// Socket that holds a membership.
-#[derive(Clone, Copy, Debug)]
-enum Holder {
-    /// That of [`MulticastGroups::sockets`] with this index.
-    Reporting(usize),
-    /// The packet socket, which reports nothing.
-    Packet,
+    /// Index of the socket in [`MulticastGroups::sockets`] that holds the reported membership; `None` if none does.
+    reported: Option<usize>,
 }
 
 /// Outcome of [`MulticastGroups::join`] and [`MulticastGroups::leave`].
@@ -51,22 +43,40 @@ impl MulticastGroups {
         Self { interface, sockets: Vec::new(), groups: BTreeMap::new() }
     }
 
-    /// Joins the group of `vip`; `packets` is the interface's socket, which holds the membership without IPv6.
+    /// Joins the group of `vip`. `packets` is the interface's socket: it receives the group while IPv6 is off, too.
     pub fn join(&mut self, vip: Ipv6Addr, packets: &FrameSocket) -> GroupChange {
         let group = solicited_node(vip);
         if let Some(membership) = self.groups.get_mut(&group) {
             membership.vips.insert(vip);
             return GroupChange::Done;
         }
-        let (holder, change) = match self.report_membership(group) {
-            Ok(index) => (Holder::Reporting(index), GroupChange::Done),
-            Err(reason) => match packets.receive_group(multicast_mac(group)) {
-                Ok(()) => (Holder::Packet, GroupChange::Unreported(reason)),
-                Err(error) => return GroupChange::Failed(error),
-            },
+        let received = packets.receive_group(multicast_mac(group));
+        let (reported, change) = match (self.report_membership(group), received) {
+            (Ok(index), _) => (Some(index), GroupChange::Done),
+            (Err(reason), Ok(())) => (None, GroupChange::Unreported(reason)),
+            (Err(_), Err(error)) => return GroupChange::Failed(error),
         };
-        self.groups.insert(group, Membership { vips: BTreeSet::from([vip]), holder });
+        self.groups.insert(group, Membership { vips: BTreeSet::from([vip]), reported });
         change
+    }
+
+    /// Reports all memberships anew. Those of an interface end with its IPv6, as when its MTU falls below 1,280 bytes, and
+    /// do not return with it. Returns the number of groups.
+    ///
+    /// # Errors
+    /// The first error of setsockopt(2): some memberships are not reported.
+    pub fn renew(&mut self) -> io::Result<usize> {
+        self.sockets.clear(); // ends what is left of them
+        let groups: Vec<_> = self.groups.keys().copied().collect();
+        let mut outcome = Ok(groups.len());
+        for group in groups {
+            let joined = self.report_membership(group);
+            if let Some(membership) = self.groups.get_mut(&group) {
+                membership.reported = joined.as_ref().ok().copied();
+            }
+            outcome = joined.and(outcome);
+        }
+        outcome
     }
 
     /// Leaves the group of `vip`, unless another VIP shares it.
@@ -78,10 +88,10 @@ impl MulticastGroups {
             return;
         }
         // An error leaves a membership too many, which harms nothing.
-        let _ = match membership.holder {
-            Holder::Reporting(index) => self.sockets[index].leave_multicast_v6(&group, self.interface),
-            Holder::Packet => packets.ignore_group(multicast_mac(group)),
-        };
+        let _ = packets.ignore_group(multicast_mac(group));
+        if let Some(index) = membership.reported {
+            let _ = self.sockets[index].leave_multicast_v6(&group, self.interface);
+        }
         self.groups.remove(&group);
     }
 

@@ -91,6 +91,9 @@ impl NeighborDriver {
     fn follow(&mut self, event: NeighborEvent) {
         let client = &mut self.interfaces[usize::from(InterfaceIndex::CLIENT.0)];
         match event {
+            NeighborEvent::LinkLocal { interface: InterfaceIndex::CLIENT, address } => {
+                client.set_link_local(address);
+            }
             NeighborEvent::AddVip(IpAddr::V6(vip)) => client.join_group(vip),
             NeighborEvent::RemoveVip(IpAddr::V6(vip)) => client.leave_group(vip),
             _ => {}

@@ -48,6 +48,7 @@ pub(super) struct NeighborInterface {
     arp: Channel,
     ndp: Channel,
     groups: MulticastGroups,
+    link_local: Option<Ipv6Addr>,
 }
 
 /// The socket of one protocol.
@@ -71,7 +72,7 @@ impl NeighborInterface {
     pub(super) fn new(sockets: NeighborSockets) -> io::Result<Self> {
         let NeighborSockets { mac, arp, ndp, groups } = sockets;
         let (arp, ndp) = (Channel::new(FrameKind::Arp, arp)?, Channel::new(FrameKind::Ndp, ndp)?);
-        Ok(Self { mac, arp, ndp, groups })
+        Ok(Self { mac, arp, ndp, groups, link_local: None })
     }
 
     /// Ready once a socket may have something to receive.
@@ -112,16 +113,46 @@ impl NeighborInterface {
 
     /// Joins the group at which the VIP is solicited.
     pub(super) fn join_group(&mut self, vip: Ipv6Addr) {
+        let unreported = |error: Option<io::Error>| {
+            let cause = unreported_cause(error.as_ref());
+            let error = error.map(tracing::field::display);
+            tracing::warn!(
+                %vip, cause, error,
+                "the group of the VIP is joined without a report: a switch with MLD snooping may not forward solicitations"
+            );
+        };
         match self.groups.join(vip, self.ndp.socket.socket()) {
+            // The kernel reports it once there is an address.
+            GroupChange::Done if self.link_local.is_none() => unreported(None),
             GroupChange::Done => {}
-            GroupChange::Unreported(error) => tracing::warn!(
-                %vip, %error,
-                "the group of the VIP is joined without a report, as IPv6 is off here: \
-                 a switch with MLD snooping may not forward solicitations"
-            ),
+            GroupChange::Unreported(error) => unreported(Some(error)),
             GroupChange::Failed(error) => tracing::error!(
                 %vip, %error, "joining the group of the VIP failed: solicitations may not arrive"
             ),
+        }
+    }
+
+    /// Sets the interface's link-local address. When one appears, IPv6 was off: the groups are reported anew.
+    pub(super) fn set_link_local(&mut self, address: Option<Ipv6Addr>) {
+        let before = std::mem::replace(&mut self.link_local, address);
+        if before.is_some() || address.is_none() {
+            return;
+        }
+        match self.groups.renew() {
+            Ok(0) => {}
+            Ok(groups) => {
+                tracing::info!(
+                    groups,
+                    "the multicast groups of the VIPs are reported: the interface has IPv6"
+                )
+            }
+            Err(error) => {
+                let cause = unreported_cause(Some(&error));
+                tracing::warn!(
+                    cause, %error,
+                    "reporting the multicast groups of the VIPs failed: a switch with MLD snooping may not forward solicitations"
+                );
+            }
         }
     }
 
@@ -178,6 +209,18 @@ impl Channel {
             }),
             Err(_) | Ok(()) => {}
         }
+    }
+}
+
+/// Why a membership is not reported; without an error the interface has no address to report it from.
+fn unreported_cause(error: Option<&io::Error>) -> &'static str {
+    match error.map(|error| error.raw_os_error()) {
+        None => "the interface has no link-local address",
+        Some(Some(libc::EAFNOSUPPORT)) => "the kernel has no IPv6",
+        // ip6_mc_join of net/ipv6/mcast.c, without an inet6_dev.
+        Some(Some(libc::EINVAL | libc::ENODEV)) => "the interface has no IPv6; its MTU may be below 1280",
+        Some(Some(libc::ENOMEM | libc::ENOBUFS)) => "the kernel's memory for memberships is full",
+        Some(_) => "the kernel refused it",
     }
 }
 
