@@ -259,7 +259,7 @@ fn a_snooping_switch_learns_the_group_and_forgets_it() {
 
 /// The kernel forgets memberships together with the interface's IPv6, and the interface's filter while that is off.
 #[test]
-fn the_group_is_received_without_ipv6_and_reported_when_it_returns() {
+fn the_group_is_received_without_ipv6_and_reported_with_it() {
     let segment = Segment::new(&[GATEWAY]);
     let (host, switch) = (&segment.director, &segment.switch);
     let director = start(&segment, OnConflict::Standby, quick());
