@@ -46,10 +46,10 @@ fn matches(service: &SteeredService, Sight { vlan, vip, protocol, part }: Sight)
         }
 }
 
-/// True if `frame`, without a tag, is an ICMP echo request, a fragment of ICMP or a neighbor solicitation for one
-/// of `vips`.
-pub(in crate::io) fn is_answered(vips: &[IpAddr], frame: &[u8]) -> bool {
-    untagged(frame).and_then(|(ethertype, ip)| subject(ethertype, ip)).is_some_and(|vip| vips.contains(&vip))
+/// True if `frame` is an ICMP echo request, a fragment of ICMP or a neighbor solicitation for a VIP of `services`.
+pub(in crate::io) fn is_answered(services: &[SteeredService], frame: &[u8]) -> bool {
+    let about = untagged(frame).and_then(|(vlan, ethertype, ip)| Some((vlan, subject(ethertype, ip)?)));
+    about.is_some_and(|about| services.iter().any(|service| (service.vlan, service.vip) == about))
 }
 
 /// The address that a message is about which control answers.
@@ -76,7 +76,21 @@ fn subject(ethertype: u16, ip: &[u8]) -> Option<IpAddr> {
 }
 
 fn sight(frame: &[u8]) -> Option<Sight> {
-    let (mut ethertype, mut ip) = untagged(frame)?;
+    let (vlan, ethertype, ip) = untagged(frame)?;
+    let sight = match (ethertype, ip.first()? >> 4) {
+        (0x0800, 4) => ipv4(&Peeled::v4(ip)?),
+        (0x86dd, 6) => ipv6(&Peeled::v6(ip)?),
+        _ => None,
+    };
+    sight.map(|sight| Sight { vlan, ..sight })
+}
+
+/// VLANs, EtherType and payload of a frame to this interface.
+fn untagged(frame: &[u8]) -> Option<(Vlans, u16, &[u8])> {
+    if frame.get(..6)? != OWN_MAC {
+        return None;
+    }
+    let (mut ethertype, mut ip) = (word(frame, 12)?, frame.get(14..)?);
     let mut ids = Vec::new();
     while is_tag(ethertype) && ids.len() < 2 {
         ids.push(word(ip, 0)? & 0xfff);
@@ -87,21 +101,11 @@ fn sight(frame: &[u8]) -> Option<Sight> {
         return None;
     }
     let vlan = if ids == [0] { Vlans::NONE } else { Vlans::new(&ids)? };
-    let sight = match (ethertype, ip.first()? >> 4) {
-        (0x0800, 4) => ipv4(&Peeled::v4(ip)?),
-        (0x86dd, 6) => ipv6(&Peeled::v6(ip)?),
-        _ => None,
-    };
-    sight.map(|sight| Sight { vlan, ..sight })
+    Some((vlan, ethertype, ip))
 }
 
 fn is_tag(ethertype: u16) -> bool {
     [0x8100, 0x88a8].contains(&ethertype)
-}
-
-/// EtherType and payload of a frame to this interface.
-fn untagged(frame: &[u8]) -> Option<(u16, &[u8])> {
-    (frame.get(..6)? == OWN_MAC).then_some((word(frame, 12)?, frame.get(14..)?))
 }
 
 /// A packet without its IP header and extension headers.

@@ -10,8 +10,12 @@ const SOURCES: [&str; 5] = [
     "src/bench_wire/bpf/redirect.bpf.c",
     "src/bench_wire/bpf/sink.bpf.c",
 ];
-const HEADERS: [&str; 3] =
-    ["src/io/bpf/preamble.bpf.h", "src/io/bpf/headers.bpf.h", "src/bench_wire/bpf/bench.bpf.h"];
+const HEADERS: [&str; 4] = [
+    "src/io/bpf/preamble.bpf.h",
+    "src/io/bpf/headers.bpf.h",
+    "src/io/bpf/services.bpf.h",
+    "src/bench_wire/bpf/bench.bpf.h",
+];
 
 fn main() {
     for source in SOURCES.iter().chain(&HEADERS) {

@@ -7,14 +7,14 @@ use aya::Ebpf;
 use aya::maps::Array;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Number of the set of every port, which takes no memory. Mirrors steer.bpf.c.
+/// Number of the set of every port, which takes no memory. Mirrors services.bpf.h.
 pub(super) const EVERY_PORT: u32 = 0;
 /// The most sets at a time.
 const SETS_MAX: usize = 64;
-/// Entries of the map `port_sets`: an unused one, and all sets before a change and after. Mirrors steer.bpf.c.
+/// Entries of the map `port_sets`: an unused one, and all sets before a change and after. Mirrors services.bpf.h.
 const ENTRIES: u32 = 129;
 
-/// `struct port_set` of steer.bpf.c: bit `port % 64` of word `port / 64`.
+/// `struct port_set` of services.bpf.h: bit `port % 64` of word `port / 64`.
 type Bits = [u64; 1024];
 
 /// The sets in use, by their ports: sorted ranges with gaps between them. Services with the same ports share
@@ -46,7 +46,7 @@ impl PortSets {
         let is_free = |number: &u32| !self.0.values().any(|used| used == number);
         let number =
             (EVERY_PORT + 1..ENTRIES).find(is_free).expect("there is room for the sets of two updates");
-        let map = ebpf.map_mut("port_sets").expect("steer.bpf.c declares port_sets");
+        let map = ebpf.map_mut("port_sets").expect("services.bpf.h declares port_sets");
         let mut map = Array::<_, Bits>::try_from(map).expect("port_sets is an array of 8 KiB values");
         map.set(number, bits(&ports), 0).map_err(|error| errors::map_error("port_sets", &error))?;
         self.0.insert(ports, number);

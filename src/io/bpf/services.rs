@@ -13,13 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The most keys that each service map holds: one for each service, one for each VIP and protocol, and up to
-/// three for each VIP. Mirrors steer.bpf.c.
+/// three for each VIP. Mirrors services.bpf.h.
 const KEYS_MAX: usize = 131_072;
 
 /// Protocol of the key for IPv6 fragments whose protocol an extension header hides.
 const HIDDEN_PROTOCOL: u8 = 0;
 
-/// Kind of a key. Mirrors steer.bpf.c.
+/// Kind of a key. Mirrors services.bpf.h.
 #[derive(Clone, Copy)]
 enum KeyKind {
     /// A service of this port.
@@ -124,8 +124,8 @@ impl ServiceMaps {
     }
 }
 
-/// Keys of `N` bytes with their values. A key is `struct service_v4` or `service_v6` of steer.bpf.c: address (4 or
-/// 16 bytes), port (2), both in network order, IP protocol number (1), [`KeyKind`] (1).
+/// Keys of `N` bytes with their values. A key is an end of `struct service` of services.bpf.h: address (4 or 16
+/// bytes), port (2), both in network order, IP protocol number (1), [`KeyKind`] (1); of 24 bytes, [`tagged_key`].
 type Keys<const N: usize> = BTreeMap<[u8; N], u32>;
 
 /// The keys of all maps.
@@ -139,7 +139,7 @@ struct AllKeys {
 /// One service map.
 #[derive(Debug)]
 struct KeyMap<const N: usize> {
-    /// Name in steer.bpf.c.
+    /// Name in services.bpf.h.
     name: &'static str,
     keys: Keys<N>,
 }
@@ -188,8 +188,8 @@ where
     }
 
     fn map<'a>(&self, ebpf: &'a mut Ebpf) -> HashMap<&'a mut MapData, [u8; N], u32> {
-        let map = ebpf.map_mut(self.name).expect("steer.bpf.c declares the map");
-        HashMap::try_from(map).expect("steer.bpf.c has a key of that size, and values of four bytes")
+        let map = ebpf.map_mut(self.name).expect("services.bpf.h declares the map");
+        HashMap::try_from(map).expect("services.bpf.h has a key of that size, and values of four bytes")
     }
 }
 
@@ -238,22 +238,20 @@ fn end(port: u16, protocol: u8, kind: KeyKind) -> [u8; 4] {
     [high, low, protocol, kind as u8]
 }
 
-/// `struct service_tagged` of steer.bpf.c: IPv6 or IPv4-mapped address (16 bytes), VLANs in host order (4), and the
-/// other end.
+/// The whole `struct service` of services.bpf.h: VLANs in host order (4 bytes), IPv6 or IPv4-mapped address (16), and
+/// the end.
 fn tagged_key(vlan: Vlans, vip: IpAddr, end: [u8; 4]) -> [u8; 24] {
     let address = match vip {
         IpAddr::V4(vip) => vip.to_ipv6_mapped(),
         IpAddr::V6(vip) => vip,
     };
     let vlans = u32::from(vlan.outer()) << 16 | u32::from(vlan.inner());
-    let [a, b, c, d] = vlans.to_ne_bytes();
-    let [e, f, g, h] = end;
-    joined::<16, 24, 8>(address.octets(), [a, b, c, d, e, f, g, h])
+    joined(vlans.to_ne_bytes(), joined::<16, 20, 4>(address.octets(), end))
 }
 
-fn joined<const A: usize, const N: usize, const E: usize>(address: [u8; A], end: [u8; E]) -> [u8; N] {
+fn joined<const A: usize, const N: usize, const E: usize>(first: [u8; A], end: [u8; E]) -> [u8; N] {
     let mut key = [0; N];
-    key[..A].copy_from_slice(&address);
+    key[..A].copy_from_slice(&first);
     key[A..].copy_from_slice(&end);
     key
 }

@@ -10,6 +10,7 @@
 
 #include "preamble.bpf.h"
 #include "headers.bpf.h"
+#include "services.bpf.h"
 #include <linux/pkt_cls.h>
 
 // TCX_NEXT, which headers before Linux 6.6 lack: continue with the next program.
@@ -20,79 +21,8 @@
 // The same of an IPv6 frame, with the longest chain.
 #define REACH_V6 (ETH_HLEN + sizeof(struct tag) + 40 + CHAIN_MAX + sizeof(struct icmp) + sizeof(struct ipv6hdr))
 
-// Each family has a map of its own: one key for both would make every look-up of IPv4 hash 12 bytes more.
-// Mirrored by `KeyV4` in services.rs.
-struct service_v4 {
-	__be32 address;
-	__be16 port; // 0 but for ONE_PORT
-	__u8 protocol;
-	__u8 kind;
-};
-
-// Mirrored by `KeyV6` in services.rs.
-struct service_v6 {
-	__be32 address[4];
-	__be16 port; // as in service_v4
-	__u8 protocol;
-	__u8 kind;
-};
-
-// Key of a tagged frame. Mirrored by `tagged_key` in services.rs.
-struct service_tagged {
-	__be32 address[4]; // IPv4-mapped for IPv4, which no IPv6 frame has
-	__u32 vlans; // as in struct tagged
-	__be16 port; // as in service_v4
-	__u8 protocol;
-	__u8 kind;
-};
-
-// Kind of a key. Mirrored by `KeyKind` in services.rs.
-enum {
-	ONE_PORT, // a service of this port
-	FRAGMENTS, // any service of this VIP: fragments have no ports; with protocol 0, of any protocol
-	SEVERAL_PORTS, // services of several ports: the value is the number of a set
-	ICMP_ERRORS, // any service of this VIP: errors about packets from it
-	ANSWERED, // a VIP that is no address of the kernel: control answers its echo requests and solicitations
-};
-
-struct {
-	int (*type)[BPF_MAP_TYPE_HASH];
-	int (*max_entries)[131072]; // mirrored by KEYS_MAX in services.rs
-	int (*map_flags)[BPF_F_NO_PREALLOC];
-	struct service_v4 *key;
-	__u32 *value;
-} services SEC(".maps");
-
-struct {
-	int (*type)[BPF_MAP_TYPE_HASH];
-	int (*max_entries)[131072]; // as services
-	int (*map_flags)[BPF_F_NO_PREALLOC];
-	struct service_v6 *key;
-	__u32 *value;
-} services_v6 SEC(".maps");
-
-struct {
-	int (*type)[BPF_MAP_TYPE_HASH];
-	int (*max_entries)[131072]; // as services
-	int (*map_flags)[BPF_F_NO_PREALLOC];
-	struct service_tagged *key;
-	__u32 *value;
-} services_tagged SEC(".maps");
-
-// Number of the set of every port, which is in no map. Mirrored in port_sets.rs.
-#define EVERY_PORT 0
-
-// A bit for each port. Mirrored by `Bits` in port_sets.rs.
-struct port_set {
-	__u64 words[1024];
-};
-
-struct {
-	int (*type)[BPF_MAP_TYPE_ARRAY];
-	int (*max_entries)[129]; // mirrored by ENTRIES in port_sets.rs
-	__u32 *key;
-	struct port_set *value;
-} port_sets SEC(".maps");
+// Mask of the offset of an IP header: behind Ethernet and two tags at most.
+#define HEADER_OFFSET 31
 
 struct {
 	int (*type)[BPF_MAP_TYPE_XSKMAP];
@@ -119,91 +49,54 @@ const volatile __u32 frame_max = 0xffffffff;
 
 // MAC address of the interface, in transmission order. Set before loading, so that the verifier
 // sees constants.
-const volatile __u8 own_mac[8] = {};
+const volatile __be16 own_mac[4] = {};
 
-INLINE int is_own(const __u8 *address)
+INLINE int is_same(const __be32 *one, const __be32 *other)
 {
-	for (int i = 0; i < ETH_ALEN; i++)
-		if (address[i] != own_mac[i])
-			return 0;
-	return 1;
+	return one[0] == other[0] && one[1] == other[1] && one[2] == other[2] && one[3] == other[3];
 }
 
-INLINE __u32 *find_v4(const struct service_v4 *of, __u32 vlans)
+INLINE int is_own(const void *address)
 {
-	struct service_tagged key = {
-		.address = { 0, 0, htonl(0xffff), of->address },
-		.vlans = vlans,
-		.port = of->port,
-		.protocol = of->protocol,
-		.kind = of->kind,
-	};
+	const __be16 *words = address;
 
-	if (!vlans)
-		return bpf_map_lookup_elem(&services, of);
-	return bpf_map_lookup_elem(&services_tagged, &key);
+	return words[0] == own_mac[0] && words[1] == own_mac[1] && words[2] == own_mac[2];
 }
 
-INLINE __u32 *find_v6(const struct service_v6 *of, __u32 vlans)
+// Kind of the key of an ICMP message: an echo request, a fragment of any message, or an error about a packet from the
+// error's destination.
+SUBPROGRAM long kind_of_icmp_v4(struct iphdr *ip, void *end)
 {
-	struct service_tagged key = {
-		.vlans = vlans,
-		.port = of->port,
-		.protocol = of->protocol,
-		.kind = of->kind,
-	};
+	struct icmp *icmp = (void *)ip + ip->ihl * 4;
+	struct iphdr *quoted = (void *)(icmp + 1);
 
-	if (!vlans)
-		return bpf_map_lookup_elem(&services_v6, of);
-	__builtin_memcpy(key.address, of->address, sizeof(key.address));
-	return bpf_map_lookup_elem(&services_tagged, &key);
+	if (ip->frag_off & FRAGMENT)
+		return ANSWERED;
+	if ((void *)(icmp + 1) > end)
+		return NO_KIND;
+	if (icmp->type == ECHO_REQUEST)
+		return ANSWERED;
+	if (!is_error_v4(icmp->type) || (void *)(quoted + 1) > end)
+		return NO_KIND;
+	return quoted->version == 4 && quoted->saddr == ip->daddr ? ICMP_ERRORS : NO_KIND;
 }
 
-// True if a port is in the set of this number.
-INLINE long has_port(const __u32 *number, __be16 port)
+// Fills in the key of an IPv4 packet from the last word of the address on; false if it has none.
+INLINE long key_of_v4(struct iphdr *ip, void *end, struct service *key)
 {
-	struct port_set *set;
-
-	if (!number || *number == EVERY_PORT)
-		return number != 0;
-	set = bpf_map_lookup_elem(&port_sets, number);
-	return set && set->words[htons(port) / 64] >> htons(port) % 64 & 1;
-}
-
-// Fills in the key of an ICMP error about a packet from the error's destination; false if it is none.
-SUBPROGRAM long error_of_v4(struct iphdr *ip, void *end, struct service_v4 *key)
-{
-	struct icmp *icmp;
-	struct iphdr *quoted;
-
-	if ((void *)(ip + 1) > end || ip->protocol != IPPROTO_ICMP || ip->frag_off & FRAGMENT)
-		return 0;
-	icmp = (void *)ip + ip->ihl * 4;
-	quoted = (void *)(icmp + 1);
-	if ((void *)(quoted + 1) > end || !is_error_v4(icmp->type))
-		return 0;
-	if (quoted->version != 4 || quoted->saddr != ip->daddr)
-		return 0;
-	key->address = ip->daddr;
-	key->protocol = IPPROTO_ICMP;
-	key->kind = ICMP_ERRORS;
-	return 1;
-}
-
-// Fills in the key of the service of an IPv4 packet; false if it cannot have one.
-INLINE long service_of_v4(void *packet, void *end, struct service_v4 *key)
-{
-	struct iphdr *ip = packet;
 	__be16 *ports;
 
-	if ((void *)(ip + 1) > end)
+	if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
 		return 0;
-	if (ip->version != 4 || ip->ihl < 5)
-		return 0;
-	if (!has_ports(ip->protocol))
-		return error_of_v4(ip, end, key);
-	key->address = ip->daddr;
+	key->address[3] = ip->daddr;
 	key->protocol = ip->protocol;
+	key->port = 0;
+	if (!has_ports(ip->protocol)) {
+		if (ip->protocol != IPPROTO_ICMP)
+			return 0;
+		key->kind = kind_of_icmp_v4(ip, end);
+		return key->kind != NO_KIND;
+	}
 	if (ip->frag_off & FRAGMENT) {
 		key->kind = FRAGMENTS;
 		return 1;
@@ -212,178 +105,107 @@ INLINE long service_of_v4(void *packet, void *end, struct service_v4 *key)
 	if ((void *)(ports + 2) > end)
 		return 0;
 	key->port = ports[1];
+	key->kind = ONE_PORT;
 	return 1;
 }
 
-INLINE long is_wanted_v4(void *packet, void *end, __u32 vlans)
+// Kind of the key of an ICMPv6 message, as of ICMP; also a neighbor solicitation, whose target becomes the address.
+INLINE long kind_of_icmp_v6(struct icmp *icmp, void *end, struct service *key)
 {
-	struct service_v4 key = {};
-	__be16 port;
-
-	if (!service_of_v4(packet, end, &key))
-		return 0;
-	if (find_v4(&key, vlans))
-		return 1;
-	if (key.kind != ONE_PORT)
-		return 0;
-	port = key.port;
-	key.port = 0;
-	key.kind = SEVERAL_PORTS;
-	return has_port(find_v4(&key, vlans), port);
-}
-
-// Fills in the key of an ICMPv6 error about a packet from the error's destination; false if it is none.
-SUBPROGRAM long error_of_v6(struct ipv6hdr *ip, void *header, void *end, struct service_v6 *key)
-{
-	struct icmp *icmp = header;
+	struct in6_addr *target = (void *)(icmp + 1);
 	struct ipv6hdr *quoted = (void *)(icmp + 1);
 
-	if ((void *)(ip + 1) > end || (void *)(quoted + 1) > end)
-		return 0;
-	if (!is_error_v6(icmp->type) || quoted->version != 6)
-		return 0;
-	for (int i = 0; i < 4; i++)
-		if (quoted->saddr.s6_addr32[i] != ip->daddr.s6_addr32[i])
-			return 0;
-	key->protocol = IPPROTO_ICMPV6;
-	key->kind = ICMP_ERRORS;
-	return 1;
+	if ((void *)(icmp + 1) > end)
+		return NO_KIND;
+	if (icmp->type == ECHO_REQUEST_V6)
+		return ANSWERED;
+	if (icmp->type == NEIGHBOR_SOLICITATION) {
+		if ((void *)(target + 1) > end)
+			return NO_KIND;
+		__builtin_memcpy(key->address, target, sizeof(key->address));
+		return ANSWERED;
+	}
+	if (!is_error_v6(icmp->type) || (void *)(quoted + 1) > end || quoted->version != 6)
+		return NO_KIND;
+	return is_same(quoted->saddr.s6_addr32, key->address) ? ICMP_ERRORS : NO_KIND;
 }
 
-// Fills in the key of the service of an IPv6 packet; false if it cannot have one.
-INLINE long service_of_v6(void *packet, void *end, struct service_v6 *key)
+// Fills in the key of an IPv6 packet from the address on; false if it has none.
+INLINE long key_of_v6(struct ipv6hdr *ip, void *end, struct service *key)
 {
-	struct ipv6hdr *ip = packet;
 	struct upper upper = {};
 	__be16 *ports;
 
 	if (!upper_of(ip, end, &upper))
 		return 0;
 	__builtin_memcpy(key->address, &ip->daddr, sizeof(key->address));
+	key->port = 0;
+	key->protocol = upper.type;
 	if (upper.is_fragment) {
+		key->kind = upper.type == IPPROTO_ICMPV6 ? ANSWERED : FRAGMENTS;
 		// Behind another extension header the protocol is known only to the fragment that has it.
-		key->kind = FRAGMENTS;
-		key->protocol = has_ports(upper.type) ? upper.type : 0;
-		return has_ports(upper.type) || is_extension(upper.type);
+		if (is_extension(upper.type))
+			key->protocol = 0;
+		return upper.type == IPPROTO_ICMPV6 || has_ports(upper.type) || is_extension(upper.type);
 	}
-	if (upper.type == IPPROTO_ICMPV6)
-		return error_of_v6(ip, upper.header, end, key);
+	if (upper.type == IPPROTO_ICMPV6) {
+		key->kind = kind_of_icmp_v6(upper.header, end, key);
+		return key->kind != NO_KIND;
+	}
 	ports = upper.header;
 	if (!has_ports(upper.type) || (void *)(ports + 2) > end)
 		return 0;
 	key->port = ports[1];
-	key->protocol = upper.type;
+	key->kind = ONE_PORT;
 	return 1;
 }
 
-INLINE long is_wanted_v6(void *packet, void *end, __u32 vlans)
+// Fills in the key of an IPv6 or tagged frame and returns its map. On entry the key has the outer VLAN whose tag is no
+// longer in the bytes, or 0. A priority tag alone counts as none. A call of its own leaves the registers to untagged
+// IPv4.
+SUBPROGRAM long key_of_other(void *data, void *end, struct service *key)
 {
-	struct service_v6 key = {};
-	__be16 port;
-
-	if (!service_of_v6(packet, end, &key))
-		return 0;
-	if (find_v6(&key, vlans))
-		return 1;
-	if (key.kind != ONE_PORT)
-		return 0;
-	port = key.port;
-	key.port = 0;
-	key.kind = SEVERAL_PORTS;
-	return has_port(find_v6(&key, vlans), port);
-}
-
-// True for an ICMP echo request to a VIP of kind ANSWERED, and a fragment of any ICMP message to it.
-INLINE long is_answered_v4(void *packet, void *end, __u32 vlans)
-{
-	struct service_v4 key = { .protocol = IPPROTO_ICMP, .kind = ANSWERED };
-	struct iphdr *ip = packet;
-	struct icmp *icmp;
-
-	if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5 || ip->protocol != IPPROTO_ICMP)
-		return 0;
-	icmp = (void *)ip + ip->ihl * 4;
-	if (!(ip->frag_off & FRAGMENT) && ((void *)(icmp + 1) > end || icmp->type != ECHO_REQUEST))
-		return 0;
-	key.address = ip->daddr;
-	return find_v4(&key, vlans) != 0;
-}
-
-// The same of ICMPv6, and for a neighbor solicitation whose target is the VIP.
-SUBPROGRAM long is_answered_v6(void *packet, void *end, __u32 vlans)
-{
-	struct service_v6 key = { .protocol = IPPROTO_ICMPV6, .kind = ANSWERED };
-	struct ipv6hdr *ip = packet;
-	struct upper upper = {};
-	struct in6_addr *vip = &ip->daddr;
-	struct icmp *icmp;
-
-	if (!upper_of(ip, end, &upper) || upper.type != IPPROTO_ICMPV6)
-		return 0;
-	icmp = upper.header;
-	if (!upper.is_fragment) {
-		if ((void *)(icmp + 1) > end)
-			return 0;
-		if (icmp->type == NEIGHBOR_SOLICITATION)
-			vip = (void *)(icmp + 1);
-		else if (icmp->type != ECHO_REQUEST_V6)
-			return 0;
-	}
-	if ((void *)(vip + 1) > end)
-		return 0;
-	__builtin_memcpy(key.address, vip, sizeof(key.address));
-	return find_v6(&key, vlans) != 0;
-}
-
-// A call of its own leaves the registers to untagged IPv4.
-SUBPROGRAM long is_wanted_plain_v6(void *packet, void *end)
-{
-	return is_wanted_v6(packet, end, 0);
-}
-
-// The same of a frame with tags in its bytes, or of `vlans`. A priority tag alone counts as none.
-SUBPROGRAM long is_wanted_tagged(__be16 type, void *packet, void *end, __u32 vlans)
-{
-	struct tagged frame = { .packet = packet, .vlans = vlans, .type = type };
+	struct ethhdr *ethernet = data;
+	struct frame frame = { .packet = ethernet + 1, .vlans = key->vlans, .type = ethernet->h_proto };
 
 	if (!step_over_tags(&frame, end))
-		return 0;
-	if (frame.type == htons(ETH_P_IPV6))
-		return is_wanted_v6(frame.packet, end, frame.vlans);
-	return frame.type == htons(ETH_P_IP) && is_wanted_v4(frame.packet, end, frame.vlans);
+		return NO_MAP;
+	key->vlans = frame.vlans;
+	frame.packet = data + (distance(data, frame.packet) & HEADER_OFFSET);
+	if (frame.type == htons(ETH_P_IPV6)) {
+		if (!key_of_v6(frame.packet, end, key))
+			return NO_MAP;
+		return key->vlans ? TAGGED : PLAIN_V6;
+	}
+	if (frame.type != htons(ETH_P_IP) || !key_of_v4(frame.packet, end, key))
+		return NO_MAP;
+	key->address[0] = 0;
+	key->address[1] = 0;
+	key->address[2] = htonl(0xffff);
+	return key->vlans ? TAGGED : PLAIN_V4;
 }
 
-// `vlans`: of an outer tag that is no longer in the bytes.
-INLINE long is_wanted(void *data, void *end, __u32 vlans)
+// True for a frame to a service and, if `answered`, for one to a VIP that the kernel must not answer or route, because
+// control answers it. `vlans`: of an outer tag that is no longer in the bytes.
+INLINE long is_selected(void *data, void *end, __u32 vlans, int answered)
 {
 	struct ethhdr *ethernet = data;
 	struct tag *tag = (void *)(ethernet + 1);
+	struct service key;
+	long map;
 
 	if ((void *)(tag + 1) > end || !is_own(ethernet->h_dest))
 		return 0;
-	if (!vlans && ethernet->h_proto == htons(ETH_P_IP))
-		return is_wanted_v4(tag, end, 0);
-	if (!vlans && ethernet->h_proto == htons(ETH_P_IPV6))
-		return is_wanted_plain_v6(tag, end);
-	if (!vlans && !is_tag(ethernet->h_proto))
+	if (!vlans && ethernet->h_proto == htons(ETH_P_IP)) {
+		if (!key_of_v4((void *)tag, end, &key) || (!answered && key.kind == ANSWERED))
+			return 0;
+		return is_served(&key, PLAIN_V4);
+	}
+	key.vlans = vlans;
+	map = key_of_other(data, end, &key);
+	if (map == NO_MAP || (!answered && key.kind == ANSWERED))
 		return 0;
-	return is_wanted_tagged(ethernet->h_proto, tag, end, vlans);
-}
-
-// True for a frame to a VIP that the kernel must not answer or route, because control answers it.
-INLINE long is_answered(void *data, void *end, __u32 vlans)
-{
-	struct ethhdr *ethernet = data;
-	struct tagged frame = { .packet = ethernet + 1, .vlans = vlans };
-
-	if ((void *)(ethernet + 1) > end || !is_own(ethernet->h_dest))
-		return 0;
-	frame.type = ethernet->h_proto;
-	if (vlans && !step_over_tags(&frame, end))
-		return 0;
-	if (frame.type == htons(ETH_P_IP))
-		return is_answered_v4(frame.packet, end, frame.vlans);
-	return frame.type == htons(ETH_P_IPV6) && is_answered_v6(frame.packet, end, frame.vlans);
+	return is_served(&key, map);
 }
 
 // Counts a redirected frame of `len` bytes. The kernel may still drop it, without a trace in the program.
@@ -403,7 +225,7 @@ INLINE int steer(struct xdp_md *context)
 	__u32 queue = context->rx_queue_index;
 	int action;
 
-	if (!is_wanted((void *)(long)context->data, (void *)(long)context->data_end, 0))
+	if (!is_selected((void *)(long)context->data, (void *)(long)context->data_end, 0, 0))
 		return XDP_PASS;
 	// Without a socket on the queue, the frame passes to the kernel.
 	action = bpf_redirect_map(&xsks, queue, XDP_PASS);
@@ -442,7 +264,7 @@ int directrix_guard(struct __sk_buff *skb)
 	// Drivers may leave headers in pages that a program cannot read directly.
 	if (skb->data_end - skb->data < reach && bpf_skb_pull_data(skb, reach))
 		return NEXT;
-	if (is_wanted((void *)(long)skb->data, (void *)(long)skb->data_end, vlans))
+	if (is_selected((void *)(long)skb->data, (void *)(long)skb->data_end, vlans, 1))
 		return TC_ACT_SHOT;
-	return is_answered((void *)(long)skb->data, (void *)(long)skb->data_end, vlans) ? TC_ACT_SHOT : NEXT;
+	return NEXT;
 }
