@@ -12,6 +12,8 @@ use directrix::schedule::{Loads, Templates};
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::Tick;
 use directrix::wire::MacAddr;
+use proptest::prelude::*;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use support::frames::{self, ACK, FIN, SYN};
 const SEED: Seed =
     Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
+const VIP_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
 const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 81);
 
 /// A worker under rules with reachable servers.
@@ -80,6 +83,11 @@ impl Bench {
 
     fn udp(&mut self, client: u8, to: (Ipv4Addr, u16)) -> Result<u8, DropReason> {
         self.decide(&frames::udp(from(client, 40_000), to, b"data"))
+    }
+
+    fn udp_v6(&mut self, client: u8, port: u16) -> Result<u8, DropReason> {
+        let client = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, client.into());
+        self.decide(&frames::udp_v6((client, 40_000), (VIP_V6, port), b"data"))
     }
 }
 
@@ -181,9 +189,8 @@ fn marks_of_two_families_are_two_services() {
               persistence = {}\n[[service.server]]\naddress = \"2001:db8::21\"\n";
     let mut bench = Bench::new(&(group(SHOP, "") + v6));
     let client = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
-    let vip = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
     for port in [80, 443] {
-        assert_eq!(bench.decide(&frames::tcp_v6((client, 40_000), (vip, port), SYN, &[])), Ok(0x21));
+        assert_eq!(bench.decide(&frames::tcp_v6((client, 40_000), (VIP_V6, port), SYN, &[])), Ok(0x21));
     }
     assert!(bench.tcp(1, (VIP, 80)).is_ok_and(|server| server < 20));
     let names: Vec<_> =
@@ -202,6 +209,106 @@ fn connections_continue_when_their_match_returns() {
     bench.apply(&rules(&group(SHOP, "")));
     assert_eq!(bench.decide(&data), Ok(server));
     assert_eq!(bench.tcp(2, (VIP, 8443)), Err(DropReason::NoService));
+}
+
+/// Matches of a group of mark 7 or 8, as first and last ports; no two overlap.
+type Ranges = Vec<(u16, u16)>;
+
+/// Random ports of a group from twelve, as up to twelve runs, which are one match each or some of which are none.
+fn a_set_of_ranges() -> impl Strategy<Value = [Ranges; 2]> {
+    prop::collection::vec(0..5u8, 12).prop_map(|kinds| {
+        let mut groups = [Ranges::new(), Ranges::new()];
+        let mut last = None;
+        for (port, kind) in (5060..).zip(kinds) {
+            // 0: no match; 1: a new match of the first group; 2: the same one goes on; 3, 4: likewise of the second.
+            let (group, goes_on) = match kind {
+                0 => (None, false),
+                kind => (Some(usize::from((kind - 1) / 2)), kind % 2 == 0),
+            };
+            match group {
+                Some(group) if goes_on && last == Some(group) => {
+                    groups[group].last_mut().expect("it has begun").1 = port;
+                }
+                Some(group) => groups[group].push((port, port)),
+                None => {}
+            }
+            last = group;
+        }
+        groups
+    })
+}
+
+/// The groups that have matches, each with two real servers.
+fn groups_of(ranges: &[Ranges; 2], vip: &str) -> String {
+    let one = |(index, ranges): (usize, &Ranges)| {
+        let matches: Vec<_> =
+            ranges.iter().map(|(first, last)| format!("\"udp:{vip}:{first}-{last}\"")).collect();
+        let rip = vip.trim_matches(['[', ']']).trim_end_matches("80");
+        let server = |n: usize| format!("[[service.server]]\naddress = \"{rip}{}\"\n", index * 10 + n);
+        let servers = [11, 12].map(server).concat();
+        let mark = 7 + index;
+        format!("[[service]]\nmark = {mark}\nmatch = [{}]\nscheduler = \"rr\"\n{servers}", matches.join(", "))
+    };
+    ranges.iter().enumerate().filter(|(_, ranges)| !ranges.is_empty()).map(one).collect()
+}
+
+/// Connections by group, client, port, and whether a match of one port and IPv4 took it; each with its server.
+type NaiveConnections = HashMap<(usize, u8, u16, bool), u8>;
+
+proptest! {
+    /// Against a list: a connection goes on while a match of its group takes its port, and after a match has returned.
+    #[test]
+    fn connections_survive_each_change_of_their_ranges(
+        is_v6 in any::<bool>(),
+        steps in prop::collection::vec((a_set_of_ranges(), prop::collection::vec((1..5u8, 5059..5073u16), 0..30)), 1..12),
+    ) {
+        let (mut bench, mut naive) = (Bench::new(""), NaiveConnections::new());
+        for (ranges, packets) in steps {
+            bench.apply(&rules(&groups_of(&ranges, if is_v6 { "[2001:db8::80]" } else { "192.0.2.80" })));
+            for (client, port) in packets {
+                let verdict = if is_v6 { bench.udp_v6(client, port) } else { bench.udp(client, (VIP, port)) };
+                let of = |group: usize| ranges[group].iter().find(|(first, last)| (*first..=*last).contains(&port));
+                let Some((group, range)) = (0..2).find_map(|group| Some((group, of(group)?))) else {
+                    prop_assert_eq!(verdict, Err(DropReason::NoService));
+                    continue;
+                };
+                let server = verdict.unwrap();
+                let is_compact = !is_v6 && range.0 == range.1;
+                let known = *naive.entry((group, client, port, is_compact)).or_insert(server);
+                prop_assert_eq!(server, known, "client {} of port {} in {:?}", client, port, &ranges);
+            }
+            prop_assert_eq!(bench.counters.entries.get(), naive.len() as u64);
+        }
+    }
+}
+
+#[test]
+fn a_range_that_is_divided_and_joined_keeps_its_connections() {
+    let mut bench = Bench::new(&group(r#""udp:192.0.2.80:5060-5080""#, ""));
+    let open = |bench: &mut Bench| [5060, 5070, 5080].map(|port| bench.udp(1, (VIP, port)));
+    let servers = open(&mut bench);
+    for matches in [
+        r#""udp:192.0.2.80:5050-5090""#,
+        r#""udp:192.0.2.80:5050-5069", "udp:192.0.2.80:5070-5090""#,
+        r#""udp:192.0.2.80:5070-5090", "tcp:192.0.2.80:5060-5069", "udp:192.0.2.80:5050-5069""#,
+        r#""udp:192.0.2.80:*""#,
+        r#""udp:192.0.2.80:1-5074", "udp:192.0.2.80:5075-65535""#,
+    ] {
+        bench.apply(&rules(&group(matches, "")));
+        assert_eq!(open(&mut bench), servers, "{matches}");
+    }
+    bench.apply(&rules(&group(r#""udp:192.0.2.80:5061-5080""#, "")));
+    assert_eq!(open(&mut bench), [Err(DropReason::NoService), servers[1], servers[2]], "5060 has left");
+    assert_eq!(bench.counters.entries.get(), 3);
+}
+
+#[test]
+fn a_connection_of_the_wildcard_port_goes_on_in_a_range_of_its_group() {
+    let mut bench = Bench::new(&group(r#""tcp:192.0.2.80:*""#, ""));
+    let server = bench.tcp(1, (VIP, 8443)).unwrap();
+    bench.apply(&rules(&group(r#""tcp:192.0.2.80:8000-8999", "tcp:192.0.2.80:*""#, "")));
+    let data = frames::tcp(from(1, 40_000), (VIP, 8443), ACK, b"data");
+    assert_eq!(bench.decide(&data), Ok(server));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::model::{Match, MatchId};
 use crate::random::GOLDEN;
 use crate::wire::Protocol;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The port of FTP's data connections from the server (RFC 959 section 3.2).
@@ -22,7 +23,7 @@ pub struct ServiceMap {
     counts: MatchCounts,
 }
 
-/// Numbers of matches by the flow table of their connections.
+/// Numbers of [`MatchId`]s by the flow table of their connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MatchCounts {
     /// IPv4 and one port: [`crate::flow::V4Key`].
@@ -31,10 +32,10 @@ pub struct MatchCounts {
     pub wide: usize,
 }
 
-/// The matches of the same VIP and protocol that give way to a match.
+/// Matches of other ids that give way to those of an id, with the same VIP and protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beside {
-    /// The only port of the match.
+    /// The port of the match, if its connections have compact keys.
     pub port: Option<u16>,
     /// FTP's data connections, and the wildcard port.
     pub others: [Option<MatchId>; 2],
@@ -115,12 +116,14 @@ impl ServiceMap {
         let mut ranges: Vec<_> = matches.iter().copied().filter(|(of, _)| of_several(of)).collect();
         ranges.sort_unstable();
         let compact = matches.iter().filter(|(of, _)| of.is_compact()).count();
+        let wide = matches.iter().filter(|(of, _)| !of.is_compact()).map(|(_, id)| id);
+        let wide: HashSet<_> = wide.chain(ftp.iter().map(|(_, id)| id)).collect();
         let mut map = Self {
             v4: FamilyMatches::of(&matches, ftp, v4_key),
             v6: FamilyMatches::of(&matches, ftp, v6_key),
             ranges: ranges.into(),
             beside: Box::default(),
-            counts: MatchCounts { compact, wide: matches.len() + ftp.len() - compact },
+            counts: MatchCounts { compact, wide: wide.len() },
         };
         if !ftp.is_empty() || matches.iter().any(|(of, _)| of.is_wildcard()) {
             map.beside = map.beside_each(&matches, ftp);
@@ -158,7 +161,7 @@ impl ServiceMap {
         range().or_else(ftp).or_else(|| self.find_wildcard(protocol, vip))
     }
 
-    /// The matches that give way to the match `id`, if there are any.
+    /// The matches that give way to those of `id`, if there are any.
     #[must_use]
     pub fn beside(&self, id: MatchId) -> Option<Beside> {
         *self.beside.get(usize::from(id.0))?
@@ -191,11 +194,13 @@ impl ServiceMap {
         let mut beside = vec![None; ids.map(|id| usize::from(id.0) + 1).max().unwrap_or_default()];
         for (of, id) in matches.iter().filter(|(of, _)| !of.is_wildcard()) {
             let others = [self.find_ftp(of.protocol, of.vip), self.find_wildcard(of.protocol, of.vip)];
-            beside[usize::from(id.0)] = Some(Beside { port: of.port(), others }).filter(Beside::has_any);
+            let others = others.map(|other| other.filter(|other| other != id));
+            let of_id = Beside { port: of.destination().port, others };
+            beside[usize::from(id.0)] = Some(of_id).filter(Beside::has_any);
         }
         for (vip, id) in ftp {
-            let others = [None, self.find_wildcard(Protocol::Tcp, *vip)];
-            beside[usize::from(id.0)] = Some(Beside { port: None, others }).filter(Beside::has_any);
+            let wildcard = self.find_wildcard(Protocol::Tcp, *vip).filter(|other| other != id);
+            beside[usize::from(id.0)] = wildcard.map(|of| Beside { port: None, others: [None, Some(of)] });
         }
         beside.into()
     }

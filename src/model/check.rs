@@ -41,8 +41,8 @@ impl Rules {
     fn few_enough(&self) -> Result<(), Diagnostic> {
         let first_too_many = self.services.get(COUNT_MAX).map(|service| Subject::Service(service.identity));
         too_many("services", self.services.len(), first_too_many)?;
-        let matches = || self.matches().map(|(_, service)| Subject::Service(service));
-        too_many("matches", matches().count(), matches().nth(COUNT_MAX))?;
+        let (matches, first_too_many) = match_ids(&self.services);
+        too_many("matches", matches, first_too_many.map(|service| Subject::Service(service.identity)))?;
         let first_too_many = self.servers().nth(COUNT_MAX).map(|(service, server)| subject(service, server));
         too_many("real servers", self.servers().count(), first_too_many)
     }
@@ -109,6 +109,18 @@ impl Rules {
 
 /// Remedy for an address in two VLANs.
 pub(super) const ONE_VLAN: &str = "a host is in one VLAN: write the same vlan for all services with this address, or give one another address";
+
+/// The number of [`super::MatchId`]s of services, and the first service for which there are too many.
+pub(super) fn match_ids(services: &[VirtualService]) -> (usize, Option<&VirtualService>) {
+    let (mut count, mut first_too_many) = (0, None);
+    for service in services {
+        count += service.destinations().len();
+        if count > COUNT_MAX {
+            first_too_many = first_too_many.or(Some(service));
+        }
+    }
+    (count, first_too_many)
+}
 
 /// The server as the subject of a diagnostic.
 fn subject(service: &VirtualService, server: &RealServer) -> Subject {

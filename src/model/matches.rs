@@ -72,11 +72,32 @@ impl Match {
         (self.protocol, self.vip) == (other.protocol, other.vip) && same_kind && overlap
     }
 
+    /// The destination that the id of the match stands for in flow keys.
+    #[must_use]
+    pub fn destination(&self) -> Destination {
+        let Self { protocol, vip, .. } = *self;
+        Destination { protocol, vip, port: self.port().filter(|_| self.is_compact()) }
+    }
+
     /// Its VIP and port as ipvsadm shows an address: port 0 if there are several.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         (self.vip, self.port().unwrap_or_default()).into()
     }
+}
+
+/// The part of a connection's destination that a [`MatchId`](super::MatchId) stands for in a flow key.
+///
+/// The wide key has the port itself. All matches of a service with wide keys, of one protocol and VIP, therefore have the
+/// same destination: a connection goes on while one of them takes its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Destination {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// VIP.
+    pub vip: IpAddr,
+    /// The port of a match with compact keys; `None` with wide keys.
+    pub port: Option<u16>,
 }
 
 impl From<ServiceAddress> for Match {

@@ -1,16 +1,18 @@
 //! Virtual services and their real servers.
 
-use super::{IpFamily, Match, Scheduler, SchedulerFlags, ServiceIdentity};
+use super::{Destination, IpFamily, Match, PortRange, Scheduler, SchedulerFlags, ServiceIdentity};
 use crate::time::Span;
-use crate::wire::MacAddr;
 use crate::wire::vlan::Vlans;
+use crate::wire::{MacAddr, Protocol};
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A virtual service's place in the tables: stable while the service exists, reused afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u16);
 
-/// The place in the tables of a match of a virtual service: stable while the match or a connection by it exists.
+/// The place in the tables of a [`Destination`] of a virtual service: stable while the service has a match with this
+/// destination, or a connection to it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MatchId(pub u16);
 
@@ -54,6 +56,11 @@ pub struct VirtualService {
     pub servers: Vec<RealServer>,
 }
 
+/// The port of FTP's control connections (RFC 959 section 8).
+pub const FTP: u16 = 21;
+/// Ports of FTP's data connections in passive mode.
+const UNPRIVILEGED: PortRange = PortRange { first: 1024, last: u16::MAX };
+
 impl VirtualService {
     /// A service with defaults: wlc, no persistence.
     #[must_use]
@@ -75,6 +82,26 @@ impl VirtualService {
     pub fn matches(&self) -> impl Iterator<Item = Match> + Clone + '_ {
         let own = self.identity.address().map(Match::from);
         own.into_iter().chain(self.group.iter().copied())
+    }
+
+    /// The match of FTP's data connections, which a persistent service of TCP port 21 by address has
+    /// (`ip_vs_service_find` in net/netfilter/ipvs/ip_vs_ctl.c).
+    #[must_use]
+    pub fn ftp_data(&self) -> Option<Match> {
+        let address = self.identity.address().filter(|_| self.persistence.is_some())?;
+        let is_ftp = address.protocol == Protocol::Tcp && address.address.port() == FTP;
+        is_ftp.then(|| Match { ports: UNPRIVILEGED, ..address.into() })
+    }
+
+    /// All matches, with that of FTP's data connections.
+    pub fn all_matches(&self) -> impl Iterator<Item = Match> + '_ {
+        self.matches().chain(self.ftp_data())
+    }
+
+    /// The destinations of all matches, each of which needs a [`MatchId`].
+    #[must_use]
+    pub fn destinations(&self) -> HashSet<Destination> {
+        self.all_matches().map(|of| of.destination()).collect()
     }
 
     /// The VIPs of all matches, each once, sorted.

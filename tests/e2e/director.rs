@@ -217,10 +217,27 @@ impl Director {
     #[track_caller]
     pub(crate) fn change(&self, words: &str) -> String {
         let output = self.cli(words);
+        self.wait_for_adoption();
+        output
+    }
+
+    #[track_caller]
+    fn wait_for_adoption(&self) {
         let rounds = || self.workers("sleeps").into_iter().zip(self.workers("batches")).map(|(a, b)| a + b);
         let before: Vec<_> = rounds().collect();
         wait_until("adoption", PATIENCE, || rounds().zip(&before).all(|(now, before)| now >= before + 2));
-        output
+    }
+
+    /// Posts changes to the control socket, and waits for their adoption; returns status and body of the answer.
+    #[track_caller]
+    pub(crate) fn post_changes(&self, json: &str) -> (u16, Value) {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--max-time", "20", "-w", "\n%{http_code}", "--json", json, "--unix-socket"]);
+        command.arg(self.socket()).arg("http://localhost/v1/changes");
+        let answer = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let (body, status) = answer.rsplit_once('\n').unwrap();
+        self.wait_for_adoption();
+        (status.parse().unwrap(), serde_json::from_str(body).unwrap())
     }
 
     /// Runs a command by `setpriv` with the options `user`; returns exit status, stdout and stderr.

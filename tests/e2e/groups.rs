@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 on_both_backends! {
     a_client_of_a_group_reaches_one_server
+    connections_stay_while_a_range_takes_their_port
     passive_ftp_reaches_the_server_of_its_control
     more_sets_of_ports_than_the_kernel_takes_are_refused
 }
@@ -70,6 +71,45 @@ fn a_client_of_a_group_reaches_one_server(backend: &str) {
     director.change("ipvsadm -E -f 7 -s rr");
     let servers = [(); 2].map(|()| http(&deployment));
     assert_ne!(servers[0], servers[1], "no longer persistent");
+}
+
+/// The connection is to port 7 of TCP; a flow of UDP to the same port is beside it.
+fn connections_stay_while_a_range_takes_their_port(backend: &str) {
+    let deployment = Deployment::new(Plan { queues: 2, ..Plan::REFERENCE });
+    let _peers = Peers::start(&deployment);
+    let config = |ports: &str| {
+        let text = group(&deployment, backend, "");
+        text.replace(&format!("tcp:{VIP}:7"), &format!("tcp:{VIP}:{ports}"))
+    };
+    let director = Director::start_in(Home::new(), &deployment.director, &config("7-9"));
+    let mut connection = EchoConnection::open(&deployment.client);
+    let flow = Flow::new(&deployment.client);
+    let server = flow.exchange("first");
+    let mut goes_on = |change: &str| {
+        connection.exchange(change);
+        assert_eq!(flow.exchange(change), server, "{change}");
+        assert_eq!(director.connections(&format!("{VIP}:7 ")).len(), 2, "{change}");
+    };
+    for ports in ["7-8", "5-8", "6-20"] {
+        director.write_config(&config(ports));
+        let lines = director.change("reload");
+        assert!(lines.starts_with("~ FWM 7: match "), "{lines}");
+        goes_on(ports);
+    }
+    let edit = |matches: &str| {
+        let service = r#"{"mark": 7, "family": "ipv4"}"#;
+        let settings = format!(r#"{{"scheduler": "rr", "matches": [{matches}]}}"#);
+        let json = format!(r#"[{{"do": "edit-service", "service": {service}, "settings": {settings}}}]"#);
+        let answer = director.post_changes(&json);
+        assert_eq!(answer.0, 200, "{answer:?}");
+    };
+    for (tcp, udp) in [("7-9", "7-8"), ("5-8", "1-7")] {
+        edit(&format!("\"tcp:{VIP}:80\", \"tcp:{VIP}:{tcp}\", \"udp:{VIP}:{udp}\""));
+        goes_on(tcp);
+    }
+    edit(&format!("\"tcp:{VIP}:80\", \"tcp:{VIP}:8-9\", \"udp:{VIP}:8-9\""));
+    edit(&format!("\"tcp:{VIP}:80\", \"tcp:{VIP}:6-7\", \"tcp:{VIP}:8-9\", \"udp:{VIP}:*\""));
+    goes_on("left and returned");
 }
 
 fn more_sets_of_ports_than_the_kernel_takes_are_refused(backend: &str) {

@@ -4,9 +4,7 @@ use crate::control::api::Stats;
 use crate::control::state::rates::Estimator;
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
 use crate::flow::ConnState;
-use crate::model::{
-    Match, MatchId, Policy, PortRange, RealServer, ServerId, ServiceId, Timeouts, VirtualService,
-};
+use crate::model::{Match, MatchId, Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService};
 use crate::schedule::{Candidate, Loads, Params, Pool, Thresholds};
 use crate::wire::{MacAddr, Protocol};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,7 +17,7 @@ pub struct ServiceEntry {
     pub id: ServiceId,
     /// Configuration; its servers are in `servers`.
     pub config: VirtualService,
-    /// Its matches with their ids in the workers' tables, and that of `ftp_data`.
+    /// Its matches, with that of FTP's data connections, and the ids of their destinations in the workers' tables.
     pub matches: Vec<(Match, MatchId)>,
     /// Its VIPs with their states, sorted. A service by address has one.
     pub vips: Vec<(IpAddr, VipState)>,
@@ -195,24 +193,6 @@ impl ServiceEntry {
         self.pool = self.pool.successor(params, candidates, loads);
         self.pool.clone()
     }
-}
-
-/// Ports of FTP's data connections in passive mode.
-const UNPRIVILEGED: PortRange = PortRange { first: 1024, last: u16::MAX };
-/// The port of FTP's control connections (RFC 959 section 8).
-pub(in crate::control) const FTP: u16 = 21;
-
-/// Returns the match of FTP's data connections, which a persistent service of TCP port 21 by address has
-/// (`ip_vs_service_find` in net/netfilter/ipvs/ip_vs_ctl.c).
-pub(in crate::control) fn ftp_data(service: &VirtualService) -> Option<Match> {
-    let address = service.identity.address().filter(|_| service.persistence.is_some())?;
-    let is_ftp = address.protocol == Protocol::Tcp && address.address.port() == FTP;
-    is_ftp.then(|| Match { ports: UNPRIVILEGED, ..address.into() })
-}
-
-/// Returns all matches that need an id.
-pub(in crate::control) fn all_matches(service: &VirtualService) -> impl Iterator<Item = Match> + '_ {
-    service.matches().chain(ftp_data(service))
 }
 
 /// Returns the time that a closed connection is counted.

@@ -3,7 +3,6 @@
 pub use crate::control::state::entry::{Drain, Reachability, ServerEntry, ServiceEntry, VipState};
 
 use crate::control::api::Stats;
-use crate::control::state::entry::all_matches;
 use crate::control::state::ids::Ids;
 use crate::control::state::rates::Estimator;
 use crate::control::state::removed::{RemovedCounters, RemovedMatch, RemovedServer, RemovedService};
@@ -12,7 +11,7 @@ use crate::control::state::steered::served;
 use crate::flow::ConnState;
 use crate::io::SteeredService;
 use crate::model::{
-    FirewallMark, KnownGroup, Match, MatchId, Policy, RealServer, Rules, ServerId, ServiceId,
+    Destination, FirewallMark, KnownGroup, MatchId, Policy, RealServer, Rules, ServerId, ServiceId,
     ServiceIdentity, Timeouts, VirtualService,
 };
 use crate::schedule::{GENERATIONS, Pool, Template};
@@ -44,7 +43,7 @@ pub struct Registry {
     /// Removed groups: see [`Rules::marks`].
     marks: BTreeMap<FirewallMark, KnownGroup>,
     pub(in crate::control) removed_services: HashMap<ServiceIdentity, RemovedService>,
-    pub(in crate::control) removed_matches: HashMap<(ServiceId, Match), RemovedMatch>,
+    pub(in crate::control) removed_matches: HashMap<(ServiceId, Destination), RemovedMatch>,
     pub(in crate::control) removed_servers: HashMap<(ServiceId, IpAddr), RemovedServer>,
     pub(in crate::control) service_ids: Ids,
     pub(in crate::control) match_ids: Ids,
@@ -117,7 +116,8 @@ impl Registry {
         }
         for (identity, mut removed) in old {
             self.remove_servers(removed.id, removed.servers.drain(..));
-            self.remove_matches(removed.id, removed.matches.drain(..));
+            let matches = removed.matches.drain(..).map(|(of, id)| (of.destination(), id));
+            self.remove_matches(removed.id, matches);
             let ServiceEntry { id, pool, generation, .. } = removed;
             self.removed_services.insert(identity, RemovedService { id, pool, generation });
         }
@@ -262,9 +262,13 @@ impl Registry {
         vips: &HashMap<IpAddr, VipState>,
     ) {
         let old = std::mem::take(&mut entry.matches);
-        let mut old: HashMap<_, _> = old.into_iter().collect();
-        for of in all_matches(rule) {
-            let id = old.remove(&of).unwrap_or_else(|| self.match_id(entry.id, of));
+        let mut old: HashMap<_, _> = old.into_iter().map(|(of, id)| (of.destination(), id)).collect();
+        let mut new = HashMap::new();
+        for of in rule.all_matches() {
+            let destination = of.destination();
+            let known = new.get(&destination).copied().or_else(|| old.remove(&destination));
+            let id = known.unwrap_or_else(|| self.match_id(entry.id, destination));
+            new.insert(destination, id);
             entry.matches.push((of, id));
         }
         self.remove_matches(entry.id, old.into_iter());
@@ -272,15 +276,15 @@ impl Registry {
         entry.vips = rule.vips().into_iter().map(|vip| (vip, state(&vip))).collect();
     }
 
-    /// Returns the id of an added match, its old one if that is still reserved.
-    fn match_id(&mut self, service: ServiceId, of: Match) -> MatchId {
+    /// Returns the id of an added destination, its old one if that is still reserved.
+    fn match_id(&mut self, service: ServiceId, of: Destination) -> MatchId {
         match self.removed_matches.remove(&(service, of)) {
             Some(removed) => removed.id,
             None => MatchId(self.match_ids.allocate().expect("there is room")),
         }
     }
 
-    fn remove_matches(&mut self, service: ServiceId, matches: impl Iterator<Item = (Match, MatchId)>) {
+    fn remove_matches(&mut self, service: ServiceId, matches: impl Iterator<Item = (Destination, MatchId)>) {
         let removed = matches.map(|(of, id)| ((service, of), RemovedMatch { id, until: None }));
         self.removed_matches.extend(removed);
     }
@@ -723,6 +727,22 @@ mod tests {
         registry.apply(&rules(&[]), none);
         registry.release_ids(&loads, &templates(), now + 4 * tcp);
         assert!(registry.removed_matches.is_empty(), "with the service, which has no connections");
+    }
+
+    #[test]
+    fn wide_matches_of_a_vip_have_one_id() {
+        let none: TotalsOf<'_> = &|_| Stats::default();
+        let mut registry = Registry::new(Vec::new());
+        let mut ids = |matches: &[&str]| {
+            registry.check_ids(&rules(&[group(matches)])).unwrap();
+            registry.apply(&rules(&[group(matches)]), none);
+            registry.services[0].matches.iter().map(|(_, id)| id.0).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&["udp:192.0.2.1:5060-5080", "tcp:192.0.2.1:5060-5080"]), [0, 1]);
+        assert_eq!(ids(&["udp:192.0.2.1:5070-5090"]), [0], "it has moved");
+        assert_eq!(ids(&["udp:192.0.2.1:1-9", "udp:192.0.2.1:5000", "udp:192.0.2.1:*"]), [0, 2, 0]);
+        assert_eq!(ids(&["udp:192.0.2.2:1-9", "tcp:192.0.2.1:1-2"]), [3, 1], "1 was reserved");
+        assert_eq!(ids(&["udp:192.0.2.1:7-8"]), [0], "reserved, too");
     }
 
     #[test]

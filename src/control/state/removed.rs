@@ -20,14 +20,14 @@ pub(in crate::control) struct RemovedService {
     pub(in crate::control) generation: u8,
 }
 
-/// A match that has been taken out of its service, or whose service was removed.
+/// A destination of which the service has no match any more, or whose service was removed.
 ///
-/// Nothing counts the connections of a match. No frame extends them any more, so they have expired after the longest
+/// Nothing counts the connections of a destination. No frame extends them any more, so they have expired after the longest
 /// timeout of a connection.
 #[derive(Debug)]
 pub(in crate::control) struct RemovedMatch {
     pub(in crate::control) id: MatchId,
-    /// Time by which its last connection has expired and was swept; set once no worker has the match.
+    /// Time by which its last connection has expired and was swept; set once no worker has a match with it.
     pub(in crate::control) until: Option<Instant>,
 }
 

@@ -1,6 +1,5 @@
 //! Ids of services and servers: checked before a change, allocated by it, released when nothing reserves them.
 
-use crate::control::state::entry::all_matches;
 use crate::control::state::registry::Registry;
 use crate::control::state::removed::RemovedServer;
 use crate::model::{Diagnostic, Rules, ServerId};
@@ -26,8 +25,10 @@ impl Registry {
             let removed = self.removed_services.get(&rule.identity).map(|service| service.id);
             let id = entry.map(|entry| entry.id).or(removed);
             services_needed += usize::from(id.is_none());
-            for of in all_matches(rule) {
-                let is_present = entry.is_some_and(|entry| entry.matches.iter().any(|(own, _)| *own == of));
+            let present: HashSet<_> =
+                entry.into_iter().flat_map(|entry| &entry.matches).map(|(of, _)| of.destination()).collect();
+            for of in rule.destinations() {
+                let is_present = present.contains(&of);
                 let is_removed = id.is_some_and(|id| self.removed_matches.contains_key(&(id, of)));
                 matches_needed += usize::from(!is_present && !is_removed);
             }
@@ -81,7 +82,7 @@ impl Registry {
         }
     }
 
-    /// Releases the ids of removed matches: those of a removed service with it, others once their connections have expired.
+    /// Releases the ids of removed destinations: those of a removed service with it, others once their connections have expired.
     fn release_matches(&mut self, now: Instant) {
         if self.removed_matches.is_empty() {
             return;

@@ -1,10 +1,10 @@
 //! The registry as a snapshot for the workers, and the addresses of its ids.
 
-use crate::control::state::entry::{ServiceEntry, ftp_data};
+use crate::control::state::entry::ServiceEntry;
 use crate::control::state::registry::Registry;
 use crate::control::state::removed::RemovedService;
 use crate::forward::{NextHop, Route, ServiceMap, Snapshot, VlanServices};
-use crate::model::{InterfaceIndex, Match, MatchId, ServerId, ServiceId, ServiceIdentity};
+use crate::model::{Destination, InterfaceIndex, MatchId, ServerId, ServiceId, ServiceIdentity};
 use crate::schedule::{Loads, Params};
 use crate::wire::vlan::Vlans;
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +14,7 @@ use std::time::Instant;
 /// The addresses of every id that a flow table may contain.
 pub(in crate::control) struct IdAddresses {
     pub(in crate::control) services: HashMap<ServiceId, ServiceIdentity>,
-    pub(in crate::control) matches: HashMap<MatchId, Match>,
+    pub(in crate::control) matches: HashMap<MatchId, Destination>,
     pub(in crate::control) servers: HashMap<ServerId, IpAddr>,
 }
 
@@ -94,7 +94,8 @@ impl Registry {
         let servers = self.services.iter().flat_map(|service: &ServiceEntry| &service.servers);
         let servers = servers.map(|server| (server.id, server.config.address));
         let removed_servers = self.removed_servers.iter().map(|((_, rip), server)| (server.id, *rip));
-        let matches = self.services.iter().flat_map(|service| &service.matches).map(|(of, id)| (*id, *of));
+        let matches =
+            self.services.iter().flat_map(|service| &service.matches).map(|(of, id)| (*id, of.destination()));
         let removed_matches = self.removed_matches.iter().map(|((_, of), removed)| (removed.id, *of));
         IdAddresses {
             matches: matches.chain(removed_matches).collect(),
@@ -107,7 +108,7 @@ impl Registry {
 fn service_map(services: &[&ServiceEntry]) -> ServiceMap {
     let (mut matches, mut ftp) = (Vec::new(), Vec::new());
     for service in services {
-        let data = ftp_data(&service.config);
+        let data = service.config.ftp_data();
         for (of, id) in &service.matches {
             if Some(*of) == data { ftp.push((of.vip, *id)) } else { matches.push((*of, *id)) }
         }

@@ -1,6 +1,6 @@
 //! Frames of services, as the kernel selects them.
 
-use super::entry::{ServiceEntry, VipState, all_matches, ftp_data};
+use super::entry::{ServiceEntry, VipState};
 use crate::io::SteeredService;
 use crate::model::{Match, PortRange, VirtualService};
 
@@ -9,8 +9,8 @@ const FTP_DATA: u16 = 20;
 
 /// Returns the frames of a service, to all its VIPs.
 pub(in crate::control) fn steered(service: &VirtualService) -> impl Iterator<Item = SteeredService> + '_ {
-    let active = ftp_data(service).map(|of| Match { ports: PortRange::one(FTP_DATA), ..of });
-    all_matches(service).chain(active).map(|of| SteeredService { vlan: service.vlan, ..of.into() })
+    let active = service.ftp_data().map(|of| Match { ports: PortRange::one(FTP_DATA), ..of });
+    service.all_matches().chain(active).map(|of| SteeredService { vlan: service.vlan, ..of.into() })
 }
 
 /// Returns the frames of a service to its claimed VIPs.

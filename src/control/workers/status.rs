@@ -3,12 +3,11 @@
 use crate::control::api;
 use crate::control::host::carriers::Carriers;
 use crate::control::state::availability::Availability;
-use crate::control::state::entry::FTP;
 use crate::control::state::registry::{Registry, ServerEntry, ServiceEntry, VipState};
 use crate::control::state::snapshot::IdAddresses;
 use crate::control::workers::{WorkerClient, WorkerHandle, Workers};
 use crate::flow::{Flow, FlowEntry};
-use crate::model::{Persistence, ServerId, ServiceAddress, ServiceIdentity, VirtualService};
+use crate::model::{FTP, Persistence, ServerId, ServiceAddress, ServiceIdentity, VirtualService};
 use crate::schedule::{Loads, Template, Templates};
 use crate::stats::DropReason;
 use crate::time::{Span, Tick};
@@ -309,7 +308,7 @@ fn connection_line(ids: &IdAddresses, entry: &FlowEntry<Flow>, now: Tick) -> Opt
     let Flow { client, client_port, match_id, port } = entry.key;
     let of = *ids.matches.get(&match_id)?;
     let server = *ids.servers.get(&entry.server)?;
-    let port = port.unwrap_or(of.address().port());
+    let port = port.or(of.port)?;
     Some(api::Connection {
         service: ServiceAddress { protocol: of.protocol, address: (of.vip, port).into() }.into(),
         expires: entry.deadline.since(now).secs(),

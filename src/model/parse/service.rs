@@ -6,7 +6,7 @@ use super::readers::{
 };
 use super::report::invalid;
 use super::section::Section;
-use crate::model::check::ONE_VLAN;
+use crate::model::check::{ONE_VLAN, match_ids};
 use crate::model::{
     COUNT_MAX, FirewallMark, IpFamily, Match, Persistence, Place, Places, RealServer, Scheduler,
     ServiceAddress, ServiceIdentity, VirtualService, first_clash,
@@ -37,6 +37,7 @@ pub(super) fn read(roots: &[Section<'_, '_>], places: &mut Places) -> Vec<Virtua
         too_many(root, "services", services.len());
         too_many(root, "real servers", placed.len());
     }
+    too_many_matches(&services, &read);
     addresses_clash(&services, &placed);
     vlans_clash(&services, &read);
     macs_clash(&placed);
@@ -252,6 +253,19 @@ fn too_many_for(scheduler: Scheduler, section: &Section<'_, '_>, count: usize) {
 fn too_many(root: &Section<'_, '_>, what: &str, count: usize) {
     if count > COUNT_MAX {
         root.lacks(&format!("has {count} {what}"), &format!("write at most {COUNT_MAX}"));
+    }
+}
+
+/// Reports the first service whose matches are too many, with those before.
+fn too_many_matches(services: &[VirtualService], sections: &[&Section<'_, '_>]) {
+    let (count, Some(first)) = match_ids(services) else { return };
+    let at = services.iter().zip(sections).find(|(service, _)| service.identity == first.identity);
+    if let Some((service, section)) = at.filter(|_| services.len() <= COUNT_MAX) {
+        let what = format!(
+            "is of a service too many: there are {count} matches, with those of FTP's data connections"
+        );
+        let remedy = format!("have at most {COUNT_MAX} in all services");
+        section.object(identity_key(service), invalid(what, remedy));
     }
 }
 

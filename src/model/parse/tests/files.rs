@@ -65,6 +65,26 @@ fn more_servers_than_there_are_numbers_are_refused() {
 }
 
 #[test]
+fn more_matches_than_there_are_numbers_are_refused() {
+    let rows = |count: u32, settings: &str| -> String {
+        (0..count)
+            .map(|n| {
+                format!("{{protocol = \"tcp\", address = \"10.0.{}.{}:21\"{settings}}},\n", n >> 8, n & 255)
+            })
+            .collect()
+    };
+    let file = |rows: &str| format!("service = [\n{rows}]\n[director]\ninterface = \"eth0\"\n");
+    let persistent = |count| file(&rows(count, ", persistence = {}"));
+    let counted = "of a service too many: there are 65536 matches, with those of FTP's data connections";
+    refused(
+        &persistent(32_768),
+        &[&format!("32769: address is {counted}; have at most 65535 in all services")],
+    );
+    assert!(parse(Path::new("d.toml"), &persistent(32_767)).is_ok());
+    assert!(parse(Path::new("d.toml"), &file(&rows(32_768, ""))).is_ok());
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named_with_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("directrix.toml");
