@@ -187,6 +187,7 @@ fn groups_are_named_by_mark_and_family() {
 fn templates_of_groups_are_listed_by_the_mark() {
     let template = |family, client: &str, server: &str| Connection {
         service: fixtures::group(family, "wlc", Vec::new()).identity,
+        group: None,
         expires: 61,
         state: "ASSURED".to_owned(),
         client: client.parse().unwrap(),

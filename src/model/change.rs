@@ -1,8 +1,8 @@
 //! Changes of the rules: each command of ipvsadm as a step on the model, without I/O.
 
 use super::{
-    Diagnostic, DiagnosticKind, FirewallMark, IpFamily, KnownGroup, RealServer, Rules, ServiceIdentity,
-    Subject, VirtualService,
+    Diagnostic, DiagnosticKind, FirewallMark, IpFamily, KnownGroup, Match, RealServer, Rules,
+    ServiceIdentity, Subject, VirtualService,
 };
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
@@ -78,15 +78,20 @@ impl Rules {
         found.ok_or_else(|| no_such_service(identity))
     }
 
-    /// The VLANs of a new service: those of the other services of its VIP, or that a group had before.
+    /// The VLANs of a new service: those of the other services of its VIPs, or else of the known groups of its VIPs.
+    /// `group` has the matches of a new group, if a command names them.
     #[must_use]
-    pub fn vlan(&self, service: ServiceIdentity) -> Vlans {
-        let vip = match service {
-            ServiceIdentity::Address(of) => of.address.ip(),
-            ServiceIdentity::Mark(mark) => return self.marks.get(&mark).map_or(Vlans::NONE, |of| of.vlan),
+    pub fn vlan(&self, service: ServiceIdentity, group: &[Match]) -> Vlans {
+        let known = |mark| self.marks.get(mark).map_or(&[][..], |of| &of.matches);
+        let vips: Vec<_> = match &service {
+            ServiceIdentity::Address(of) => vec![of.address.ip()],
+            ServiceIdentity::Mark(mark) if group.is_empty() => known(mark).iter().map(|of| of.vip).collect(),
+            ServiceIdentity::Mark(_) => group.iter().map(|of| of.vip).collect(),
         };
-        let mut of_vip = self.services.iter().filter(|service| service.matches().any(|of| of.vip == vip));
-        of_vip.next().map_or(Vlans::NONE, |service| service.vlan)
+        let shares = |of: &Match| vips.contains(&of.vip);
+        let other = self.services.iter().find(|service| service.matches().any(|of| shares(&of)));
+        let known = || self.marks.values().find(|known| known.matches.iter().any(shares));
+        other.map(|of| of.vlan).or_else(|| known().map(|of| of.vlan)).unwrap_or_default()
     }
 
     /// The server at `rip` of a service.

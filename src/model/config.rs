@@ -1,7 +1,10 @@
 //! The checked configuration.
 
-use super::{Diagnostic, DiagnosticKind, Places, Policy, Rules, Timeouts, VirtualService};
+use super::{
+    Diagnostic, DiagnosticKind, FirewallMark, KnownGroup, Places, Policy, Rules, Timeouts, VirtualService,
+};
 use crate::time::Span;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// A checked configuration.
@@ -11,6 +14,8 @@ pub struct Config {
     pub director: DirectorConfig,
     /// The `[[service]]` tables in file order; no service twice. There may be none: they can be added later.
     pub services: Vec<VirtualService>,
+    /// The `[[mark]]` tables; none with the mark of a service.
+    pub marks: BTreeMap<FirewallMark, KnownGroup>,
     /// Lines of the values that are validated on the host.
     pub places: Places,
 }
@@ -20,7 +25,7 @@ impl Config {
     #[must_use]
     pub fn rules(&self) -> Rules {
         let DirectorConfig { timeouts, policy, .. } = self.director;
-        Rules { services: self.services.clone(), timeouts, policy, ..Rules::default() }
+        Rules { services: self.services.clone(), timeouts, policy, marks: self.marks.clone() }
     }
 }
 

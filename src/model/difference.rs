@@ -1,6 +1,8 @@
 //! Differences between two sets of rules.
 
-use super::{IpFamily, Policy, RealServer, Rules, ServiceIdentity, VirtualService};
+use super::{
+    FirewallMark, IpFamily, KnownGroup, Match, Policy, RealServer, Rules, ServiceIdentity, VirtualService,
+};
 use crate::time::Span;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -21,6 +23,8 @@ pub enum Difference {
     NoServer(ServiceIdentity, IpAddr),
     /// A server's settings change, in words.
     ServerSettings(ServiceIdentity, IpAddr, String),
+    /// The matches of a mark without a service are added (`+`), removed (`-`) or changed (`~`), in words.
+    KnownGroup(char, FirewallMark, String),
     /// Timeouts change, in words.
     Timeouts(String),
     /// IPVS's switches for connections change, in words.
@@ -38,6 +42,7 @@ impl fmt::Display for Difference {
             }
             Self::NoServer(service, rip) => write!(f, "- {service} -> {rip}"),
             Self::ServerSettings(service, rip, what) => write!(f, "~ {service} -> {rip}: {what}"),
+            Self::KnownGroup(sign, mark, what) => write!(f, "{sign} {mark} without a service: {what}"),
             Self::Timeouts(what) => write!(f, "~ timeouts: {what}"),
             Self::Policy(what) => write!(f, "~ connections: {what}"),
         }
@@ -68,9 +73,33 @@ impl Rules {
                 None => differences.push(Difference::Service(service.identity, service.servers.len())),
             }
         }
+        differences.extend(self.known_groups(new));
         differences.extend(self.timeouts(new).map(Difference::Timeouts));
         differences.extend(changed(policy_rows(&self.policy, &new.policy)).map(Difference::Policy));
         differences
+    }
+
+    /// Differences of marks without a service. What a group takes along when it is added or removed is none.
+    fn known_groups(&self, new: &Self) -> Vec<Difference> {
+        let forgotten = self.marks.iter().filter(|(mark, _)| new.known_group(**mark).is_none());
+        let mut differences: Vec<_> =
+            forgotten.map(|(mark, old)| Difference::KnownGroup('-', *mark, old.to_string())).collect();
+        for (mark, known) in &new.marks {
+            let what = match (self.marks.get(mark), self.known_group(*mark)) {
+                (_, Some(old)) if old == *known => continue,
+                (Some(old), _) => ('~', format!("{old} -> {known}")),
+                (None, _) => ('+', known.to_string()),
+            };
+            differences.push(Difference::KnownGroup(what.0, *mark, what.1));
+        }
+        differences
+    }
+
+    /// The matches of a mark, with a service or without.
+    fn known_group(&self, mark: FirewallMark) -> Option<KnownGroup> {
+        let service = self.services.iter().find(|service| service.identity.mark() == Some(mark));
+        let of_service = service.map(|of| KnownGroup { matches: of.group.clone(), vlan: of.vlan });
+        of_service.or_else(|| self.marks.get(&mark).cloned())
     }
 
     fn timeouts(&self, new: &Self) -> Option<String> {
@@ -93,7 +122,7 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
         service.scheduler_flags.names(service.scheduler).collect::<Vec<_>>().join(",")
     };
     let own = [
-        ("match", matches(old), matches(new)),
+        ("match", matches(&old.group), matches(&new.group)),
         ("vlan", old.vlan.to_string(), new.vlan.to_string()),
         ("scheduler", old.scheduler.name().to_owned(), new.scheduler.name().to_owned()),
         ("scheduler_flags", flags(old), flags(new)),
@@ -116,8 +145,16 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
     }
 }
 
-fn matches(service: &VirtualService) -> String {
-    service.group.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+impl fmt::Display for KnownGroup {
+    /// As in the differences of a service: `match tcp:192.0.2.10:80,tcp:192.0.2.10:443, vlan 100`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "match {}", matches(&self.matches))?;
+        if self.vlan.is_none() { Ok(()) } else { write!(f, ", vlan {}", self.vlan) }
+    }
+}
+
+fn matches(group: &[Match]) -> String {
+    group.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn persistence(service: &VirtualService) -> String {
@@ -191,6 +228,45 @@ mod tests {
         ];
         assert_eq!(lines, expected);
         assert_eq!(new.differences(&new), []);
+    }
+
+    #[test]
+    fn matches_that_a_reload_forgets_are_a_line() {
+        let mark = FirewallMark { mark: 7.try_into().unwrap(), family: IpFamily::Ipv4 };
+        let known = |ports: &str| KnownGroup {
+            matches: vec![format!("tcp:192.0.2.1:{ports}").parse().unwrap()],
+            vlan: Vlans::new(&[100]).unwrap(),
+        };
+        let marked = |ports| Rules { marks: [(mark, known(ports))].into(), ..Rules::default() };
+        let served = |ports| {
+            let KnownGroup { matches: group, vlan } = known(ports);
+            let service = VirtualService { group, vlan, ..VirtualService::new(mark, Vec::new()) };
+            Rules { services: vec![service], ..Rules::default() }
+        };
+        let lines = |old: &Rules, new: &Rules| {
+            old.differences(new).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let (none, removed) = (Rules::default(), "- FWM 7 without real servers");
+        assert_eq!(
+            lines(&marked("80"), &none),
+            ["- FWM 7 without a service: match tcp:192.0.2.1:80, vlan 100"]
+        );
+        assert_eq!(
+            lines(&none, &marked("80")),
+            ["+ FWM 7 without a service: match tcp:192.0.2.1:80, vlan 100"]
+        );
+        assert_eq!(
+            lines(&marked("80"), &marked("81")),
+            [
+                "~ FWM 7 without a service: match tcp:192.0.2.1:80, vlan 100 -> match tcp:192.0.2.1:81, vlan 100"
+            ]
+        );
+        assert_eq!(lines(&served("80"), &marked("80")), [removed], "as ipvsadm -D does");
+        assert_eq!(lines(&marked("80"), &served("80")), ["+ FWM 7 without real servers"]);
+        assert_eq!(
+            lines(&served("80"), &marked("81")),
+            [removed, "+ FWM 7 without a service: match tcp:192.0.2.1:81, vlan 100"]
+        );
     }
 
     #[test]

@@ -79,6 +79,15 @@ impl ServiceIdentity {
         }
     }
 
+    /// The mark of a group; `None` for a service by address.
+    #[must_use]
+    pub fn mark(&self) -> Option<FirewallMark> {
+        match self {
+            Self::Address(_) => None,
+            Self::Mark(of) => Some(*of),
+        }
+    }
+
     /// The port of the servers in listings: that of the service, and 0 for a group as in IPVS.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -13,14 +13,14 @@ pub struct Rules {
     pub timeouts: Timeouts,
     /// IPVS's switches for connections.
     pub policy: Policy,
-    /// Removed groups, which a command may add again by their marks.
+    /// Marks with known matches and without a service, which a command may add: of removed groups, and of `[[mark]]` tables.
     pub marks: BTreeMap<FirewallMark, KnownGroup>,
 }
 
-/// The part of a removed group that commands of ipvsadm do not have.
+/// The part of a group that commands of ipvsadm do not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownGroup {
-    /// Its matches.
+    /// Its matches, at least one.
     pub matches: Vec<Match>,
     /// VLANs of its VIPs.
     pub vlan: Vlans,

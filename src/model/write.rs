@@ -1,8 +1,9 @@
 //! Serialization of a [`Config`] as TOML.
 
 use super::{
-    BackendChoice, Config, ControlOthers, DirectorConfig, IpFamily, OnConflict, OnServerClaim, Policy,
-    RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService, Wait, WorkerCount,
+    BackendChoice, Config, ControlOthers, DirectorConfig, FirewallMark, IpFamily, KnownGroup, Match,
+    OnConflict, OnServerClaim, Policy, RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService,
+    Wait, WorkerCount,
 };
 use crate::wire::vlan::Vlans;
 use std::fmt::{self, Display, Formatter};
@@ -11,7 +12,8 @@ impl Display for Config {
     /// Renders TOML with every key. [`super::parse`] yields an equal configuration, except for the places.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         director(f, &self.director)?;
-        self.services.iter().try_for_each(|one| service(f, one))
+        self.services.iter().try_for_each(|one| service(f, one))?;
+        self.marks.iter().try_for_each(|(mark, known)| known_group(f, *mark, known))
     }
 }
 
@@ -67,14 +69,9 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
             let protocol = protocol.to_string().to_lowercase();
             writeln!(f, "protocol = \"{protocol}\"\naddress = \"{address}\"")?;
         }
-        ServiceIdentity::Mark(mark) => {
-            let matches: Vec<_> = service.group.iter().map(|of| format!("\"{of}\"")).collect();
-            writeln!(f, "mark = {}\nmatch = [{}]", mark.mark, matches.join(", "))?;
-        }
+        ServiceIdentity::Mark(mark) => mark_and_matches(f, mark, &service.group)?,
     }
-    if !service.vlan.is_none() {
-        writeln!(f, "vlan = {}", vlan(service.vlan))?;
-    }
+    vlan_unless_none(f, service.vlan)?;
     writeln!(f, "scheduler = \"{}\"", service.scheduler.name())?;
     let flags: Vec<_> =
         service.scheduler_flags.names(service.scheduler).map(|flag| format!("\"{flag}\"")).collect();
@@ -96,6 +93,21 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
         writeln!(f, "slow_start = {}", slow_start.secs())?;
     }
     service.servers.iter().try_for_each(|one| server(f, one))
+}
+
+fn known_group(f: &mut Formatter<'_>, mark: FirewallMark, known: &KnownGroup) -> fmt::Result {
+    writeln!(f, "\n[[mark]]")?;
+    mark_and_matches(f, mark, &known.matches)?;
+    vlan_unless_none(f, known.vlan)
+}
+
+fn mark_and_matches(f: &mut Formatter<'_>, mark: FirewallMark, matches: &[Match]) -> fmt::Result {
+    let matches: Vec<_> = matches.iter().map(|of| format!("\"{of}\"")).collect();
+    writeln!(f, "mark = {}\nmatch = [{}]", mark.mark, matches.join(", "))
+}
+
+fn vlan_unless_none(f: &mut Formatter<'_>, vlans: Vlans) -> fmt::Result {
+    if vlans.is_none() { Ok(()) } else { writeln!(f, "vlan = {}", vlan(vlans)) }
 }
 
 /// A number, or an array of two.
@@ -165,12 +177,13 @@ fn on_server_claim(on_server_claim: OnServerClaim) -> &'static str {
 mod tests {
     use super::*;
     use crate::model::{
-        ConnReuseMode, FirewallMark, Match, Persistence, Ping, Places, PortRange, Reject, SLOW_START_MAX,
-        Scheduler, SchedulerFlags, Weight, parse,
+        ConnReuseMode, Persistence, Ping, Places, PortRange, Reject, SLOW_START_MAX, Scheduler,
+        SchedulerFlags, Weight, parse,
     };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
     use std::net::{IpAddr, Ipv6Addr};
     use std::path::Path;
 
@@ -281,13 +294,38 @@ mod tests {
         }
     }
 
+    fn marks() -> impl Strategy<Value = BTreeMap<FirewallMark, KnownGroup>> {
+        let ports = prop::collection::vec((1..60_000u16, 0..9u16), 1..4);
+        prop::collection::btree_map(8..=u32::MAX, (any::<bool>(), ports, 0..3usize), 0..3)
+            .prop_map(|marks| marks.into_iter().map(|(mark, drawn)| a_known_group(mark, drawn)).collect())
+    }
+
+    fn a_known_group(
+        mark: u32,
+        (is_v6, ports, vlan): (bool, Vec<(u16, u16)>, usize),
+    ) -> (FirewallMark, KnownGroup) {
+        let vip: IpAddr = if is_v6 { "2001:db8::7" } else { "192.0.2.7" }.parse().unwrap();
+        let a_match = |(first, more)| {
+            let ports = PortRange { first, last: first + more };
+            Match { protocol: Protocol::Sctp, vip, ports }
+        };
+        let vlan = Vlans::new([&[][..], &[100], &[100, 4094]][vlan]).unwrap();
+        let mark = FirewallMark { mark: mark.try_into().unwrap(), family: vip.into() };
+        (mark, KnownGroup { matches: ports.into_iter().map(a_match).collect(), vlan })
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_read_as_the_same(director in a_director(), services in services()) {
-            let config = Config { director, services, places: Places::default() };
+        fn what_is_written_is_read_as_the_same(
+            director in a_director(),
+            services in services(),
+            marks in marks(),
+        ) {
+            let config = Config { director, services, marks, places: Places::default() };
             prop_assert_eq!(config.rules().check(), Ok(()));
             let read = parse(Path::new("d.toml"), &config.to_string()).unwrap();
-            prop_assert_eq!((read.director, read.services), (config.director, config.services));
+            prop_assert_eq!(read.rules(), config.rules());
+            prop_assert_eq!(read.director, config.director);
         }
     }
 }

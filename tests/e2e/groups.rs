@@ -64,6 +64,10 @@ fn a_client_of_a_group_reaches_one_server(backend: &str) {
 
     let saved = director.cli("ipvsadm -Sn");
     director.change("ipvsadm -C");
+    let file = director.cli("save");
+    assert!(file.contains("[[mark]]\nmark = 7\n"), "{file}");
+    director.write_config(&file);
+    assert_eq!(director.cli("reload"), "nothing has changed\n");
     assert_eq!(director.cli_with_input("ipvsadm -R", &saved).0, Some(0));
     assert_eq!(director.cli("ipvsadm -Sn"), saved, "the matches have stayed known");
     let after = http(&deployment);
@@ -71,6 +75,13 @@ fn a_client_of_a_group_reaches_one_server(backend: &str) {
     director.change("ipvsadm -E -f 7 -s rr");
     let servers = [(); 2].map(|()| http(&deployment));
     assert_ne!(servers[0], servers[1], "no longer persistent");
+
+    director.change("ipvsadm -C");
+    director.write_config(file.split("[[mark]]").next().unwrap());
+    let forgotten = director.cli("reload");
+    assert!(forgotten.starts_with("- FWM 7 without a service: match tcp:"), "{forgotten}");
+    let (status, stderr) = director.cli_with_input("ipvsadm -A -f 7", "");
+    assert!(status == Some(255) && stderr.contains("no matches are known for FWM 7"), "{stderr}");
 }
 
 /// The connection is to port 7 of TCP; a flow of UDP to the same port is beside it.

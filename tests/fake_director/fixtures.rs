@@ -192,6 +192,7 @@ pub(crate) fn connection(row: &str) -> Connection {
     let protocol = if fields[0] == "UDP" { Protocol::Udp } else { Protocol::Tcp };
     Connection {
         service: address(protocol, fields[4]).into(),
+        group: None,
         expires: minutes.parse::<u32>().unwrap() * 60 + seconds.parse::<u32>().unwrap(),
         state: fields[2].to_owned(),
         client: fields[3].parse().unwrap(),
@@ -203,6 +204,7 @@ pub(crate) fn connection(row: &str) -> Connection {
 pub(crate) fn connections(count: u32) -> Vec<Connection> {
     let connection = |number: u32| Connection {
         service: address(Protocol::Tcp, "192.0.2.10:80").into(),
+        group: None,
         expires: number % 900,
         state: "ESTABLISHED".to_owned(),
         client: format!("198.51.{}.{}:{}", number >> 24, number >> 16 & 255, number & 65_535)

@@ -11,7 +11,7 @@ mod strict;
 
 pub use problem::{ErrorCode, Problem};
 
-use crate::model::{Diagnostic, DiagnosticKind, ServiceIdentity};
+use crate::model::{Diagnostic, DiagnosticKind, FirewallMark, ServiceIdentity};
 use crate::wire::vlan::Vlans;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -282,6 +282,9 @@ pub struct Connection {
     /// Protocol, VIP and port; of the template of a group, its mark.
     #[serde(flatten)]
     pub service: ServiceIdentity,
+    /// The group whose match took it; `None` for a service by address, and for templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<FirewallMark>,
     /// Whole seconds until it expires.
     pub expires: u32,
     /// State by IPVS's name: "ESTABLISHED", "FIN_WAIT", "UDP" and so on.

@@ -233,8 +233,9 @@ impl ChangeRequest {
     fn change(&self, rules: &Rules) -> Result<Option<Change>, Diagnostic> {
         Ok(Some(match self {
             Self::AddService { service, settings } => {
-                let vlan = settings.vlan.unwrap_or_else(|| rules.vlan(*service));
-                Change::AddService(VirtualService { vlan, ..settings.service(*service)? })
+                let new = settings.service(*service)?;
+                let vlan = settings.vlan.unwrap_or_else(|| rules.vlan(*service, &new.group));
+                Change::AddService(VirtualService { vlan, ..new })
             }
             Self::EditService { service, settings } => {
                 let (old, new) = (rules.service(*service)?, settings.service(*service)?);
@@ -414,6 +415,36 @@ mod tests {
             let json = format!(r#"{{"do": "add-service", {service}, "settings": {{"vlan": {vlan}}}}}"#);
             assert!(read(&json).is_err(), "{vlan}");
         }
+    }
+
+    #[test]
+    fn a_group_is_in_the_vlan_of_its_vip() {
+        let mut rules = Rules::default();
+        let mut change = |json: &str| read(json).unwrap().apply(&mut rules).map(|()| rules.clone());
+        let web = r#""service": {"protocol": "tcp", "address": "192.0.2.1:80"}"#;
+        let other = r#""service": {"protocol": "tcp", "address": "192.0.2.2:80"}"#;
+        let group = r#""service": {"mark": 7, "family": "ipv4"}"#;
+        let matches = |vip: &str| {
+            format!(r#"{{"do": "add-service", {group}, "settings": {{"matches": ["udp:{vip}:5-9"]}}}}"#)
+        };
+        let vlans = |rules: &Rules| rules.services.last().unwrap().vlan.to_string();
+        let in_vlan = |of: &str, vlan: u16| {
+            format!(r#"{{"do": "add-service", {of}, "settings": {{"vlan": [{vlan}]}}}}"#)
+        };
+        change(&in_vlan(web, 100)).unwrap();
+        assert_eq!(vlans(&change(&matches("192.0.2.1")).unwrap()), "100", "as the other service of its VIP");
+        change(r#"{"do": "clear"}"#).unwrap();
+        let again = format!(r#"{{"do": "add-service", {group}}}"#);
+        assert_eq!(vlans(&change(&again).unwrap()), "100", "as before");
+        change(r#"{"do": "clear"}"#).unwrap();
+        let plain = format!(r#"{{"do": "add-service", {web}}}"#);
+        assert_eq!(vlans(&change(&plain).unwrap()), "100", "as the known group of its VIP");
+        change(r#"{"do": "clear"}"#).unwrap();
+        change(&in_vlan(web, 200)).unwrap();
+        assert_eq!(vlans(&change(&again).unwrap()), "200", "its VIP has moved");
+        change(&in_vlan(other, 300)).unwrap();
+        change(&format!(r#"{{"do": "delete-service", {group}}}"#)).unwrap();
+        assert_eq!(vlans(&change(&matches("192.0.2.2")).unwrap()), "300", "other matches than before");
     }
 
     #[test]

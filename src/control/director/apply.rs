@@ -96,10 +96,11 @@ impl Director {
 
     /// Returns the running configuration.
     pub(super) fn config(&self) -> Config {
-        let Rules { services, timeouts, policy, .. } = self.registry.rules();
+        let Rules { services, timeouts, policy, marks } = self.registry.rules();
         Config {
             director: DirectorConfig { timeouts, policy, ..self.settings.clone() },
             services,
+            marks,
             places: Default::default(),
         }
     }

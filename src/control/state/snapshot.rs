@@ -14,7 +14,7 @@ use std::time::Instant;
 /// The addresses of every id that a flow table may contain.
 pub(in crate::control) struct IdAddresses {
     pub(in crate::control) services: HashMap<ServiceId, ServiceIdentity>,
-    pub(in crate::control) matches: HashMap<MatchId, Destination>,
+    pub(in crate::control) matches: HashMap<MatchId, (ServiceId, Destination)>,
     pub(in crate::control) servers: HashMap<ServerId, IpAddr>,
 }
 
@@ -94,9 +94,13 @@ impl Registry {
         let servers = self.services.iter().flat_map(|service: &ServiceEntry| &service.servers);
         let servers = servers.map(|server| (server.id, server.config.address));
         let removed_servers = self.removed_servers.iter().map(|((_, rip), server)| (server.id, *rip));
-        let matches =
-            self.services.iter().flat_map(|service| &service.matches).map(|(of, id)| (*id, of.destination()));
-        let removed_matches = self.removed_matches.iter().map(|((_, of), removed)| (removed.id, *of));
+        let of_service = |service: &ServiceEntry| {
+            let id = service.id;
+            let matches = service.matches.iter().map(|(of, match_id)| (*match_id, (id, of.destination())));
+            matches.collect::<Vec<_>>()
+        };
+        let matches = self.services.iter().flat_map(of_service);
+        let removed_matches = self.removed_matches.iter().map(|(key, removed)| (removed.id, *key));
         IdAddresses {
             matches: matches.chain(removed_matches).collect(),
             services: services.chain(removed).collect(),

@@ -285,6 +285,7 @@ fn template_line(ids: &IdAddresses, template: &Template, now: Tick) -> Option<ap
     let service = without_ftp_port(service);
     Some(api::Connection {
         service,
+        group: None,
         expires: template.deadline.since(now).secs(),
         state: if assured { "ASSURED" } else { "NONE" }.into(),
         client: (template.key.network, 0).into(),
@@ -306,11 +307,12 @@ fn without_ftp_port(service: ServiceIdentity) -> ServiceIdentity {
 /// Converts a connection, with the destination port also for a match of several ports.
 fn connection_line(ids: &IdAddresses, entry: &FlowEntry<Flow>, now: Tick) -> Option<api::Connection> {
     let Flow { client, client_port, match_id, port } = entry.key;
-    let of = *ids.matches.get(&match_id)?;
+    let (service, of) = *ids.matches.get(&match_id)?;
     let server = *ids.servers.get(&entry.server)?;
     let port = port.or(of.port)?;
     Some(api::Connection {
         service: ServiceAddress { protocol: of.protocol, address: (of.vip, port).into() }.into(),
+        group: ids.services.get(&service).and_then(|of| of.mark()),
         expires: entry.deadline.since(now).secs(),
         state: entry.state.name().into(),
         client: (client, client_port).into(),
@@ -324,6 +326,33 @@ mod tests {
     use crate::hash::Seed;
     use crossbeam::channel::bounded;
     use std::collections::HashMap;
+
+    #[test]
+    fn a_connection_names_the_group_that_took_it() {
+        use crate::flow::ConnState;
+        use crate::model::{Destination, FirewallMark, IpFamily, MatchId, ServiceId};
+        let mark = FirewallMark { mark: 7.try_into().unwrap(), family: IpFamily::Ipv4 };
+        let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        let of = |id: u16, port| {
+            let destination = Destination { protocol: Protocol::Tcp, vip: [192, 0, 2, 1].into(), port };
+            (MatchId(id), (ServiceId(id), destination))
+        };
+        let ids = IdAddresses {
+            services: [(ServiceId(0), address.into()), (ServiceId(1), mark.into())].into(),
+            matches: [of(0, Some(80)), of(1, None)].into(),
+            servers: [(ServerId(3), [192, 0, 2, 9].into())].into(),
+        };
+        let line = |id, port| {
+            let client = [203, 0, 113, 1].into();
+            let key = Flow { client, client_port: 40_000, match_id: MatchId(id), port };
+            let (state, deadline) = (ConnState::Established, Tick(1000));
+            let entry = FlowEntry { key, state, deadline, server: ServerId(3), template: 0 };
+            let line = connection_line(&ids, &entry, Tick(0)).unwrap();
+            (line.service.to_string(), line.group, line.server.to_string())
+        };
+        assert_eq!(line(0, None), ("TCP 192.0.2.1:80".into(), None, "192.0.2.9:80".into()));
+        assert_eq!(line(1, Some(443)), ("TCP 192.0.2.1:443".into(), Some(mark), "192.0.2.9:443".into()));
+    }
 
     #[test]
     fn listing_without_a_worker_s_reply_is_incomplete() {

@@ -4,6 +4,7 @@
 //! types. Their errors are collected, so that one run reports all faults of a file.
 
 mod director;
+mod mark;
 mod readers;
 mod report;
 mod section;
@@ -93,8 +94,9 @@ fn read(texts: &[Text<'_>]) -> Option<Config> {
     let included = included.iter().filter_map(|text| text.root(section::INCLUDED));
     let roots: Vec<_> = iter::once(root).chain(included).collect();
     let services = service::read(&roots, &mut places);
+    let marks = mark::read(&roots, &services, &places);
     roots.iter().for_each(Section::close);
-    Some(Config { director: director?, services, places })
+    Some(Config { director: director?, services, marks, places })
 }
 
 fn not_utf8(path: &Path, good: &[u8]) -> Diagnostics {

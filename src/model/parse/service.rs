@@ -101,24 +101,27 @@ fn address(section: &Section<'_, '_>) -> Option<ServiceAddress> {
     Some(ServiceAddress { protocol: protocol?, address: address? })
 }
 
-/// Reads the mark and the matches of a group.
+/// Reads the mark and the matches of a group, which has no protocol and address beside them.
 fn group(section: &Section<'_, '_>) -> Option<(FirewallMark, Vec<Match>)> {
-    let mark = section.require("mark", "1", number(1..=u32::MAX));
-    let group = section.require("match", r#"["tcp:VIP:port"]"#, matches);
+    let group = mark_and_matches(section);
     for key in ["protocol", "address"] {
         if section.get(key, |_| Ok(())).is_some() {
             let what = "stands in a group, whose matches have protocol and address";
             section.object(key, invalid(what, "remove it, or mark and match"));
         }
     }
-    let group = group?;
+    group
+}
+
+/// Reads a mark and its matches.
+pub(super) fn mark_and_matches(section: &Section<'_, '_>) -> Option<(FirewallMark, Vec<Match>)> {
+    let mark = section.require("mark", "1", number(1..=u32::MAX));
+    let group = section.require("match", r#"["tcp:VIP:port"]"#, matches)?;
     let family = IpFamily::from(group.first()?.vip);
     if let Some(other) = group.iter().find(|of| IpFamily::from(of.vip) != family) {
         let what = format!("has {other} beside {}: a group is of one family", group[0]);
-        section.object(
-            "match",
-            invalid(what, "write a second [[service]] with the same mark for the other one"),
-        );
+        let remedy = "write a second table like this one, with the same mark, for the other one";
+        section.object("match", invalid(what, remedy));
     }
     Some((FirewallMark { mark: NonZeroU32::new(mark?)?, family }, group))
 }

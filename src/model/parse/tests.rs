@@ -115,7 +115,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         included: Vec::new(),
         user: 1,
     };
-    assert_eq!(config, Config { director, services, places });
+    assert_eq!(config, Config { director, services, marks: Default::default(), places });
 }
 
 /// A file in which no key has its default.

@@ -499,7 +499,7 @@ fn mark_and_matches_need_each_other_and_no_address() {
         (
             "mark = 7\nmatch = [\"tcp:10.0.0.1:80\", \"tcp:[2001:db8::1]:80\"]",
             "5: match has tcp:[2001:db8::1]:80 beside tcp:10.0.0.1:80: a group is of one family; write a second \
-             [[service]] with the same mark for the other one"
+             table like this one, with the same mark, for the other one"
                 .to_owned(),
         ),
         (
@@ -516,6 +516,43 @@ fn mark_and_matches_need_each_other_and_no_address() {
         ),
     ] {
         refused(&group(rest), &[&wanted]);
+    }
+}
+
+#[test]
+fn marks_without_a_service_have_matches_and_a_vlan() {
+    let marks = "[[mark]]\nmark = 8\nmatch = [\"tcp:10.0.0.1:80\", \"udp:10.0.0.2:5-9\"]\nvlan = 100\n\
+                 [[mark]]\nmark = 7\nmatch = [\"tcp:[2001:db8::1]:80\"]\n";
+    let config = check(&group(&format!("mark = 7\nmatch = [\"tcp:10.0.0.1:80\"]\n{marks}"))).unwrap();
+    let known: Vec<_> = config.marks.iter().map(|(mark, known)| format!("{mark} {known}")).collect();
+    assert_eq!(
+        known,
+        ["FWM 7 IPv6 match tcp:[2001:db8::1]:80", "FWM 8 match tcp:10.0.0.1:80,udp:10.0.0.2:5-9, vlan 100"]
+    );
+    assert_eq!(config.rules().marks, config.marks);
+}
+
+#[test]
+fn a_mark_has_its_matches_in_one_place() {
+    let table = "[[mark]]\nmark = 7\nmatch = [\"tcp:10.0.0.1:81\"]\n";
+    let remedy = "remove one of the two tables";
+    refused(
+        &group(&format!("mark = 7\nmatch = [\"tcp:10.0.0.1:80\"]\n{table}")),
+        &[&format!("7: mark is 7: FWM 7 has matches already, on line 5; {remedy}")],
+    );
+    refused(
+        &service(&format!("{table}{table}")),
+        &[&format!("7: mark is 7: FWM 7 has matches already, on line 4; {remedy}")],
+    );
+    for (rest, wanted) in [
+        ("mark = 7", r#"3: [[mark]] has no match; add match = ["tcp:VIP:port"]"#),
+        ("match = [\"tcp:10.0.0.1:80\"]", "3: [[mark]] has no mark; add mark = 1"),
+        (
+            "mark = 7\nmatch = [\"tcp:10.0.0.1:80\"]\nscheduler = \"rr\"",
+            "6: \"scheduler\" is not a key of [[mark]]; its keys are mark, match, vlan",
+        ),
+    ] {
+        refused(&service(&format!("[[mark]]\n{rest}")), &[wanted]);
     }
 }
 
