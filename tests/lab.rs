@@ -1,6 +1,6 @@
 //! The lab: small reference runs in all combinations, and complete removal.
 
-use directrix::lab::verdict::RunOutcome;
+use directrix::lab::verdict::{RunFinding, RunOutcome};
 use directrix::lab::{
     Arp, ClientLoad, Console, Deployment, Family, Interrupt, LabBackend, LabHost, LabOptions, Layout,
     RunReport,
@@ -93,6 +93,17 @@ fn a_static_entry_on_the_router() {
     assert_good(&report);
     let owners = &report.measurements[0].owners;
     assert!(owners.contains(&LabHost::Rs1.mac()), "real servers are unprotected here: {owners:?}");
+}
+
+#[test]
+fn static_entries_of_ipv6() {
+    for (tag, layout) in [("u", Layout::OneSubnet), ("v", Layout::TwoSubnets)] {
+        let family = Family::V6;
+        let report = run(LabOptions { arp: Arp::Static, family, layout, ..options(tag) });
+        assert_good(&report);
+        let owners = &report.measurements[0].owners;
+        assert!(owners.contains(&LabHost::Rs1.mac()), "real servers answer for the VIP here: {owners:?}");
+    }
 }
 
 #[test]
@@ -190,6 +201,36 @@ fn real_servers_that_answer_arp_for_the_vip_are_reported() {
         arp.outcome == RunOutcome::Expected && arp.figures.contains("rs1") && arp.figures.contains("rs2"),
         "{arp}"
     );
+}
+
+#[test]
+fn real_servers_that_advertise_the_vip_fail_as_expected() {
+    let report = run(LabOptions { arp: Arp::None, family: Family::V6, ..options("w") });
+    assert!(!report.is_good());
+    let failed = |finding: &&RunFinding| finding.outcome == RunOutcome::Failed;
+    let failed: Vec<_> = report.findings.iter().filter(failed).map(ToString::to_string).collect();
+    assert_eq!(failed, Vec::<String>::new());
+    let owners = &report.measurements[0].owners;
+    assert!(owners.contains(&LabHost::Rs1.mac()) && owners.contains(&LabHost::Rs2.mac()), "{owners:?}");
+}
+
+#[test]
+fn lab_of_both_families_shows_both() {
+    let name = options("x").name;
+    let up = directrix(&["lab", "up", "--name", &name, "--family", "both"]);
+    let guard = Down(name.clone());
+    let shown = text(&up.stdout);
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    for part in [
+        "VIP 192.168.195.150 on lo, weight 1",
+        "VIP 2001:db8:195::150 on lo, weight 1",
+        "client -- curl http://192.168.195.150:80/",
+        "client -- curl 'http://[2001:db8:195::150]:80/'",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    drop(guard);
+    assert_nothing_left(&name);
 }
 
 #[test]

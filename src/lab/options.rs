@@ -3,6 +3,7 @@
 use super::{Family, LabHost, Layout};
 use crate::model::Diagnostic;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// ARP suppression on the real servers.
@@ -14,7 +15,8 @@ pub enum Arp {
     Sysctl,
     /// arptables rules on the real servers
     Arptables,
-    /// A static neighbor entry on the router; the real servers answer for the VIP
+    /// A static neighbor entry on the router, with IPv6 one of the router on each real server, too; the real
+    /// servers answer for the VIP
     Static,
     /// No suppression: shows how the deployment fails
     None,
@@ -86,6 +88,13 @@ impl LabOptions {
             director: Vec::new(),
             more: String::new(),
         }
+    }
+
+    /// Interface of a real server that has `vip`. An IPv6 VIP is on the segment if the server is to answer for it.
+    #[must_use]
+    pub fn vip_interface(&self, vip: IpAddr) -> &'static str {
+        let answers = matches!(self.arp, Arp::Static | Arp::None);
+        if vip.is_ipv6() && answers { "eth0" } else { "lo" }
     }
 
     /// Network namespace of `host`.

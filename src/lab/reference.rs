@@ -8,7 +8,7 @@ use super::http_client::Answers;
 use super::measurements::{DirectorTable, Measurements};
 use super::runner::execute;
 use super::step::Step;
-use super::verdict::{EXPECTED_MEANS, RunFinding, RunOutcome, evaluate};
+use super::verdict::{RunFinding, RunOutcome, evaluate, expected_means};
 use crate::control::client::Blocking;
 use crate::model::Diagnostic;
 use crate::wire::MacAddr;
@@ -141,7 +141,7 @@ impl Deployment {
             console.print(&finding.to_string());
         }
         if findings.iter().any(|finding| finding.outcome == RunOutcome::Expected) {
-            console.print(&format!("\n{EXPECTED_MEANS}"));
+            console.print(&format!("\n{}", expected_means(measurements.vip)));
         }
         findings
     }

@@ -5,7 +5,7 @@ use super::layout::Layout;
 use super::options::LabOptions;
 use super::runner::check_root;
 use super::state::StateDirectory;
-use super::step::Step;
+use super::step::{Step, quoted};
 use super::{Deployment, LabHost, programs};
 use crate::model::Diagnostic;
 use std::ffi::OsString;
@@ -42,23 +42,34 @@ pub fn hints(deployment: &Deployment) -> String {
         "directrix" => String::new(),
         other => format!(" --name {other}"),
     };
-    let url = format!("http://{}/", SocketAddr::new(deployment.options().family.vips()[0], PORT));
+    let vips = deployment.options().family.vips();
+    let curl = |vip: &IpAddr| {
+        let url = quoted(&format!("http://{}/", SocketAddr::new(*vip, PORT)));
+        format!("    directrix lab shell{name} client -- curl {url}\n")
+    };
     format!(
         "{}\n\
          The lab is up. Next:\n\
          \x20   directrix lab run{name}\n\
-         \x20   directrix lab shell{name} client -- curl {url}\n\
+         {}\
          \x20   directrix lab shell{name} director -- directrix ipvsadm -Ln\n\
          \x20   directrix lab shell{name} switch -- tcpdump -nei any    # each frame at each port, with MAC addresses\n\
          \x20   directrix lab shell{name} rs1\n\
          \x20   directrix lab down{name}",
-        drawing(deployment.options())
+        drawings(deployment.options()),
+        vips.iter().map(curl).collect::<String>()
     )
 }
 
-/// Drawing of the hosts with their addresses.
-fn drawing(options: &LabOptions) -> String {
-    let (layout, vip) = (options.layout, options.family.vips()[0]);
+/// A drawing for each family of the lab.
+fn drawings(options: &LabOptions) -> String {
+    let all: Vec<_> = options.family.vips().iter().map(|vip| drawing(options, *vip)).collect();
+    all.join("\n")
+}
+
+/// Drawing of the hosts with their addresses of the family of `vip`.
+fn drawing(options: &LabOptions, vip: IpAddr) -> String {
+    let (layout, place) = (options.layout, options.vip_interface(vip));
     let line = |host: LabHost, remark: &str| {
         let address = host.address_beside(vip, layout).map(|address| address.to_string()).unwrap_or_default();
         format!("{:<9}{address:<18}{}  {remark}", host.name(), host.mac())
@@ -69,7 +80,7 @@ fn drawing(options: &LabOptions) -> String {
     };
     let private = if layout == Layout::TwoSubnets { format!(", {private_gateway}") } else { String::new() };
     let [first, second] = LabHost::REAL_SERVERS
-        .map(|server| line(server, &format!("VIP {vip} on lo, weight {}", server.weight())));
+        .map(|server| line(server, &format!("VIP {vip} on {place}, weight {}", server.weight())));
     format!(
         "  {}\n    │ {client_side}\n  {}\n    │\n  switch ─┬─ {}\n          ├─ {first}\n          └─ {second}\n",
         line(LabHost::Client, ""),
@@ -104,17 +115,38 @@ fn path(options: &LabOptions) -> Option<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::{Arp, Family};
 
     #[test]
-    fn drawing_has_every_host_with_its_address() {
-        for layout in [Layout::OneSubnet, Layout::TwoSubnets] {
-            let drawing = drawing(&LabOptions { layout, ..LabOptions::new("d", "x") });
-            for host in LabHost::ALL.into_iter().filter(|host| *host != LabHost::Switch) {
-                let address = host.address(layout).unwrap().to_string();
+    fn drawings_have_every_host_with_its_addresses() {
+        let layouts = [Layout::OneSubnet, Layout::TwoSubnets];
+        let families = [Family::V4, Family::V6, Family::Both];
+        for (layout, family) in layouts.into_iter().flat_map(|layout| families.map(|family| (layout, family)))
+        {
+            let drawing = drawings(&LabOptions { layout, family, ..LabOptions::new("d", "x") });
+            let hosts = LabHost::ALL.into_iter().filter(|host| *host != LabHost::Switch);
+            let pairs = hosts.flat_map(|host| family.vips().iter().map(move |vip| (host, vip)));
+            for (host, vip) in pairs {
+                let address = host.address_beside(*vip, layout).unwrap().to_string();
                 let line = drawing.lines().find(|line| line.contains(host.name()) && line.contains(&address));
                 assert!(line.is_some_and(|line| line.contains(&host.mac().to_string())), "{host}: {drawing}");
             }
             assert!(drawing.lines().all(|line| line.chars().count() <= 100), "{drawing}");
+        }
+    }
+
+    #[test]
+    fn drawings_name_the_interface_of_the_vip() {
+        let drawn = |arp, family| drawings(&LabOptions { arp, family, ..LabOptions::new("d", "x") });
+        for (arp, family, on_lo, on_eth0) in [
+            (Arp::Sysctl, Family::Both, 4, 0),
+            (Arp::Static, Family::Both, 2, 2),
+            (Arp::None, Family::V6, 0, 2),
+            (Arp::None, Family::V4, 2, 0),
+        ] {
+            let text = drawn(arp, family);
+            let with = |words: &str| text.lines().filter(|line| line.contains(words)).count();
+            assert_eq!((with(" on lo,"), with(" on eth0,")), (on_lo, on_eth0), "{text}");
         }
     }
 }

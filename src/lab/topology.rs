@@ -153,15 +153,20 @@ fn segment_host(options: &LabOptions, host: LabHost, remark: &str) -> StepGroup 
 /// Adds the IPv6 VIP: to lo, where no solicitation for it is answered; to eth0, if the server is to answer.
 fn ipv6_vip(options: &LabOptions, server: LabHost) -> StepGroup {
     let netns = options.namespace(server);
-    let answers = matches!(options.arp, Arp::Static | Arp::None);
-    let place = if answers {
-        "the IPv6 VIP on eth0, which answers for it"
-    } else {
-        "the IPv6 VIP on lo, which answers nothing"
+    let interface = options.vip_interface(VIP6.into());
+    let (remark, flags) = match options.arp {
+        Arp::Sysctl | Arp::Arptables => ("which answers nothing", "preferred_lft 0"),
+        Arp::None => ("which answers for it", "nodad"),
+        Arp::Static => ("which answers for it; a static entry for the router", "nodad"),
     };
-    let mut group = StepGroup::new(format!("{server}: {place}"));
-    let command = if answers { "dev eth0 nodad" } else { "dev lo preferred_lft 0" };
-    group.ip(&netns, &format!("address add {VIP6}/128 {command}"));
+    let mut group = StepGroup::new(format!("{server}: the IPv6 VIP on {interface}, {remark}"));
+    group.ip(&netns, &format!("address add {VIP6}/128 dev {interface} {flags}"));
+    if options.arp == Arp::Static {
+        // A solicitation sent for a reply has the VIP as source. The router's answer to it would follow the router's
+        // static entry to the director.
+        let (router, mac) = (ipv6_gateway(options.layout), LabHost::Router.mac());
+        group.ip(&netns, &format!("neigh replace {router} lladdr {mac} dev {interface} nud permanent"));
+    }
     group
 }
 
@@ -264,11 +269,30 @@ mod tests {
     }
 
     #[test]
+    fn static_ipv6_entry_of_the_router_needs_one_of_each_server() {
+        for (layout, router) in [(Layout::OneSubnet, "2001:db8:195::2"), (Layout::TwoSubnets, "fd00:195::2")]
+        {
+            let lines = lines(&LabOptions { arp: Arp::Static, family: Family::V6, layout, ..reference() });
+            let entries: Vec<_> = lines.iter().filter(|line| line.contains(" neigh ")).collect();
+            let of = |host: &str, address: &str, mac: &str| {
+                format!("ip -n d-{host} neigh replace {address} lladdr {mac} dev eth0 nud permanent")
+            };
+            let wanted = [
+                of("router", "2001:db8:195::150", "02:00:00:00:00:05"),
+                of("rs1", router, "02:00:00:00:00:02"),
+                of("rs2", router, "02:00:00:00:00:02"),
+            ];
+            assert_eq!(entries, wanted.iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn static_entry_is_on_the_router_only() {
         let lines = lines(&LabOptions { arp: Arp::Static, ..reference() });
         let entry =
             "ip -n d-router neigh replace 192.168.195.150 lladdr 02:00:00:00:00:05 dev eth0 nud permanent";
         assert_eq!(lines.iter().filter(|line| *line == entry).count(), 1);
+        assert_eq!(lines.iter().filter(|line| line.contains("neigh")).count(), 1);
         assert!(!lines.iter().any(|line| line.contains("echo 2 >") || line.contains("arptables")));
     }
 }
