@@ -276,6 +276,16 @@ fn setup_refuses_conflicting_addresses_and_interfaces() {
 }
 
 #[test]
+fn setup_of_the_own_address_does_not_advise_its_removal() {
+    let site = Site::new();
+    for command in ["setup", "check"] {
+        let run = site.realserver(&format!("{command} --vip {RIP}"));
+        let text = run.out + &run.err;
+        assert!(run.status == 1 && text.contains("not the RIP") && !text.contains("address del"), "{text}");
+    }
+}
+
+#[test]
 fn another_interface_without_arp_can_carry_the_vip() {
     let site = Site::new();
     site.server.run("ip link add quiet0 type ifb");

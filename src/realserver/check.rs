@@ -1,15 +1,15 @@
 //! Check of this host as a real server, with the consequences of each fault.
 
 mod arp;
+mod boot;
 mod ndp;
 #[cfg(test)]
 mod tests;
 
 use super::facts::Facts;
 use super::finding::HostFinding;
-use super::host::{Address, InterfaceInfo};
+use super::host::{Address, InterfaceInfo, is_own_address};
 use super::options::RealServerOptions;
-use super::persist;
 use super::step::add_command;
 use crate::model::Diagnostic;
 use std::net::IpAddr;
@@ -34,13 +34,8 @@ fn findings(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
         found.extend(ndp::findings(options, facts));
         found.push(default_routes(facts, true));
     }
-    found.extend(after_reboot(options, facts));
+    found.extend(boot::findings(options, facts));
     found
-}
-
-/// Findings about the VIPs after a reboot.
-fn after_reboot(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
-    persist::findings(options, |vip| facts.addresses.iter().any(|address| address.ip == vip))
 }
 
 fn missing_interface(options: &RealServerOptions, facts: &Facts) -> Option<HostFinding> {
@@ -59,7 +54,7 @@ fn missing_interface(options: &RealServerOptions, facts: &Facts) -> Option<HostF
 fn vip_findings(vip: IpAddr, options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
     let found = facts.addresses.iter().filter(|address| address.ip == vip);
     let found: Vec<_> =
-        found.filter_map(|address| Some(vip_finding(address, facts.link(address.index)?))).collect();
+        found.filter_map(|address| Some(vip_finding(address, facts.link(address.index)?, facts))).collect();
     if found.is_empty() {
         return vec![HostFinding::wrong(
             format!("{vip} is not on this host"),
@@ -70,9 +65,13 @@ fn vip_findings(vip: IpAddr, options: &RealServerOptions, facts: &Facts) -> Vec<
     found
 }
 
-fn vip_finding(address: &Address, link: &InterfaceInfo) -> HostFinding {
+fn vip_finding(address: &Address, link: &InterfaceInfo, facts: &Facts) -> HostFinding {
     let (ip, prefix, name) = (address.ip, address.prefix, &link.name);
     let what = format!("{ip}/{prefix} is on {name}");
+    if is_own_address(address, link, &facts.addresses) {
+        let effect = format!("it is this host's own address, the only one on {name}, and no VIP");
+        return HostFinding::wrong(what, effect, "name the VIP of the service with --vip, not the RIP");
+    }
     let remedy = format!("ip address del {ip}/{prefix} dev {name}, and {}", add_command(ip, "lo"));
     if ip.is_ipv6() {
         return ndp::vip_finding(address, link, what, remedy);
@@ -83,11 +82,21 @@ fn vip_finding(address: &Address, link: &InterfaceInfo) -> HostFinding {
         return HostFinding::wrong(what, effect, remedy);
     }
     if prefix < 32 {
-        let effect = "every address of that network counts as this host's own: \
-                      it answers itself instead of replying to clients and gateways there";
-        return HostFinding::wrong(what, effect, remedy);
+        return HostFinding::wrong(what, network_effect(ip, name), remedy);
     }
     HostFinding::right(what)
+}
+
+/// Consequence of a VIP with the prefix length of a network.
+fn network_effect(vip: IpAddr, interface: &str) -> String {
+    if vip.is_ipv4() {
+        return "every address of that network counts as this host's own: \
+                it answers itself instead of replying to clients and gateways there"
+            .into();
+    }
+    format!(
+        "the kernel here routes that whole network to {interface}: hosts and gateways in it get nothing from this server"
+    )
 }
 
 /// The way of the replies of one family.

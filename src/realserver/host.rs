@@ -1,6 +1,6 @@
 //! Interfaces, addresses and routes over rtnetlink, in the calling thread's network namespace.
 
-use crate::model::Diagnostic;
+use crate::model::{Diagnostic, host_address};
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{
@@ -159,6 +159,20 @@ impl NetlinkConnection {
 /// Prefix length of a single address: 32 or 128.
 pub(super) fn single_prefix(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
+}
+
+/// True for the host's own address on an interface with ARP or neighbor discovery, not a VIP at a wrong place.
+///
+/// It is the only one of its family there, but for link-local ones. A single address (/32, /128) is taken for a VIP if
+/// the host has an address with a network elsewhere.
+pub(super) fn is_own_address(address: &Address, link: &InterfaceInfo, addresses: &[Address]) -> bool {
+    let single = single_prefix(address.ip);
+    let of_family =
+        |other: &&Address| other.ip.is_ipv4() == address.ip.is_ipv4() && host_address(other.ip).is_ok();
+    let mut others = addresses.iter().filter(of_family).filter(|other| other.ip != address.ip);
+    let is_alternative =
+        |other: &Address| other.index == address.index || (address.prefix == single && other.prefix < single);
+    link.arp && !others.any(is_alternative)
 }
 
 /// Lifetimes of an address that stays valid, in seconds.

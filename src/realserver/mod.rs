@@ -20,7 +20,9 @@
 
 #![forbid(unsafe_code)]
 
+mod boot_sysctls;
 mod check;
+mod configured;
 mod facts;
 mod finding;
 mod host;

@@ -4,13 +4,12 @@
 //! networkd, ifupdown, netplan and NetworkManager, and suppresses ARP before it adds the VIP. For other hosts,
 //! [`advice`] prints equivalent configuration files.
 
-use super::finding::HostFinding;
 use super::options::{DEFAULT_STATE_DIR, RealServerOptions};
 use super::step::SetupStep;
 use crate::model::Diagnostic;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -18,23 +17,10 @@ use std::path::{Path, PathBuf};
 const UNITS: &str = "etc/systemd/system";
 /// Target that starts the units.
 const TARGET: &str = "multi-user.target";
-/// Files and directories in which distributions configure addresses. A VIP named in one of them counts as configured.
-const CONFIGURED_IN: &[&str] = &[
-    "etc/systemd/network",
-    "etc/network/interfaces",
-    "etc/network/interfaces.d",
-    "etc/netplan",
-    "etc/NetworkManager/system-connections",
-    "etc/sysconfig/network-scripts",
-    "etc/rc.local",
-    "etc/keepalived/keepalived.conf",
-];
 /// File of the ARP settings, for `--print`.
 const ARP_SETTINGS: &str = "# /etc/sysctl.d/90-directrix-realserver.conf\n\
     net.ipv4.conf.all.arp_ignore = 1\n\
     net.ipv4.conf.all.arp_announce = 2\n\n";
-/// Maximum size of a configuration file in bytes; larger files are skipped.
-const FILE_MAX: u64 = 1 << 20;
 
 /// Writes and enables a unit for each VIP. A unit with the same content stays.
 ///
@@ -107,64 +93,6 @@ pub(super) fn remove_units(
         }
     }
     Ok(found)
-}
-
-/// Findings about VIPs after a reboot, for the VIPs that are `present` now.
-pub(super) fn findings(options: &RealServerOptions, present: impl Fn(IpAddr) -> bool) -> Vec<HostFinding> {
-    let vips = options.vips.iter().filter(|vip| present(**vip));
-    vips.map(|vip| finding(options, *vip)).collect()
-}
-
-fn finding(options: &RealServerOptions, vip: IpAddr) -> HostFinding {
-    if is_enabled(options, vip) {
-        let what = format!("{vip} is set up again after a reboot, by {}", unit_path(options, vip).display());
-        return HostFinding::right(what);
-    }
-    if let Some(path) = configured_in(options, vip) {
-        let what = format!("{vip} is configured in {}", path.display());
-        return HostFinding::right(what);
-    }
-    HostFinding::note(
-        format!("no known configuration sets {vip} up again after a reboot"),
-        "without the VIP this server drops its share, and the director continues to send it",
-        format!("directrix realserver setup --vip {vip} --persist"),
-    )
-}
-
-/// First file of the host's network configuration that names the address.
-fn configured_in(options: &RealServerOptions, vip: IpAddr) -> Option<PathBuf> {
-    let places = CONFIGURED_IN.iter().map(|place| options.root.join(place));
-    places.flat_map(files).find(|file| mentions(file, vip))
-}
-
-/// The file `place`, or the files of the directory `place`, sorted.
-fn files(place: PathBuf) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(&place) else { return vec![place] };
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    files.sort();
-    files
-}
-
-/// Whether a regular file contains the address as a word, outside comments.
-fn mentions(file: &Path, vip: IpAddr) -> bool {
-    let is_small_file = fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() <= FILE_MAX);
-    let text = if is_small_file { fs::read_to_string(file).unwrap_or_default() } else { String::new() };
-    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    match vip {
-        IpAddr::V4(_) => {
-            let vip = vip.to_string();
-            let words =
-                |line: &str| line.split(|c: char| !c.is_ascii_digit() && c != '.').any(|word| word == vip);
-            lines.any(words)
-        }
-        IpAddr::V6(vip) => lines.any(|line| has_ipv6_word(line, vip)),
-    }
-}
-
-/// Whether a line contains the address, in any of its spellings.
-fn has_ipv6_word(line: &str, vip: Ipv6Addr) -> bool {
-    let mut words = line.split(|c: char| !c.is_ascii_hexdigit() && c != ':' && c != '.');
-    words.any(|word| word.parse() == Ok(vip))
 }
 
 /// Configuration files for `--print`: the units, and equivalents without systemd or without this program. The units
@@ -255,7 +183,7 @@ fn name(vip: IpAddr) -> String {
     format!("directrix-realserver-{}.service", vip.to_string().replace(':', "-"))
 }
 
-fn unit_path(options: &RealServerOptions, vip: IpAddr) -> PathBuf {
+pub(super) fn unit_path(options: &RealServerOptions, vip: IpAddr) -> PathBuf {
     options.root.join(UNITS).join(name(vip))
 }
 
@@ -264,7 +192,7 @@ fn wanted_path(options: &RealServerOptions, vip: IpAddr) -> PathBuf {
     options.root.join(UNITS).join(format!("{TARGET}.wants")).join(name(vip))
 }
 
-fn is_enabled(options: &RealServerOptions, vip: IpAddr) -> bool {
+pub(super) fn is_enabled(options: &RealServerOptions, vip: IpAddr) -> bool {
     unit_path(options, vip).is_file() && wanted_path(options, vip).symlink_metadata().is_ok()
 }
 
@@ -318,15 +246,11 @@ mod tests {
         RealServerOptions { vips: vec!["2001:db8::80".parse().unwrap()], ..options(root) }
     }
 
-    fn shown(options: &RealServerOptions) -> String {
-        findings(options, |_| true)[0].to_string()
-    }
-
     #[test]
     fn unit_is_written_enabled_found_and_removed() {
         let root = tempfile::tempdir().unwrap();
         let options = options(root.path());
-        assert!(shown(&options).starts_with("note: no known configuration sets 192.0.2.10 up again"));
+        assert!(!is_enabled(&options, VIP));
         let exe = Path::new("/usr/bin/directrix");
         let first = steps_of(|report| persist(&options, exe, report).unwrap());
         assert!(
@@ -337,7 +261,7 @@ mod tests {
         assert!(again[0].ends_with("is there already"), "{again:?}");
         let link = wanted_path(&options, VIP);
         assert_eq!(fs::canonicalize(&link).unwrap(), fs::canonicalize(unit_path(&options, VIP)).unwrap());
-        assert!(shown(&options).starts_with("ok: 192.0.2.10 is set up again after a reboot, by "));
+        assert!(is_enabled(&options, VIP));
         let moved = steps_of(|report| persist(&options, Path::new("/opt/d d"), report).unwrap());
         assert!(moved[0].contains("written"), "another program: {moved:?}");
         assert!(
@@ -353,53 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn vip_in_the_host_configuration_is_found() {
-        for (file, text, found) in [
-            ("etc/network/interfaces", "iface lo:0 inet static\n  address 192.0.2.10/32\n", true),
-            ("etc/network/interfaces", "  # address 192.0.2.10/32\n  address 192.0.2.100\n", false),
-            ("etc/systemd/network/10-lo.network", "[Address]\nAddress=192.0.2.10/32\n", true),
-            ("etc/netplan/lo.yaml", "addresses: [127.0.0.1/8,192.0.2.10/32]\n", true),
-            ("etc/hosts", "192.0.2.10 www\n", false),
-        ] {
-            let root = tempfile::tempdir().unwrap();
-            let options = options(root.path());
-            let path = root.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, text).unwrap();
-            assert_eq!(
-                shown(&options).starts_with("ok: 192.0.2.10 is configured in "),
-                found,
-                "{file}: {text}"
-            );
-        }
-    }
-
-    #[test]
-    fn ipv6_vip_is_found_in_every_spelling() {
-        for (text, found) in [
-            ("    up ip address replace 2001:db8::80/128 dev lo preferred_lft 0\n", true),
-            ("Address=2001:DB8:0::80/128\n", true),
-            ("addresses: [\"::1/128\", \"2001:db8::80/128\": {lifetime: 0}]\n", true),
-            ("# Address=2001:db8::80/128\n", false),
-            ("Address=2001:db8::800/128\n", false),
-        ] {
-            let root = tempfile::tempdir().unwrap();
-            let options = ipv6_options(root.path());
-            let path = root.path().join("etc/network/interfaces");
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, text).unwrap();
-            assert_eq!(shown(&options).starts_with("ok: 2001:db8::80 is configured in "), found, "{text}");
-        }
-    }
-
-    #[test]
     fn ipv6_unit_and_advice_set_no_sysctl() {
         let root = tempfile::tempdir().unwrap();
         let options = ipv6_options(root.path());
         let exe = Path::new("/usr/bin/directrix");
         steps_of(|report| persist(&options, exe, report).unwrap());
         assert!(unit_path(&options, options.vips[0]).ends_with("directrix-realserver-2001-db8--80.service"));
-        assert!(shown(&options).starts_with("ok: 2001:db8::80 is set up again after a reboot, by "));
+        assert!(is_enabled(&options, options.vips[0]));
         let text = advice(&options, exe);
         for part in [
             "Description=VIP 2001:db8::80 on lo\n",

@@ -1,6 +1,8 @@
 //! Setup of a real server, and undo.
 
-use super::host::{Address, InterfaceInfo, NetlinkConnection, free_label, require_net_admin, single_prefix};
+use super::host::{
+    Address, InterfaceInfo, NetlinkConnection, free_label, is_own_address, require_net_admin, single_prefix,
+};
 use super::options::RealServerOptions;
 use super::persist;
 use super::state::{PlacedVip, SavedSysctl, SetupState, StateFile};
@@ -163,8 +165,12 @@ fn refuse_misplaced(
     else {
         return Ok(());
     };
-    let name = links.iter().find(|link| link.index == address.index).map_or("?", |link| &link.name);
-    let what = format!("putting {vip}/{prefix} on {}", link.name);
+    let at = links.iter().find(|link| link.index == address.index);
+    let (name, what) = (at.map_or("?", |at| &at.name), format!("putting {vip}/{prefix} on {}", link.name));
+    if at.is_some_and(|at| is_own_address(address, at, addresses)) {
+        let cause = format!("it is this host's own address, the only one on {name}");
+        return Err(refused(what, cause, "name the VIP of the service with --vip, not the RIP".into()));
+    }
     let cause = format!("the host has it already, as {vip}/{} on {name}", address.prefix);
     Err(refused(
         what,

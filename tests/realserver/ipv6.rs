@@ -265,3 +265,27 @@ fn ipv6_setup_comes_back_after_a_reboot() {
     site.good(&format!("undo --vip {VIP6}"));
     assert!(!unit.exists());
 }
+
+#[test]
+fn files_that_break_the_server_after_a_reboot_are_named() {
+    let site = Site::dual();
+    site.good(&format!("setup --vip {VIP6}"));
+    let network = site.root().join("etc/systemd/network/10-vip.network");
+    std::fs::create_dir_all(network.parent().unwrap()).unwrap();
+    for (name, prefix, part) in
+        [("lo", 64, "routes that whole network to lo"), ("eth0", 128, "past the director")]
+    {
+        let text = format!("[Match]\nName={name}\n[Network]\nAddress={VIP6}/{prefix}\n");
+        std::fs::write(&network, text).unwrap();
+        let run = site.realserver(&format!("check --vip {VIP6}"));
+        let wrong = |line: &str| {
+            line.starts_with("wrong: ") && line.contains("10-vip.network") && line.contains(part)
+        };
+        assert!(run.status == 1 && run.out.lines().any(wrong), "{run:?}");
+    }
+    let sysctls = site.root().join("etc/sysctl.d/no-ipv6.conf");
+    std::fs::create_dir_all(sysctls.parent().unwrap()).unwrap();
+    std::fs::write(sysctls, "net.ipv6.conf.all.disable_ipv6 = 1\n").unwrap();
+    let run = site.realserver(&format!("check --vip {VIP6}"));
+    assert!(run.out.contains("no-ipv6.conf sets disable_ipv6 on lo, eth0 at boot: lo then"), "{run:?}");
+}

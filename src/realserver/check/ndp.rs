@@ -53,11 +53,7 @@ pub(super) fn vip_finding(
         return HostFinding::wrong(what, effect, remedy);
     }
     if address.prefix < 128 {
-        let effect = format!(
-            "the kernel here routes that whole network to {}: hosts and gateways in it get nothing from this server",
-            link.name
-        );
-        return HostFinding::wrong(what, effect, remedy);
+        return HostFinding::wrong(what, super::network_effect(address.ip, &link.name), remedy);
     }
     if !address.deprecated {
         return HostFinding::note(

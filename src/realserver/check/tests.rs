@@ -1,5 +1,6 @@
 //! Findings over described hosts.
 
+mod boot;
 mod ndp;
 
 use super::*;
@@ -108,6 +109,25 @@ fn vip_with_arp_or_with_a_network_is_wrong() {
     );
     facts.addresses.push(address(2, VIP, 32));
     assert_eq!(complaints(&options(), &facts).len(), 2);
+}
+
+#[test]
+fn own_address_is_not_to_be_removed() {
+    let facts = facts();
+    for (rip, on) in
+        [(RIP, "192.168.195.170/24 is on eth0"), ([10, 0, 0, 1].into(), "10.0.0.1/24 is on eth1")]
+    {
+        let lines = complaints(&RealServerOptions { vips: vec![rip], ..options() }, &facts);
+        check_complaints(&lines, &[&[on, "this host's own address", "name the VIP", "not the RIP"]]);
+        assert!(!lines[0].contains("ip address del"), "{lines:#?}");
+    }
+    let mut misplaced = facts;
+    misplaced.addresses[2] = address(3, VIP, 32);
+    misplaced.addresses.remove(0);
+    complains(
+        &misplaced,
+        &[&["192.168.195.150/32 is on eth1", "ip address del 192.168.195.150/32 dev eth1"]],
+    );
 }
 
 #[test]

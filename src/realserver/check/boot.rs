@@ -1,0 +1,129 @@
+//! State after a reboot: the configuration that sets up the VIPs, and its faults.
+
+use crate::realserver::boot_sysctls::disabling_ipv6;
+use crate::realserver::configured::{self, ConfiguredAddress};
+use crate::realserver::facts::Facts;
+use crate::realserver::finding::HostFinding;
+use crate::realserver::host::single_prefix;
+use crate::realserver::options::RealServerOptions;
+use crate::realserver::persist::{is_enabled, unit_path};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// Findings about the VIPs that the host has now, and about IPv6.
+pub(super) fn findings(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
+    let has = |vip: &&IpAddr| facts.addresses.iter().any(|address| address.ip == **vip);
+    let mut found: Vec<_> =
+        options.vips.iter().filter(has).flat_map(|vip| vip_findings(*vip, options, facts)).collect();
+    if options.has_ipv6() {
+        found.extend(ipv6_switched_off(options, facts));
+    }
+    found
+}
+
+fn vip_findings(vip: IpAddr, options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
+    let mut found = Vec::new();
+    if is_enabled(options, vip) {
+        let unit = unit_path(options, vip);
+        found
+            .push(HostFinding::right(format!("{vip} is set up again after a reboot, by {}", unit.display())));
+    }
+    let (mut good, mut faults) = (None, Vec::new());
+    for place in configured::find(&options.root, vip) {
+        match fault(vip, &place, options, facts) {
+            Some(fault) => faults.push(fault),
+            None => good = good.or(Some(place.path)),
+        }
+    }
+    match good {
+        _ if !found.is_empty() => {}
+        Some(path) => {
+            found.push(HostFinding::right(format!("{vip} is configured in {}", path.display())));
+        }
+        None if faults.is_empty() => found.push(not_configured(vip)),
+        None => {}
+    }
+    found.extend(faults);
+    found
+}
+
+fn not_configured(vip: IpAddr) -> HostFinding {
+    HostFinding::note(
+        format!("no known configuration sets {vip} up again after a reboot"),
+        "without the VIP this server drops its share, and the director continues to send it",
+        format!("directrix realserver setup --vip {vip} --persist"),
+    )
+}
+
+/// Use of ARP and neighbor discovery on an interface of the configuration.
+enum Answering {
+    Yes,
+    No,
+    /// This host has no such interface, such as that of an image.
+    Unknown,
+}
+
+/// The fault of a configured address, which shows after a reboot.
+fn fault(
+    vip: IpAddr,
+    place: &ConfiguredAddress,
+    options: &RealServerOptions,
+    facts: &Facts,
+) -> Option<HostFinding> {
+    let (path, single) = (place.path.display(), single_prefix(vip));
+    let protocol = if vip.is_ipv4() { "ARP" } else { "neighbor discovery" };
+    for name in &place.interfaces {
+        let what = format!("{path} puts {vip} on {name} at boot");
+        let effect = format!(
+            "{name} uses {protocol} and answers for the VIP: clients reach this server past the director"
+        );
+        let remedy = format!("configure {vip}/{single} on {} instead", options.interface);
+        match answering(name, options, facts) {
+            Answering::Yes => return Some(HostFinding::wrong(what, effect, remedy)),
+            Answering::Unknown => return Some(HostFinding::note(what, format!("if {effect}"), remedy)),
+            Answering::No => {}
+        }
+    }
+    let prefix = place.prefix.filter(|prefix| *prefix < single)?;
+    let interface = place.interfaces.first().map_or("that interface", String::as_str);
+    Some(HostFinding::wrong(
+        format!("{path} sets up {vip}/{prefix} at boot"),
+        super::network_effect(vip, interface),
+        format!("write {vip}/{single} there"),
+    ))
+}
+
+fn answering(name: &str, options: &RealServerOptions, facts: &Facts) -> Answering {
+    if name == "lo" || name == options.interface {
+        return Answering::No;
+    }
+    match facts.links.iter().find(|link| link.name == name) {
+        Some(link) if link.arp || link.vrf => Answering::Yes,
+        Some(_) => Answering::No,
+        None => Answering::Unknown,
+    }
+}
+
+/// Settings that switch IPv6 off at boot, by file.
+fn ipv6_switched_off(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
+    let segment = facts.with_arp(options).map(|(link, _)| link.name.as_str());
+    let names = std::iter::once(options.interface.as_str()).chain(segment);
+    let mut by_file: BTreeMap<PathBuf, Vec<&str>> = BTreeMap::new();
+    for name in names {
+        if let Some(path) = disabling_ipv6(&options.root, name) {
+            by_file.entry(path).or_default().push(name);
+        }
+    }
+    by_file.iter().map(|(path, names)| switched_off(path, names, &options.interface)).collect()
+}
+
+fn switched_off(path: &Path, names: &[&str], vip_interface: &str) -> HostFinding {
+    let what = format!("{} sets disable_ipv6 on {} at boot", path.display(), names.join(", "));
+    let remedy = format!("set it to 0 for {}, in a file of a later name", names.join(" and "));
+    if names.contains(&vip_interface) {
+        return HostFinding::wrong(what, format!("{vip_interface} then cannot have the VIP"), remedy);
+    }
+    let effect = "if the director sends here by such an interface, clients' packets are dropped";
+    HostFinding::note(what, effect, remedy)
+}
