@@ -119,7 +119,7 @@ fn compare(config: &Config, running: &Config) -> api::Plan {
     let changes = running.rules().differences(&config.rules());
     api::Plan {
         changes: changes.iter().map(ToString::to_string).collect(),
-        refusal: (!restarts.is_empty()).then(|| restart_required(&restarts.join(", ")).to_string()),
+        refusal: config.check_restarts(&running.director).err().map(|errors| errors.to_string()),
         restarts: restarts.into_iter().map(Into::into).collect(),
     }
 }

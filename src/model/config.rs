@@ -1,7 +1,8 @@
 //! The checked configuration.
 
 use super::{
-    Diagnostic, DiagnosticKind, FirewallMark, KnownGroup, Places, Policy, Rules, Timeouts, VirtualService,
+    Diagnostic, DiagnosticKind, Diagnostics, FirewallMark, KnownGroup, Places, Policy, Rules, Timeouts,
+    VirtualService,
 };
 use crate::time::Span;
 use std::collections::BTreeMap;
@@ -21,6 +22,19 @@ pub struct Config {
 }
 
 impl Config {
+    /// Checks that the file needs no restart of a director that runs by `running`.
+    ///
+    /// # Errors
+    /// Each key that differs and that only a restart applies, with its line.
+    pub fn check_restarts(&self, running: &DirectorConfig) -> Result<(), Diagnostics> {
+        let refused = |key: &'static str| {
+            let remedy = "restart the director, or undo this change: until then a reload changes nothing";
+            restart_required(key).remedy(remedy).at(self.places.director_key(key))
+        };
+        let errors: Vec<_> = running.restarts(&self.director).into_iter().map(refused).collect();
+        if errors.is_empty() { Ok(()) } else { Err(Diagnostics(errors)) }
+    }
+
     /// The part that can change while the director runs.
     #[must_use]
     pub fn rules(&self) -> Rules {
@@ -96,10 +110,10 @@ impl DirectorConfig {
     }
 }
 
-/// Error about keys that a reload cannot change.
+/// Error about a key that a reload cannot change.
 #[must_use]
-pub fn restart_required(keys: &str) -> Diagnostic {
-    Diagnostic::new(DiagnosticKind::RestartRequired, keys).cause("restart required")
+pub fn restart_required(key: &str) -> Diagnostic {
+    Diagnostic::new(DiagnosticKind::RestartRequired, key).cause("restart required")
 }
 
 /// Choice of the backend.

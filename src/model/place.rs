@@ -1,5 +1,6 @@
 //! Places in configuration files, for diagnostics.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,18 +27,23 @@ impl fmt::Display for Place {
 pub struct Places {
     /// The file as named by the user.
     pub file: String,
-    /// `interface` of the director.
-    pub interface: usize,
-    /// `control_group`, if it is there.
-    pub control_group: usize,
-    /// `server_interface`, or the `[director]` table if there is none.
-    pub server_interface: usize,
+    /// The `[director]` table.
+    pub director: usize,
+    /// The keys that the `[director]` table has.
+    pub director_keys: BTreeMap<String, usize>,
     /// The address of each service, in file order.
     pub services: Vec<Place>,
     /// The address of each real server, of all services in file order.
     pub servers: Vec<Place>,
     /// The files that it includes, as errors call them.
     pub included: Vec<String>,
-    /// `user`, or the `[director]` table if there is none.
-    pub user: usize,
+}
+
+impl Places {
+    /// Place of a key of the `[director]` table, or of the table if it does not have the key.
+    #[must_use]
+    pub fn director_key(&self, key: &str) -> Place {
+        let line = self.director_keys.get(key).copied().unwrap_or(self.director);
+        Place { file: self.file.as_str().into(), line }
+    }
 }

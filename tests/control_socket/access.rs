@@ -286,7 +286,8 @@ fn plan_lists_changes_for_readers() {
     let more = format!("{running}[director.timeouts]\ntcp = 60\n");
     assert_eq!(plan(&more), (Some(0), "~ timeouts: tcp 900 -> 60\n".into(), limit.into()));
     let other = running.replace("eth0", "eth1");
-    let refusal = "directrix: a reload would refuse the whole file: interface: restart required\n";
+    let refusal = "directrix: a reload would refuse the whole file: stdin:2: interface: restart required; restart the \
+                   director, or undo this change: until then a reload changes nothing\n";
     let restarts = "! interface: restart required\n";
     assert_eq!(plan(&other), (Some(1), restarts.into(), format!("{limit}{refusal}")));
 }

@@ -98,7 +98,9 @@ fn others_read_and_change_nothing(backend: &str) {
     director.write_config(&text);
     let (status, _, stderr) = director.cli_as(ROOT, "reload");
     assert!(
-        status == Some(1) && stderr.contains("control_others: restart required; nothing has been changed"),
+        status == Some(1)
+            && stderr
+                .contains(": control_others: restart required; restart the director, or undo this change"),
         "{stderr}"
     );
     let (status, plan, _) = director.cli_as(ROOT, &format!("plan {}", director.config().display()));

@@ -14,9 +14,7 @@ use crate::control::log::audit::Origin;
 use crate::control::state::registry::{Drain, TotalsOf};
 use crate::control::state::steered::steered;
 use crate::control::workers::status;
-use crate::model::{
-    Change, Config, Diagnostic, Diagnostics, DirectorConfig, Rules, Subject, restart_required,
-};
+use crate::model::{Change, Config, Diagnostic, Diagnostics, DirectorConfig, Rules, Subject};
 use crate::schedule::ServerLoad;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -52,7 +50,6 @@ impl Director {
 
     /// Applies the rules of a file that was read again. Returns a line for each difference.
     pub(super) fn reload(&mut self, config: &Config) -> Result<Vec<String>, Diagnostics> {
-        self.check_restarts(config).map_err(|refusal| refusal.remedy("nothing has been changed"))?;
         let rules = config.rules();
         let host = self.evaluate_file(config, &rules)?;
         let differences = self.registry.rules().differences(&rules);
@@ -73,15 +70,9 @@ impl Director {
 
     /// Evaluates a file: keys that need a restart, each error of the host with its line, then its rules.
     fn evaluate_file(&self, config: &Config, rules: &Rules) -> Result<ResolvedHost, Diagnostics> {
-        self.check_restarts(config)?;
+        config.check_restarts(&self.settings)?;
         self.host.validate(config)?;
         Ok(self.evaluate(rules)?)
-    }
-
-    /// Refuses a file that differs in keys which need a restart.
-    fn check_restarts(&self, config: &Config) -> Result<(), Diagnostic> {
-        let restarts = self.settings.restarts(&config.director);
-        if restarts.is_empty() { Ok(()) } else { Err(restart_required(&restarts.join(", "))) }
     }
 
     /// Evaluates rules without applying them: consistency, this host's interfaces and routes, free ids, steering. Plans, reloads,

@@ -3,7 +3,7 @@
 //! capset(2), the bounding set and no_new_privs concern one thread and are inherited by its threads. The director drops
 //! its privileges while it has a single thread, before a worker is started.
 
-use crate::model::{Config, Diagnostic, Diagnostics, Place};
+use crate::model::{Config, Diagnostic, Diagnostics};
 use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
@@ -128,7 +128,7 @@ fn is_since(release: &str, first: (u32, u32)) -> bool {
 /// Adds name and line of the configured user to a diagnostic.
 fn refused(config: &Config, fault: Diagnostic) -> Diagnostics {
     let name = config.director.user.as_deref().unwrap_or_default();
-    let place = Place { file: config.places.file.as_str().into(), line: config.places.user };
+    let place = config.places.director_key("user");
     let what = format!("user {name:?}: {}", fault.what);
     Diagnostic { what, ..fault }.at(place).into()
 }

@@ -3,9 +3,7 @@
 use crate::control::host::access::Access;
 use crate::control::host::next_hop::{NextHops, once};
 use crate::io::Interface;
-use crate::model::{
-    Config, Diagnostic, DiagnosticKind, Diagnostics, IpFamily, Place, Places, Subject, VirtualService,
-};
+use crate::model::{Config, Diagnostic, DiagnosticKind, Diagnostics, IpFamily, Subject, VirtualService};
 use crate::neighbor::NeighborTarget;
 use crate::wire::vlan::Vlans;
 use nix::unistd::Group;
@@ -159,15 +157,13 @@ fn awaits_address(services: &[VirtualService], interfaces: &[Interface]) -> bool
 
 fn find_interfaces(config: &Config) -> Result<Vec<Interface>, ResolveError> {
     let (director, places) = (&config.director, &config.places);
-    let named = [
-        (Some(&director.interface), places.interface),
-        (director.server_interface.as_ref(), places.server_interface),
-    ];
+    let named =
+        [(Some(&director.interface), "interface"), (director.server_interface.as_ref(), "server_interface")];
     let mut may_recover = true;
-    let found = named.into_iter().filter_map(|(name, line)| {
+    let found = named.into_iter().filter_map(|(name, key)| {
         let found = Interface::lookup(name?);
         may_recover &= found.as_ref().err().is_none_or(|error| error.kind == DiagnosticKind::InterfaceAbsent);
-        Some(found.map_err(|error| error.at(line_of(places, line))))
+        Some(found.map_err(|error| error.at(places.director_key(key))))
     });
     let found: Vec<_> = found.collect();
     all(found.into_iter()).map_err(|errors| ResolveError { errors, may_recover })
@@ -182,7 +178,7 @@ fn control_group(config: &Config) -> Result<Option<(u32, String)>, Diagnostics> 
     let error = Diagnostic::system(format!("control_group is {name:?}"))
         .cause("this host has no such group")
         .remedy(format!("make it: groupadd --system {name}; or name one that `getent group` shows"));
-    Err(error.at(line_of(&config.places, config.places.control_group)).into())
+    Err(error.at(config.places.director_key("control_group")).into())
 }
 
 /// Returns the next hops of all servers. `before` holds the present next hops and VIPs.
@@ -251,11 +247,6 @@ fn all<T>(each: impl Iterator<Item = Result<T, Diagnostic>>) -> Result<Vec<T>, D
         }
     }
     if errors.is_empty() { Ok(values) } else { Err(Diagnostics(errors)) }
-}
-
-/// Returns a place in the main file.
-fn line_of(places: &Places, line: usize) -> Place {
-    Place { file: places.file.as_str().into(), line }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ const ARP_ATTEMPTS: std::ops::RangeInclusive<u32> = 2..=100;
 const ARP_REFRESH_DEFAULT: Span = Span::from_secs(1);
 const ARP_ATTEMPTS_DEFAULT: u32 = 3;
 
-/// Reads the table, and notes where its interfaces stand; `None` if it cannot stand even with defaults.
+/// Reads the table, and notes the lines of its keys; `None` if it cannot stand even with defaults.
 pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<DirectorConfig> {
     if !root.has("director") {
         root.lacks("has no [director]", "add [director] with interface = \"eth0\" below it");
@@ -53,10 +53,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         let remedy = "remove it: without it the real servers are behind interface";
         section.object("server_interface", invalid("is the same as interface", remedy));
     }
-    places.control_group = section.line("control_group");
-    (places.interface, places.server_interface) =
-        (section.line("interface"), section.line("server_interface"));
-    places.user = section.line("user");
+    (places.director, places.director_keys) = section.lines();
     section.close();
     Some(director)
 }

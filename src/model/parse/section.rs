@@ -3,6 +3,7 @@
 use super::report::{ErrorReport, invalid};
 use super::{Diagnostic, DiagnosticKind, Place};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -114,6 +115,13 @@ impl<'a, 'i> Section<'a, 'i> {
     /// The 1-based line of `key`, or of the table if it has none.
     pub(super) fn line(&self, key: &'static str) -> usize {
         self.report.line(self.place(key))
+    }
+
+    /// The lines of the table and of its keys.
+    pub(super) fn lines(&self) -> (usize, BTreeMap<String, usize>) {
+        let keys = self.table.iter();
+        let keys = keys.map(|(key, value)| (key.get_ref().to_string(), self.report.line(value.span().start)));
+        (self.report.line(self.start), keys.collect())
     }
 
     /// The place of `key`, or of the table if the key is missing.

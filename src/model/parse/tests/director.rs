@@ -149,3 +149,22 @@ fn values_of_the_director_table_are_checked() {
         refused(&director(extra), &[wanted]);
     }
 }
+
+#[test]
+fn keys_that_need_a_restart_are_named_with_their_lines() {
+    let running = check("[director]\ninterface = \"eth0\"\nwait = \"busy\"\n").unwrap().director;
+    let file =
+        |text: &str| check(text).unwrap().check_restarts(&running).map_err(|errors| errors.to_string());
+    let remedy =
+        "restart required; restart the director, or undo this change: until then a reload changes nothing";
+    assert_eq!(
+        file("\n[director]\nworkers = 2\ninterface = \"eth1\"\n").unwrap_err().lines().collect::<Vec<_>>(),
+        [
+            format!("d.toml:4: interface: {remedy}"),
+            format!("d.toml:3: workers: {remedy}"),
+            format!("d.toml:2: wait: {remedy}"),
+        ],
+    );
+    let same = "[director]\nwait = \"busy\"\ninterface = \"eth0\"\n[director.timeouts]\ntcp = 60\n";
+    assert_eq!(file(same), Ok(()));
+}
