@@ -464,7 +464,7 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
         "10.0.0.1:80",
         "[2001:db8::1]:80",
         &[
-            "9: address is \"10.0.0.2\", an IPv4 address, and the VIP is one of IPv6: direct routing cannot change the family; write the RIP alone, as in \"2001:db8::170\"",
+            "9: address is \"10.0.0.2\", an IPv4 address, and the VIP is one of IPv6: direct routing cannot change the family; write an address of the VIP's family that the server has, as in \"2001:db8::170\"",
         ],
     ),
     (

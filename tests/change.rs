@@ -141,7 +141,26 @@ fn drain_explains_invalid_arguments() {
             "tcp:10.9.0.100:80 10.9.0.12:80",
             "'10.9.0.12:80' for '<SERVER>': write the RIP without a port: 10.9.0.12",
         ),
-        ("tcp:10.9.0.100:80 rs1", "'rs1' for '<SERVER>': write the RIP, as in 192.168.195.170"),
+        (
+            "tcp:10.9.0.100:80 rs1",
+            "'rs1' for '<SERVER>': write the RIP, as in 192.168.195.170 or 2001:db8::170",
+        ),
+        (
+            "tcp:[2001:db8::80]:80 [2001:db8::9]",
+            "'[2001:db8::9]' for '<SERVER>': write the RIP without brackets: 2001:db8::9",
+        ),
+        (
+            "tcp:[2001:db8::80]:80 [2001:db8::9]:80",
+            "'[2001:db8::9]:80' for '<SERVER>': write the RIP without a port: 2001:db8::9",
+        ),
+        (
+            "tcp:2001:db8::80:80 2001:db8::9",
+            "'tcp:2001:db8::80:80' for '<SERVICE>': write an IPv6 address in brackets: tcp:[2001:db8::80]:80",
+        ),
+        (
+            "tcp:2001:db8:0:0:0:0:0:80 2001:db8::9",
+            "write protocol, VIP and port, as in tcp:192.168.195.150:80 or tcp:[2001:db8::150]:80, or mark:7",
+        ),
         ("tcp:10.9.0.100:80 10.9.0.12 --deadline 10m", "write whole seconds in digits: 600 is ten minutes"),
         ("10.9.0.100:80 10.9.0.12", "write protocol, VIP and port, as in tcp:192.168.195.150:80"),
     ] {

@@ -138,3 +138,17 @@ fn a_lost_address_refuses_no_other_change() {
     site.director.run("ip address add 10.0.0.1/24 dev eth0");
     site.run_ok("ipvsadm -a -u 10.0.0.100:53 -r 10.0.0.5 -g");
 }
+
+#[test]
+fn disabled_ipv6_is_the_cause_and_its_remedy_works() {
+    let site = Site::new();
+    let _director = site.start_and_wait(&config("packet", 1024), "");
+    site.director.run("sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1");
+    site.run_ok("ipvsadm -A -t [2001:db8::80]:80");
+    let add = "ipvsadm -a -t [2001:db8::80]:80 -r 2001:db8::9 -g";
+    let (status, text) = site.run(add);
+    let (cause, remedy) = ("as its sysctl disable_ipv6 is 1", "sysctl net/ipv6/conf/eth0/disable_ipv6=0");
+    assert!(status != Some(0) && text.contains(cause) && text.contains(remedy), "{text}");
+    site.director.run(&format!("{remedy} && ip address add 2001:db8::1/64 dev eth0 nodad"));
+    site.run_ok(add);
+}

@@ -14,7 +14,7 @@ use crate::model::{
 use crate::wire::Protocol;
 use nix::sys::signal::{SigSet, Signal};
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
@@ -263,21 +263,43 @@ fn with(socket: &Path, command: &str, act: impl FnOnce(&Blocking) -> Result<(), 
 fn rip(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| match text.parse::<SocketAddr>() {
         Ok(address) => format!("write the RIP without a port: {}", address.ip()),
-        Err(_) => "write the RIP, as in 192.168.195.170".into(),
+        Err(_) => match in_brackets(text) {
+            Some(rip) => format!("write the RIP without brackets: {rip}"),
+            None => "write the RIP, as in 192.168.195.170 or 2001:db8::170".into(),
+        },
     })
+}
+
+/// An IPv6 address in brackets.
+fn in_brackets(text: &str) -> Option<Ipv6Addr> {
+    text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
 /// Parses `tcp:VIP:port` and so on, or `mark:N` and `mark:N:ipv6`.
 fn service(text: &str) -> Result<ServiceIdentity, String> {
-    let expected =
-        || "write protocol, VIP and port, as in tcp:192.168.195.150:80, or mark:7 for a group".to_owned();
+    let expected = || SERVICE.to_owned();
     let (protocol, address) = text.split_once(':').ok_or_else(expected)?;
     if protocol == "mark" {
         return mark(address).map(ServiceIdentity::from).ok_or_else(expected);
     }
     let protocol = Protocol::named(protocol).ok_or_else(expected)?;
-    let address: SocketAddr = address.parse().map_err(|_| expected())?;
+    let address: SocketAddr = address
+        .parse()
+        .map_err(|_| bracketed(address).map_or_else(expected, |whole| remedy(protocol, whole)))?;
     Ok(ServiceAddress { protocol, address }.into())
+}
+
+const SERVICE: &str = "write protocol, VIP and port, as in tcp:192.168.195.150:80 or tcp:[2001:db8::150]:80, or mark:7 for a \
+                       group";
+
+/// The address of an IPv6 service that was written without brackets.
+fn bracketed(text: &str) -> Option<SocketAddr> {
+    let (vip, port) = text.rsplit_once(':')?;
+    Some(SocketAddr::new(vip.parse::<Ipv6Addr>().ok()?.into(), port.parse().ok()?))
+}
+
+fn remedy(protocol: Protocol, address: SocketAddr) -> String {
+    format!("write an IPv6 address in brackets: {}:{address}", protocol.to_string().to_lowercase())
 }
 
 fn mark(text: &str) -> Option<FirewallMark> {

@@ -136,6 +136,13 @@ impl Interface {
         self.ipv6_addresses.iter().any(on_link)
     }
 
+    /// True if the sysctl disable_ipv6 keeps the interface from having IPv6 addresses.
+    #[must_use]
+    pub fn is_ipv6_disabled(&self) -> bool {
+        let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", self.name);
+        std::fs::read_to_string(path).is_ok_and(|value| value.trim() != "0")
+    }
+
     /// The link-local address, once duplicate address detection is over.
     #[must_use]
     pub fn link_local(&self) -> Option<Ipv6Addr> {

@@ -6,6 +6,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Remedy for a real server on the director itself.
 pub(super) const OWN_HOST: &str = "name a server on another host: directrix sends no frames to its own";
 
+/// Example of a RIP, for remedies.
+pub(super) fn rip_example(family: IpFamily) -> &'static str {
+    match family {
+        IpFamily::Ipv4 => "192.168.195.170",
+        IpFamily::Ipv6 => "2001:db8::170",
+    }
+}
+
+/// Example of a VIP and port, for remedies.
+pub(super) fn vip_example(family: IpFamily) -> &'static str {
+    match family {
+        IpFamily::Ipv4 => "192.168.195.150:80",
+        IpFamily::Ipv6 => "[2001:db8::150]:80",
+    }
+}
+
 /// Checks that a real server is of the family of its VIP.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Validation of services and servers, from file and control socket alike.
 
-use super::address::{OWN_HOST, same_family};
+use super::address::{OWN_HOST, rip_example, same_family, vip_example};
 use super::{
     Diagnostic, IpFamily, Match, Persistence, RealServer, Rules, Scheduler, ServiceIdentity, Subject,
     VirtualService, first_clash, host_address,
@@ -143,7 +143,7 @@ fn settings(service: &VirtualService) -> Result<(), Diagnostic> {
         Err(fault.about([Subject::ServiceSettings(identity)]))
     };
     if let Err((what, remedy)) = identified(service) {
-        return flaw(&what, remedy).map_err(|fault| fault.about([Subject::Service(identity)]));
+        return flaw(&what, &remedy).map_err(|fault| fault.about([Subject::Service(identity)]));
     }
     if let Some(address) = identity.address() {
         if address.is_wildcard() && service.persistence.is_none() {
@@ -171,22 +171,24 @@ fn settings(service: &VirtualService) -> Result<(), Diagnostic> {
 }
 
 /// Checks address or matches.
-fn identified(service: &VirtualService) -> Result<(), (String, &'static str)> {
-    let one_vip = "name a VIP and port, as in 192.168.195.150:80";
+fn identified(service: &VirtualService) -> Result<(), (String, String)> {
+    let one_vip = || format!("name a VIP and port, as in {}", vip_example(service.identity.family()));
     match service.identity {
         ServiceIdentity::Address(_) if !service.group.is_empty() => Err((
             "it has an address, and matches beside it".into(),
-            "give it a mark, or leave out the matches",
+            "give it a mark, or leave out the matches".into(),
         )),
-        ServiceIdentity::Address(of) => vip(of.address).map_err(|what| (what, one_vip)),
+        ServiceIdentity::Address(of) => vip(of.address).map_err(|what| (what, one_vip())),
         ServiceIdentity::Mark(_) if service.group.is_empty() => {
-            Err(("it has no matches".into(), "add match = [\"tcp:VIP:port\"]"))
+            Err(("it has no matches".into(), "add match = [\"tcp:VIP:port\"]".into()))
         }
         ServiceIdentity::Mark(mark) => service.group.iter().try_for_each(|of| {
-            host_address(of.vip).map_err(|flaw| (format!("{of}: this is {flaw}"), one_vip))?;
+            host_address(of.vip).map_err(|flaw| (format!("{of}: this is {flaw}"), one_vip()))?;
             let other = "write IPv4 and IPv6 matches into two services with the same mark";
             let is_own = IpFamily::from(of.vip) == mark.family;
-            is_own.then_some(()).ok_or_else(|| (format!("{of} is not of the family {}", mark.family), other))
+            is_own
+                .then_some(())
+                .ok_or_else(|| (format!("{of} is not of the family {}", mark.family), other.into()))
         }),
     }
 }
@@ -227,9 +229,9 @@ fn rip(service: ServiceIdentity, server: &RealServer) -> Result<(), Diagnostic> 
     };
     let settings = [Subject::ServerSettings(service, rip)];
     if let Err(flaw) = host_address(rip) {
-        let remedy =
-            if rip.is_loopback() { OWN_HOST } else { "name the RIP of one host, as in 192.168.195.170" };
-        let fault = fault(&format!("this is {flaw}"), remedy);
+        let one_host = || format!("name the RIP of one host, as in {}", rip_example(service.family()));
+        let remedy = if rip.is_loopback() { OWN_HOST.into() } else { one_host() };
+        let fault = fault(&format!("this is {flaw}"), &remedy);
         return Err(fault.about([Subject::Server(service, rip)]));
     }
     if let Err(flaw) = same_family(rip, service.family()) {
@@ -316,11 +318,15 @@ mod tests {
     #[test]
     fn ipv6_addresses_are_of_hosts_and_of_one_family() {
         for (services, complaint) in [
-            (vec![service("[fe80::1]:80", &[])], "TCP [fe80::1]:80: this is a link-local address, which is"),
+            (
+                vec![service("[fe80::1]:80", &[])],
+                "valid on one link only; name a VIP and port, as in [2001:db8::150]:80",
+            ),
             (vec![service("[2001:db8::1%2]:80", &[])], "a VIP has neither zone nor flow label; name"),
             (
                 vec![service("[2001:db8::1]:80", &["fe80::9"])],
-                "real server fe80::9 of TCP [2001:db8::1]:80: this is a link-local",
+                "real server fe80::9 of TCP [2001:db8::1]:80: this is a link-local address, which is valid on one link \
+                 only; name the RIP of one host, as in 2001:db8::170",
             ),
             (
                 vec![service("[2001:db8::1]:80", &["192.0.2.9"])],

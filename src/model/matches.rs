@@ -132,7 +132,7 @@ impl FromStr for Match {
     fn from_str(text: &str) -> Result<Self, Diagnostic> {
         parsed(text).map_err(|flaw| {
             let remedy = r#"write protocol, VIP and port, as in "tcp:192.0.2.10:80", "udp:[2001:db8::10]:5060-5080", "tcp:192.0.2.10:*""#;
-            Diagnostic::invalid_rules(format!("{text:?}, which is no match: {flaw}"), remedy)
+            Diagnostic::invalid_rules(format!("{text:?} is no match"), remedy).cause(flaw)
         })
     }
 }
@@ -216,7 +216,7 @@ mod tests {
             ("tcp:192.0.2.1:90-80", "its range of ports 90-80 ends before it begins"),
         ] {
             let error = text.parse::<Match>().unwrap_err();
-            assert_eq!(error.what, format!("{text:?}, which is no match: {flaw}"));
+            assert_eq!(error.fault(), format!("{text:?} is no match: {flaw}"));
         }
     }
 

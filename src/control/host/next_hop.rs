@@ -179,6 +179,9 @@ fn no_link_local(rip: IpAddr, interface: &Interface) -> Diagnostic {
 }
 
 fn not_on_link(rip: IpAddr, interface: &Interface) -> Diagnostic {
+    if rip.is_ipv6() && interface.ipv6_addresses.is_empty() && interface.is_ipv6_disabled() {
+        return ipv6_disabled(rip, &interface.name);
+    }
     let (own, family, option) = match rip {
         IpAddr::V4(_) => (listed(&interface.addresses), "IPv4", ""),
         IpAddr::V6(_) => (listed(&interface.ipv6_addresses), "IPv6", " -6"),
@@ -196,6 +199,14 @@ fn not_on_link(rip: IpAddr, interface: &Interface) -> Diagnostic {
     Diagnostic::system(format!("real server {rip} is not on-link"))
         .cause(format!("{name} has {own}, and direct routing reaches only neighbors"))
         .remedy(remedy)
+}
+
+fn ipv6_disabled(rip: IpAddr, name: &str) -> Diagnostic {
+    Diagnostic::system(format!("real server {rip} is not on-link"))
+        .cause(format!("{name} has no IPv6 address, as its sysctl disable_ipv6 is 1"))
+        .remedy(format!(
+            "sysctl net/ipv6/conf/{name}/disable_ipv6=0, then give {name} an address in the server's network"
+        ))
 }
 
 /// Addresses with their prefix lengths.
@@ -353,7 +364,9 @@ pub(in crate::control) mod tests {
         let missing = find(&interface, "2001:db8::9", None).unwrap_err();
         assert!(missing.contains("eth0 has no link-local address and no other one but VIPs"), "{missing}");
         interface.ipv6_addresses.clear();
-        assert!(find(&interface, "2001:db8::9", None).unwrap_err().contains("eth0 has no IPv6 address"));
+        interface.name = "none0".into(); // no interface of this host, whose sysctl would count
+        let missing = find(&interface, "2001:db8::9", None).unwrap_err();
+        assert!(missing.contains("none0 has no IPv6 address, and direct routing"), "{missing}");
     }
 
     #[test]

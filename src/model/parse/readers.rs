@@ -2,7 +2,7 @@
 
 use super::report::invalid;
 use super::section::nearest;
-use crate::model::address::{OWN_HOST, same_family};
+use crate::model::address::{OWN_HOST, rip_example, same_family, vip_example};
 use crate::model::{
     BadFlag, Diagnostic, IpFamily, Match, SLOW_START_MAX, Scheduler, SchedulerFlags, ServiceIdentity,
     THRESHOLD_MAX, Weight, WorkerCount, host_address,
@@ -167,8 +167,10 @@ pub(super) fn matches(value: &DeValue<'_>) -> Read<Vec<Match>> {
         return Err(invalid("is empty", format!("write {example}")));
     }
     let one = |value: &DeValue<'_>| {
-        let parsed = text(value, "each match")?.parse::<Match>();
-        parsed.map_err(|fault| invalid(format!("has {}", fault.what), fault.remedy))
+        let text = text(value, "each match")?;
+        text.parse::<Match>().map_err(|fault| {
+            invalid(format!("has {text:?}, which is no match: {}", fault.cause), fault.remedy)
+        })
     };
     list.iter().map(|value| one(value.get_ref())).collect()
 }
@@ -264,8 +266,10 @@ pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
 
 /// "VIP:port", or "[VIP]:port" for IPv6, where port 0 is the wildcard port.
 pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
-    let example = r#"VIP and port, as in "192.168.195.150:80""#;
-    let text = text(value, &format!("{example},"))?;
+    let example = |family| format!("VIP and port, as in {:?}", vip_example(family));
+    let text = text(value, &format!("{},", example(IpFamily::Ipv4)))?;
+    let family = if text.matches(':').count() > 1 { IpFamily::Ipv6 } else { IpFamily::Ipv4 };
+    let example = example(family);
     let fault = |flaw: &str| invalid(format!("is {text:?}{flaw}"), format!("write {example}"));
     if let Some(address) = in_brackets(text).or_else(|| text.parse().ok()) {
         let whole = SocketAddr::new(address, 80);
@@ -303,23 +307,21 @@ pub(super) fn listener(value: &DeValue<'_>) -> Read<SocketAddr> {
 
 /// "RIP", or "RIP:port" with the service's port, if that is known. Of the family of the service's VIP.
 pub(super) fn rip(value: &DeValue<'_>, service: Option<ServiceIdentity>) -> Read<IpAddr> {
-    let example = match service.map(|service| service.family()) {
-        Some(IpFamily::Ipv6) => r#"the RIP alone, as in "2001:db8::170""#,
-        _ => r#"the RIP alone, as in "192.168.195.170""#,
+    let example = rip_example(service.map_or(IpFamily::Ipv4, |service| service.family()));
+    let text = text(value, &format!("the RIP alone, as in {example:?},"))?;
+    let fault = |flaw: &str, instead: &str| {
+        invalid(format!("is {text:?}, {flaw}"), format!("write {instead}, as in {example:?}"))
     };
-    let text = text(value, &format!("{example},"))?;
-    let fault = |flaw: &str| invalid(format!("is {text:?}{flaw}"), format!("write {example}"));
     if text.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
         return Err(invalid(format!("is {text:?}, a loopback address"), OWN_HOST));
     }
     let with_port = text.parse::<SocketAddr>().ok().filter(|address| !has_zone(address));
-    let address = match with_port.map(|address| address.ip()).or_else(|| in_brackets(text)) {
-        Some(address) => checked_host(address),
-        None => host_of(text),
-    };
-    let address = address.map_err(|flaw| fault(&flaw))?;
+    let parsed = with_port.map(|address| address.ip()).or_else(|| in_brackets(text)).or(text.parse().ok());
+    let address = parsed.ok_or_else(|| fault("not an IP address", "the RIP alone"))?;
+    host_address(address).map_err(|flaw| fault(flaw, "the RIP of one host"))?;
     if let Some(service) = service {
-        same_family(address, service.family()).map_err(|flaw| fault(&format!(", {flaw}")))?;
+        let instead = "an address of the VIP's family that the server has";
+        same_family(address, service.family()).map_err(|flaw| fault(flaw, instead))?;
     }
     let other_port = |address: SocketAddr| service.is_some_and(|service| service.port() != address.port());
     if with_port.is_some_and(other_port) {

@@ -153,7 +153,8 @@ fn persistence(service: &Section<'_, '_>, identity: Option<ServiceIdentity>) -> 
     let prefix = section.get("prefix", number(1..=longest.into())).map(|prefix| prefix as u8);
     let netmask = section.get("netmask", netmask);
     if section.has("netmask") && family == Some(IpFamily::Ipv6) {
-        section.object("netmask", invalid("is for clients with IPv4 addresses", "write prefix = 64"));
+        let remedy = if section.has("prefix") { "remove it: prefix is there" } else { "write prefix = 64" };
+        section.object("netmask", invalid("is for clients with IPv4 addresses", remedy));
     } else if section.has("netmask") && section.has("prefix") {
         section.object("netmask", invalid("stands beside a prefix", "remove one of the two"));
     }

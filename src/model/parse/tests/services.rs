@@ -86,11 +86,11 @@ fn an_ipv6_vip_is_in_brackets() {
         ("\"[2001:db8::1]\"", r#"is "[2001:db8::1]", without a port; write "[2001:db8::1]:80""#),
         (
             "\"2001:db8:0:0:0:0:0:1:80\"",
-            r#"is "2001:db8:0:0:0:0:0:1:80", an IPv6 address without brackets; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "2001:db8:0:0:0:0:0:1:80", an IPv6 address without brackets; write VIP and port, as in "[2001:db8::150]:80""#,
         ),
         (
             "\"[2001:db8::1%2]:80\"",
-            r#"is "[2001:db8::1%2]:80", not an IP address; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "[2001:db8::1%2]:80", not an IP address; write VIP and port, as in "[2001:db8::150]:80""#,
         ),
         (
             "\"[10.0.0.1]:80\"",
@@ -98,15 +98,15 @@ fn an_ipv6_vip_is_in_brackets() {
         ),
         (
             "\"[fe80::1]:80\"",
-            r#"is "[fe80::1]:80", a link-local address, which is valid on one link only; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "[fe80::1]:80", a link-local address, which is valid on one link only; write VIP and port, as in "[2001:db8::150]:80""#,
         ),
         (
             "\"[ff02::1]:80\"",
-            r#"is "[ff02::1]:80", a multicast address; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "[ff02::1]:80", a multicast address; write VIP and port, as in "[2001:db8::150]:80""#,
         ),
         (
             "\"[::ffff:10.0.0.1]:80\"",
-            r#"is "[::ffff:10.0.0.1]:80", an IPv4-mapped address, which never is on the wire; write VIP and port, as in "192.168.195.150:80""#,
+            r#"is "[::ffff:10.0.0.1]:80", an IPv4-mapped address, which never is on the wire; write VIP and port, as in "[2001:db8::150]:80""#,
         ),
     ];
     for (address, wanted) in cases {
@@ -289,6 +289,18 @@ fn persistence_has_a_timeout_and_a_netmask() {
 }
 
 #[test]
+fn ipv6_persistence_has_a_prefix_and_no_netmask() {
+    let file = |lines: &str| {
+        let address = "[[service]]\nprotocol = \"tcp\"\naddress = \"[2001:db8::1]:80\"";
+        service(&format!("{address}\n[service.persistence]\n{lines}\n"))
+    };
+    let what = "netmask is for clients with IPv4 addresses";
+    refused(&file("netmask = \"255.0.0.0\""), &[&format!("7: {what}; write prefix = 64")]);
+    let both = file("prefix = 56\nnetmask = \"255.0.0.0\"");
+    refused(&both, &[&format!("8: {what}; remove it: prefix is there")]);
+}
+
+#[test]
 fn a_table_of_mh_has_places_for_so_many_servers() {
     let rows: String =
         (0..4094u32).map(|n| format!("{{address = \"10.1.{}.{}\"}},\n", n >> 8, n & 255)).collect();
@@ -329,11 +341,13 @@ fn ipv6_service_is_read_and_written_canonically() {
 
 #[test]
 fn broken_servers_of_ipv6_are_refused() {
-    let rip = r#"write the RIP alone, as in "2001:db8::170""#;
+    let rip = r#"write the RIP of one host, as in "2001:db8::170""#;
+    let alone = r#"write the RIP alone, as in "2001:db8::170""#;
+    let other = r#"write an address of the VIP's family that the server has, as in "2001:db8::170""#;
     let cases = [
-        ("10.0.0.2", format!(r#"is "10.0.0.2", an IPv4 address, and the VIP is one of IPv6: direct routing cannot change the family; {rip}"#)),
+        ("10.0.0.2", format!(r#"is "10.0.0.2", an IPv4 address, and the VIP is one of IPv6: direct routing cannot change the family; {other}"#)),
         ("fe80::2", format!(r#"is "fe80::2", a link-local address, which is valid on one link only; {rip}"#)),
-        ("[fe80::2%2]:80", format!(r#"is "[fe80::2%2]:80", not an IP address; {rip}"#)),
+        ("[fe80::2%2]:80", format!(r#"is "[fe80::2%2]:80", not an IP address; {alone}"#)),
         ("ff02::2", format!(r#"is "ff02::2", a multicast address; {rip}"#)),
         ("::", format!(r#"is "::", the unspecified address; {rip}"#)),
         ("::ffff:10.0.0.2", format!(r#"is "::ffff:10.0.0.2", an IPv4-mapped address, which never is on the wire; {rip}"#)),
@@ -351,14 +365,16 @@ fn broken_servers_of_ipv6_are_refused() {
 
 #[test]
 fn broken_servers_are_refused() {
-    let rip = r#"write the RIP alone, as in "192.168.195.170""#;
+    let rip = r#"write the RIP of one host, as in "192.168.195.170""#;
+    let alone = r#"write the RIP alone, as in "192.168.195.170""#;
+    let other = r#"write an address of the VIP's family that the server has, as in "192.168.195.170""#;
     refused(&server("weight = 1\n"), &["6: [[service.server]] has no address; add address = \"RIP\""]);
     let cases = [
         ("\"10.0.0.2:81\"", r#"is "10.0.0.2:81", another port than the service's: direct routing cannot change the port; write "10.0.0.2""#.to_owned()),
-        ("\"web1\"", format!("is \"web1\", not an IP address; {rip}")),
-        ("\"10.0.0.0/24\"", format!("is \"10.0.0.0/24\", not an IP address; {rip}")),
-        ("\"2001:db8::2\"", format!("is \"2001:db8::2\", an IPv6 address, and the VIP is one of IPv4: direct routing cannot change the family; {rip}")),
-        ("\"[2001:db8::2]:80\"", format!("is \"[2001:db8::2]:80\", an IPv6 address, and the VIP is one of IPv4: direct routing cannot change the family; {rip}")),
+        ("\"web1\"", format!("is \"web1\", not an IP address; {alone}")),
+        ("\"10.0.0.0/24\"", format!("is \"10.0.0.0/24\", not an IP address; {alone}")),
+        ("\"2001:db8::2\"", format!("is \"2001:db8::2\", an IPv6 address, and the VIP is one of IPv4: direct routing cannot change the family; {other}")),
+        ("\"[2001:db8::2]:80\"", format!("is \"[2001:db8::2]:80\", an IPv6 address, and the VIP is one of IPv4: direct routing cannot change the family; {other}")),
         (
             "\"127.0.0.1\"",
             "is \"127.0.0.1\", a loopback address; name a server on another host: directrix sends no frames to its own".into(),
@@ -511,7 +527,7 @@ fn mark_and_matches_need_each_other_and_no_address() {
         (
             "mark = 7\nmatch = [\"tcp:10.0.0.1:80\"]\n[[service.server]]\naddress = \"2001:db8::9\"",
             "7: address is \"2001:db8::9\", an IPv6 address, and the VIP is one of IPv4: direct routing cannot change \
-             the family; write the RIP alone, as in \"192.168.195.170\""
+             the family; write an address of the VIP's family that the server has, as in \"192.168.195.170\""
                 .to_owned(),
         ),
     ] {
