@@ -135,16 +135,15 @@ impl Symptom {
 
     /// `count` is the number of frames since the start.
     fn warning(self, count: u64, interface: &str) -> Warning {
+        let frames = if count == 1 { "1 frame".to_owned() } else { format!("{count} frames") };
         match self {
             Self::Looped => Warning::new(
                 "loop",
-                format!("{count} frames dropped in a loop: see the log for the station that sends them back"),
+                format!("{frames} dropped in a loop: see the log for the station that sends them back"),
             ),
             Self::Exceeded => Warning::new(
                 "ttl-exceeded",
-                format!(
-                    "{count} frames dropped because their TTL expired: see the log for what may be wrong"
-                ),
+                format!("{frames} dropped because the TTL expired: see the log for what may be wrong"),
             ),
             Self::Unfinished => Warning::new(
                 "unfinished-checksums",
@@ -155,7 +154,7 @@ impl Symptom {
             ),
             Self::Lost(reason) => {
                 let (name, remedy) = (reason.name(), remedy(reason, interface).unwrap_or_default());
-                Warning::new("frames-lost", format!("{count} frames lost as {name}: {remedy}"))
+                Warning::new("frames-lost", format!("{frames} lost as {name}: {remedy}"))
             }
         }
     }
@@ -247,6 +246,13 @@ mod tests {
     fn a_loop_is_an_event_at_once_and_then_once_a_minute() {
         let samples = [(0, 0), (3, 2), (900, 4), (903, 61), (903, 62), (903, 200)];
         assert_eq!(due(Symptom::Looped, samples), [None, Some(3), None, None, Some(900), None]);
+    }
+
+    #[test]
+    fn warning_of_one_frame_is_in_the_singular() {
+        let text = |count| Symptom::Lost(DropReason::CutByDriver).warning(count, "eth0").text;
+        assert!(text(1).starts_with("1 frame lost as "), "{}", text(1));
+        assert!(text(2).starts_with("2 frames lost as "), "{}", text(2));
     }
 
     #[test]
