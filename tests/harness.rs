@@ -210,6 +210,24 @@ proptest! {
     }
 }
 
+/// Found by the fuzz target `answer`: the head that is kept of a refused frame ended before its transport header.
+#[test]
+fn a_packet_behind_long_extension_headers_is_answered() {
+    const LENGTH: usize = 18;
+    const NEXT_HEADER: usize = 20;
+    const OPTIONS: u16 = 256;
+    let segment = frames::tcp_v6(CLIENT_V6, WEB_V6, frames::SYN, &[]);
+    let length = u16::from_be_bytes([segment[LENGTH], segment[LENGTH + 1]]) + OPTIONS;
+    let options = [&[6, 31, 1, 252][..], &[0; OPTIONS as usize - 4]].concat();
+    let mut frame = [&segment[..54], &options, &segment[54..]].concat();
+    frame[LENGTH..LENGTH + 2].copy_from_slice(&length.to_be_bytes());
+    frame[NEXT_HEADER] = 60; // destination options
+    for tags in [0, 1, 2] {
+        let frame = (0..tags).fold(frame.clone(), |frame, _| frames::tagged(&frame, 100));
+        answer::check(&frame);
+    }
+}
+
 /// Ensures that the random input reaches every drop reason and verdict.
 #[test]
 fn random_runs_reach_every_outcome() {

@@ -2,7 +2,10 @@
 
 /// Bytes kept of a frame. An ICMP error quotes at least the headers and eight bytes (RFC 792); RFC 4443 section 2.4 asks
 /// for more, up to 1,280 bytes, which senders do not need.
-pub const HEAD_MAX: usize = 256;
+///
+/// The longest headers of a packet that is parsed have 338 bytes: Ethernet's with two tags, IPv6's, extension headers of
+/// 256 bytes, and TCP's without options.
+pub const HEAD_MAX: usize = 384;
 /// Most frames of a batch: they are answered, at a limited rate.
 const FRAMES_MAX: usize = 16;
 

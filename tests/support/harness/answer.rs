@@ -1,14 +1,13 @@
 //! Check of the answers to refused packets: etherparse reads them, and they go back to the sender.
 
 use super::packet::{dressed, ip_at};
+use directrix::io::HEAD_MAX;
 use directrix::wire::answer::{ANSWER_MAX, Answer, write};
 use directrix::wire::{Packet, Protocol};
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use std::net::IpAddr;
 
-/// Bytes that workers keep of a refused frame.
-const HEAD_MAX: usize = 256;
 /// Longest answer without its Ethernet header (RFC 1812 section 4.3.2.3).
 const PACKET_MAX: usize = 576;
 const TCP_RST: u8 = 4;
