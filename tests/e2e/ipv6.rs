@@ -13,21 +13,21 @@ on_both_backends! {
 }
 
 /// The reference deployment with IPv6.
-struct Site {
-    deployment: Deployment,
+pub(crate) struct Site {
+    pub(crate) deployment: Deployment,
     rips: [IpAddr; 2],
     _peers: Peers,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let deployment = Deployment::reference().with_ipv6();
         let peers = Peers::start(&deployment);
         Self { rips: deployment.rips_of(VIP6.into()), deployment, _peers: peers }
     }
 
     /// Bodies of `times` requests, one after the other.
-    fn get(&self, times: usize) -> [usize; 2] {
+    pub(crate) fn get(&self, times: usize) -> [usize; 2] {
         let url = format!("'http://[{VIP6}]/[1-{times}]'");
         let text = self
             .deployment
@@ -37,11 +37,11 @@ impl Site {
     }
 }
 
-fn config(backend: &str, weights: [u16; 2]) -> Config {
+pub(crate) fn config(backend: &str, weights: [u16; 2]) -> Config {
     Config { weights, ..Config::new(backend).with("conn_reuse_mode = 3") }
 }
 
-fn vip(port: u16) -> SocketAddr {
+pub(crate) fn vip(port: u16) -> SocketAddr {
     (VIP6, port).into()
 }
 

@@ -1,18 +1,23 @@
 //! Services within VLANs: the director at a tagged port of a switch, and hosts that know nothing of tags.
 
-use crate::deployment::{Deployment, VIP, mac};
-use crate::director::{Config, Director};
+use crate::deployment::{Deployment, VIP, VIP6, mac};
+use crate::director::{Config, Director, Home};
 use crate::http::{HTTP, ab, connect_in_turn};
+use crate::ipv6::{self, Site};
 use crate::on_both_backends;
 use crate::peers::{Flow, PATIENCE, Peers};
 use crate::support::netns::{Netns, host, wait_until};
 use crate::support::responder::Dump;
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, TcpStream, UdpSocket};
 
 on_both_backends! {
     a_vlan_is_served_through_its_tag
     two_tags_are_served
     a_service_moves_to_another_vlan
     frames_of_another_vlan_are_left_alone
+    ipv6_is_served_within_a_vlan
+    ipv6_is_served_within_two_tags
 }
 
 /// Makes the director's port of a switch a tagged one: frames to the director get the tags of these VLANs, the outer one
@@ -60,7 +65,7 @@ fn config(deployment: &Deployment, config: &Config, vlan: &str) -> String {
 
 fn start(deployment: &Deployment, backend: &str, vlan: &str) -> Director {
     let text = config(deployment, &Config::new(backend).with("workers = 1"), vlan);
-    Director::start_in(crate::director::Home::new(), &deployment.director, &text)
+    Director::start_in(Home::new(), &deployment.director, &text)
 }
 
 /// Everything that a client does, through the director's tags.
@@ -75,6 +80,10 @@ fn serves(deployment: &Deployment, director: &Director) {
     assert_eq!(flow.exchange(&"large ".repeat(1000)), server, "in fragments");
     let answers = client.run(&format!("timeout 20 arping -r -i eth0 -c 3 -W 0.2 {VIP} || true"));
     assert_eq!(answers.lines().collect::<Vec<_>>(), vec![mac(&deployment.director); 3]);
+    nothing_is_refused(director);
+}
+
+fn nothing_is_refused(director: &Director) {
     let refused =
         ["vlan", "tags", "no_service", "ethertype", "truncated"].map(|reason| director.dropped(reason));
     assert_eq!(refused, [0; 5]);
@@ -138,4 +147,57 @@ fn frames_of_another_vlan_are_left_alone(backend: &str) {
     assert!(deployment.client.run(&connect).contains("silence"));
     wait_until("the SYN", PATIENCE, || dump.text().contains("vlan 101") || dump.text().contains("Flags [S]"));
     assert_eq!(director.workers("received"), before, "{}", dump.text());
+}
+
+fn ipv6_is_served_within_a_vlan(backend: &str) {
+    let site = Site::new();
+    serves_ipv6(&site, backend, &[100]);
+}
+
+fn ipv6_is_served_within_two_tags(backend: &str) {
+    let site = Site::new();
+    // AF_PACKET sends no 802.1ad tag beyond the MTU.
+    site.deployment.client.run("ip link set eth0 mtu 1492");
+    serves_ipv6(&site, backend, &[100, 10]);
+}
+
+/// Everything that a client does over IPv6, through the director's tags.
+fn serves_ipv6(site: &Site, backend: &str, vlans: &[u16]) {
+    let Site { deployment, .. } = site;
+    tag_port(&deployment.switch, vlans);
+    let text = |weights| {
+        let vlan = format!("[[service]]\nvlan = {vlans:?}\n");
+        ipv6::config(backend, weights).text(deployment).replace("[[service]]\n", &vlan)
+    };
+    let director = Director::start_in(Home::new(), &deployment.director, &text([1, 2]));
+    assert_eq!(site.get(30).iter().sum::<usize>(), 30);
+    let client = &deployment.client;
+    let pinged = client.run(&format!("ping -6 -n -c 3 -i 0.1 -W 2 {VIP6} || true"));
+    assert_eq!(pinged.matches("ttl=64").count(), 3, "{pinged}");
+    let neighbors = client.run("ip -6 neighbor show dev eth0");
+    let found = neighbors.lines().find(|line| line.starts_with(&VIP6.to_string())).unwrap();
+    assert!(found.contains(&mac(&deployment.director)), "{found}");
+    passes_fragments_of_ipv6(site);
+    nothing_is_refused(&director);
+    director.write_config(&text([0, 0]));
+    director.change("reload");
+    let refused = client.enter(|| TcpStream::connect_timeout(&ipv6::vip(80), PATIENCE)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+fn passes_fragments_of_ipv6(site: &Site) {
+    let bind = |host: &Netns, port| host.enter(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))).unwrap();
+    let servers = site.deployment.real.each_ref().map(|host| bind(host, 7));
+    let client = bind(&site.deployment.client, 0);
+    client.connect(ipv6::vip(7)).unwrap();
+    let data: Vec<u8> = (0..9000).map(|n| n as u8).collect();
+    client.send(&data).unwrap();
+    let mut buffer = vec![0; 65_536];
+    servers.iter().for_each(|server| server.set_nonblocking(true).unwrap());
+    let mut received = None;
+    wait_until("the datagram", PATIENCE, || {
+        received = servers.iter().find_map(|server| server.recv(&mut buffer).ok());
+        received.is_some()
+    });
+    assert_eq!(buffer[..received.unwrap()], data);
 }

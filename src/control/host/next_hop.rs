@@ -80,7 +80,7 @@ impl<'a> NextHops<'a> {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        if rip.is_ipv6() && mac.is_none() && interface.link_local().is_none() {
+        if rip.is_ipv6() && mac.is_none() && !has_link_local(interface) {
             return Err(no_link_local(rip, interface));
         }
         Ok(NeighborTarget { interface: InterfaceIndex(index as u8), rip, own, mac })
@@ -120,6 +120,11 @@ impl NextHops<'_> {
             source => Ok(source.or(unneeded)),
         }
     }
+}
+
+/// Returns true if the interface has a link-local address, or will have one in a moment.
+fn has_link_local(interface: &Interface) -> bool {
+    interface.link_local().is_some() || interface.awaits_link_local()
 }
 
 /// Returns true if `address` is one of the interface's own.
