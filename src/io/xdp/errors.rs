@@ -176,7 +176,7 @@ mod tests {
             bind_error(BindError { what, error, in_huge_pages: false }, &Interface { mtu, ..eth0() })
                 .to_string()
         };
-        assert!(refused(9000).contains("9000") && refused(9000).contains("ip link set dev eth0 mtu 3822"));
+        assert!(refused(9000).contains("9000") && refused(9000).contains("ip link set dev eth0 mtu 3818"));
         assert!(refused(1500).contains("binding to queue 0 of eth0"));
     }
 
