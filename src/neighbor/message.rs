@@ -17,6 +17,8 @@ pub struct NeighborMessage {
     pub sender: Option<IpAddr>,
     /// Subject of the message.
     pub content: Content,
+    /// `sender` names another host here, in this segment's network: nothing is learned of it.
+    pub is_foreign: bool,
     /// False for an advertisement that leaves a known MAC address as it is (RFC 4861 §4.4, O).
     pub overrides: bool,
 }
@@ -45,6 +47,12 @@ impl NeighborMessage {
             Content::Solicitation { target, .. } => Some(target),
             Content::Answer | Content::Announcement => None,
         }
+    }
+
+    /// Returns the address that the sender claims by the message; `None` for a foreign one, and in a probe.
+    #[must_use]
+    pub fn claimed(&self) -> Option<IpAddr> {
+        self.sender.filter(|_| !self.is_foreign)
     }
 
     /// True for a solicitation without a sender address.

@@ -52,7 +52,7 @@ impl NeighborTables {
         if own(mac) || own(message.source) || !mac.is_unicast() {
             return;
         }
-        if let Some(sender) = message.sender {
+        if let Some(sender) = message.claimed() {
             self.learn(interface, sender, message, turn);
         }
         if interface == InterfaceIndex::CLIENT {
@@ -190,8 +190,8 @@ impl NeighborTables {
 
     /// Passes a message to the VIPs in it. It may use one VIP as its sender address and solicit another.
     fn pass_to_vips(&mut self, message: &NeighborMessage, turn: &mut Turn<'_>) {
-        let target = message.target().filter(|target| message.sender != Some(*target));
-        for ip in message.sender.into_iter().chain(target) {
+        let target = message.target().filter(|target| message.claimed() != Some(*target));
+        for ip in message.claimed().into_iter().chain(target) {
             if let Some(vip) = self.vips.get_mut(&ip) {
                 let sender = Some(message.mac);
                 let server = || {

@@ -168,7 +168,7 @@ impl VipMachine {
         let probing = matches!(self.state, VipPhase::Probing { ours: false, .. });
         let probes_too = message.is_probe() && message.target() == Some(self.address);
         let stronger = message.mac > turn.mac(InterfaceIndex::CLIENT);
-        message.sender == Some(self.address) || (probing && probes_too && stronger)
+        message.claimed() == Some(self.address) || (probing && probes_too && stronger)
     }
 
     /// True if the message is answered. After an outage only probes are: this keeps the VIP from a standby

@@ -126,10 +126,9 @@ impl NeighborDriver {
         for index in 0..self.interfaces.len() {
             let interface = InterfaceIndex(index as u8);
             for (vlans, message) in self.interfaces[index].receive(BURST) {
-                if !vlans::belongs(&self.vlans, &message, vlans) {
-                    continue;
+                if let Some(message) = vlans::admit(&self.vlans, message, vlans) {
+                    self.handle(NeighborEvent::Received { interface, message });
                 }
-                self.handle(NeighborEvent::Received { interface, message });
             }
         }
     }

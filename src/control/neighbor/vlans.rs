@@ -29,11 +29,16 @@ pub(in crate::control) fn outer(vlans: &HostVlans) -> BTreeSet<u16> {
     vlans.values().filter(|vlans| !vlans.is_none()).map(|vlans| vlans.outer()).collect()
 }
 
-/// True if no address in `message` is known to be in other VLANs than `vlans`, in which it was received. Each VLAN is a
-/// network of its own: the same address in another one is another host's.
-pub(super) fn belongs(known: &HostVlans, message: &NeighborMessage, vlans: Vlans) -> bool {
-    let addresses = [message.sender, message.target()];
-    addresses.into_iter().flatten().filter_map(|address| known.get(&address)).all(|known| *known == vlans)
+/// The message, if it is about an address of `vlans`, in which it was received. Each VLAN is a network of its own: the
+/// same address in another one is another host's.
+///
+/// A question is about its target, and may come from an address that is known in another VLAN. Any other message is
+/// about the sender's address.
+pub(super) fn admit(known: &HostVlans, message: NeighborMessage, vlans: Vlans) -> Option<NeighborMessage> {
+    let is_elsewhere = |address: IpAddr| known.get(&address).is_some_and(|known| *known != vlans);
+    let is_foreign = message.sender.is_some_and(is_elsewhere);
+    let is_refused = message.target().map_or(is_foreign, is_elsewhere);
+    (!is_refused).then_some(NeighborMessage { is_foreign, ..message })
 }
 
 /// VLANs in which `message` is sent.
@@ -103,15 +108,24 @@ mod tests {
     #[test]
     fn a_message_belongs_to_the_vlan_of_its_addresses() {
         let known = HostVlans::from([(VIP.into(), vlans(&[100])), ([192, 0, 2, 9].into(), Vlans::NONE)]);
-        let asked = |from: [u8; 4], target: Ipv4Addr, ids: &[u16]| {
-            let message =
-                crate::neighbor::encoding::arp::decode(&ArpPacket::request(OWN, from.into(), target));
-            belongs(&known, &message, vlans(ids))
+        let admitted = |packet: &ArpPacket, ids: &[u16]| {
+            let message = crate::neighbor::encoding::arp::decode(packet);
+            admit(&known, message, vlans(ids)).map(|message| message.claimed())
         };
-        let router = ROUTER.octets();
-        assert!(asked(router, VIP, &[100]) && !asked(router, VIP, &[]) && !asked(router, VIP, &[100, 7]));
-        assert!(asked([192, 0, 2, 9], ROUTER, &[]) && !asked([192, 0, 2, 9], ROUTER, &[100]));
-        assert!(!asked([192, 0, 2, 9], VIP, &[100]), "the same address, of another network");
+        let asked =
+            |from: [u8; 4], target, ids: &[u16]| admitted(&ArpPacket::request(OWN, from.into(), target), ids);
+        let (router, server) = (ROUTER.octets(), [192, 0, 2, 9]);
+        assert_eq!(asked(router, VIP, &[100]), Some(Some(ROUTER.into())));
+        assert_eq!([&[][..], &[7], &[100, 7]].map(|ids| asked(router, VIP, ids)), [None; 3]);
+        assert_eq!(asked(server, ROUTER, &[]), Some(Some(server.into())));
+        assert_eq!(
+            asked(server, VIP, &[100]),
+            Some(None),
+            "another host with the address of a server elsewhere"
+        );
+        assert_eq!(asked(server, ROUTER, &[100]), Some(None));
+        let announced = |ids: &[u16]| admitted(&ArpPacket::announcement(OWN, server.into()), ids);
+        assert_eq!((announced(&[]), announced(&[100])), (Some(Some(server.into())), None));
         assert_eq!(outer(&known), BTreeSet::from([100]));
     }
 }

@@ -18,7 +18,7 @@ pub fn decode(packet: &ArpPacket) -> NeighborMessage {
         Operation::Request | Operation::Reply => Content::Announcement,
     };
     let sender = Some(IpAddr::V4(sender_ip)).filter(|sender| !sender.is_unspecified());
-    NeighborMessage { destination, source, mac, sender, content, overrides: true }
+    NeighborMessage { destination, source, mac, sender, content, is_foreign: false, overrides: true }
 }
 
 /// Returns the packets of a message, sent from `own`; none for a message about an IPv6 address.

@@ -23,7 +23,7 @@ pub fn decode(packet: &NdpPacket) -> NeighborMessage {
         NdpKind::Advertisement(flags) => (target, Content::Answer, flags.overrides),
     };
     let sender = Some(IpAddr::V6(sender)).filter(|sender| !sender.is_unspecified());
-    NeighborMessage { destination, source, mac, sender, content, overrides }
+    NeighborMessage { destination, source, mac, sender, content, is_foreign: false, overrides }
 }
 
 /// Returns the packets of a message, sent from `own`; none for a message about an IPv4 address, and for a solicitation
