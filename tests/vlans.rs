@@ -23,12 +23,15 @@ const CLIENT: End = (Ipv4Addr::new(198, 51, 100, 7), 40000);
 const RESERVED: End = (Ipv4Addr::new(10, 0, 0, 255), 40000);
 const CLIENT_V6: End6 = (std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7), 40000);
 const VIP_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
-/// The VIP of each service number: 0 without a VLAN, 1 in 100, 2 in 100.10, 3 every port in 100.
-const VIPS: [Ipv4Addr; 4] = [
+/// The VIP of each service number: 0 without a VLAN, 1 in 100, 2 in 100.10, 3 every port in 100, 5 in 100.10 by two
+/// 802.1Q tags.
+const VIPS: [Ipv4Addr; 6] = [
     Ipv4Addr::new(192, 0, 2, 80),
     Ipv4Addr::new(192, 0, 2, 81),
     Ipv4Addr::new(192, 0, 2, 82),
     Ipv4Addr::new(192, 0, 2, 83),
+    Ipv4Addr::UNSPECIFIED,
+    Ipv4Addr::new(192, 0, 2, 85),
 ];
 const SEED: Seed = Seed([1, 3, 5, 7]);
 
@@ -38,7 +41,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Each service has the server of its number, the IPv6 service in VLAN 100 number 4.
+    /// Each service has the server of its number, the IPv6 service in VLAN 100 number 4, service 5 that server, too.
     fn new() -> Self {
         let (loads, counters) = (Arc::new(Loads::new(5)), Arc::new(WorkerCounters::new(5, 1)));
         let templates = Arc::new(Templates::new(64, 5, SEED));
@@ -58,6 +61,7 @@ impl Bench {
         let vlans = [
             (vlans(&[100]), ServiceMap::new(&[service(1, 80), service(3, 0), v6])),
             (vlans(&[100, 10]), ServiceMap::new(&[service(2, 80)])),
+            (Vlans::q_in_q(100, 10).unwrap(), ServiceMap::new(&[(service(5, 80).0, MatchId(4))])),
         ];
         forwarder.adopt(Arc::new(Snapshot {
             routes: (0..5).map(route).collect(),
@@ -135,9 +139,21 @@ fn a_tagged_frame_goes_to_a_service_of_its_vlan() {
 }
 
 #[test]
-fn two_q_tags_are_as_good_as_a_service_tag_outside() {
-    let twice = tagged(&tagged(&segment(2, SYN), 10), 100);
-    assert_eq!(Bench::new().server(&twice), 2);
+fn tags_of_other_standards_are_of_other_networks() {
+    let mut bench = Bench::new();
+    let q_in_q = |service| tagged(&tagged(&segment(service, SYN), 10), 100);
+    assert_eq!(bench.server(&q_in_q(5)), 4);
+    for (frame, reason) in [
+        (q_in_q(2), DropReason::NoService),
+        (twice_tagged(&segment(5, SYN)), DropReason::NoService),
+        (service_tagged(&segment(1, SYN), 100), DropReason::Tags),
+        (service_tagged(&segment(0, SYN), 0), DropReason::Tags),
+        (tagged(&service_tagged(&segment(2, SYN), 10), 100), DropReason::Tags),
+        (service_tagged(&service_tagged(&segment(2, SYN), 10), 100), DropReason::Tags),
+        (tagged(&tagged(&segment(5, SYN), 11), 100), DropReason::Vlan),
+    ] {
+        assert_eq!(bench.decide(&frame), Err(reason), "{frame:02x?}");
+    }
 }
 
 #[test]
@@ -180,6 +196,41 @@ fn errors_and_fragments_keep_their_tags() {
     };
     assert_eq!(bench.server(&part([0x20, 0], &whole[34..434])), 2);
     assert_eq!(bench.server(&part([0, 50], &whole[434..])), 2);
+}
+
+#[test]
+fn a_fragment_follows_the_first_one_of_its_vlan_alone() {
+    let mut bench = Bench::new();
+    let whole = frames::tcp(CLIENT, (VIPS[1], 80), SYN, &[0; 600]);
+    let part = |more_fragments, offset: u16, payload: &[u8]| {
+        let edit = |ip: &mut etherparse::Ipv4Header| {
+            ip.more_fragments = more_fragments;
+            ip.fragment_offset = etherparse::IpFragOffset::try_new(offset).unwrap();
+        };
+        frames::ipv4(CLIENT.0, VIPS[1], 6, payload, edit)
+    };
+    assert_eq!(bench.server(&tagged(&part(true, 0, &whole[34..434]), 100)), 1);
+    let later = part(false, 50, &whole[434..]);
+    for alien in [twice_tagged(&later), tagged(&tagged(&later, 10), 100), later.clone()] {
+        let (mut batch, mut verdicts) = ([alien], Vec::new());
+        bench.forwarder.decide(&mut batch[..], Tick(1), &mut verdicts);
+        assert!(matches!(verdicts[0], Verdict::Hold), "{:?}", verdicts[0]);
+    }
+    assert_eq!(bench.server(&tagged(&later, 100)), 1);
+}
+
+#[test]
+fn a_packet_that_fits_without_its_tags_alone_is_too_big() {
+    let told = |frame: &[u8]| {
+        let mut buffer = [0; ANSWER_MAX];
+        let written = answer::write(Answer::TooBig { mtu: 1500 }, &frame[..256], &mut buffer)?;
+        Some(written.kind)
+    };
+    let packet = |len: usize| frames::tcp(CLIENT, (VIPS[2], 80), ACK, &vec![0; len - 40]);
+    assert_eq!((told(&packet(1500)), told(&twice_tagged(&packet(1492)))), (None, None));
+    assert_eq!(told(&twice_tagged(&packet(1493))), Some(Answer::TooBig { mtu: 1492 }));
+    assert_eq!(told(&tagged(&packet(1497), 100)), Some(Answer::TooBig { mtu: 1496 }));
+    assert_eq!(told(&twice_tagged(&packet(1501))), Some(Answer::TooBig { mtu: 1500 }));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::io::{AsyncFrameSocket, FrameKind, FrameSocket, Interface};
 use crate::model::Diagnostic;
 use crate::stats::Counter;
 use crate::wire::echo::EchoRequest;
-use crate::wire::vlan::{Tags, Vlans};
+use crate::wire::vlan::Vlans;
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
@@ -99,7 +99,7 @@ impl PingResponder {
     pub fn serve(&mut self, mut answers: impl FnMut(Vlans, &EchoRequest) -> bool, now: Instant) {
         for _ in 0..READ_MAX {
             let request = match self.socket.receive(&mut self.frame) {
-                Ok(frame) => vlans(frame).zip(EchoRequest::parse(frame).ok()),
+                Ok(frame) => Vlans::of_frame(frame).zip(EchoRequest::parse(frame).ok()),
                 Err(error) => return self.log_failure(error, now),
             };
             let Some((_, request)) = request.filter(|(vlans, request)| answers(*vlans, request)) else {
@@ -122,8 +122,4 @@ impl PingResponder {
             self.limiter.log("receiving pings", now, || tracing::warn!(%error, "receiving pings failed"));
         }
     }
-}
-
-fn vlans(frame: &[u8]) -> Option<Vlans> {
-    Vlans::of(&Tags::of(frame)?)
 }

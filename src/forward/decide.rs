@@ -3,6 +3,7 @@
 use super::accounting::Accounting;
 use super::context::Context;
 use super::first_pass::FirstPass;
+use super::fragments::TaggedFragment;
 use super::second_pass::SecondPass;
 use super::snapshot::{INTERFACES_MAX, Snapshot};
 use super::staged::{Staged, WideFrames};
@@ -14,7 +15,6 @@ use crate::model::Reject;
 use crate::schedule::{Loads, Templates};
 use crate::stats::{DropReason, WorkerCounters};
 use crate::time::{Span, Tick};
-use crate::wire::ip_fragment::Fragment;
 use std::sync::Arc;
 
 /// Placeholder for the MAC address of an absent interface: [`crate::wire::MacAddr::bits`] never gives it.
@@ -71,8 +71,7 @@ impl Forwarder {
 
     /// Digest of the packet of a fragment; `None` for other frames. Packets with the same one are alike.
     pub fn packet_digest(&self, frame: &[u8]) -> Option<u64> {
-        let fragment = Fragment::parse(frame).ok()??;
-        Some(self.tables.fragments.digest(&fragment))
+        Some(self.tables.fragments.digest(&TaggedFragment::of(frame, 0)?))
     }
 
     /// [Digests](Forwarder::packet_digest) of the packets whose first fragment was in the last batch.

@@ -6,7 +6,9 @@
 use crate::hash::Seed;
 use crate::model::ServerId;
 use crate::time::{Span, Tick};
+use crate::wire::ethernet;
 use crate::wire::ip_fragment::{Fragment, IpFragment};
+use crate::wire::vlan::Vlans;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Time for all fragments of a packet. Short, as a sender of 5,000 packets a second uses an identification of IPv4 again
@@ -19,9 +21,24 @@ const WAYS: usize = 4;
 /// Most first fragments that are recorded of a batch.
 const FIRSTS_MAX: usize = super::BATCH;
 
-/// Packet, as a seeded digest of addresses, protocol and identification. Two packets at the same time hardly ever have
+/// Packet, as a seeded digest of VLANs, addresses, protocol and identification. Two packets at the same time hardly ever have
 /// the same one; fragments then go to a wrong server, which drops them.
 pub(super) type PacketDigest = u64;
+
+/// A fragment with the VLANs of its frame: each is a network of its own.
+pub(super) struct TaggedFragment {
+    pub(super) vlans: Vlans,
+    pub(super) fragment: Fragment,
+}
+
+impl TaggedFragment {
+    /// The fragment in `frame`, with another `rest` bytes; `None` for other frames.
+    pub(super) fn of(frame: &[u8], rest: usize) -> Option<Self> {
+        let (ethernet, payload) = ethernet::split(frame)?;
+        let fragment = Fragment::within(ethernet.ethertype(), payload, rest).ok()??;
+        Some(Self { vlans: Vlans::of_frame(frame)?, fragment })
+    }
+}
 
 /// The servers of recent packets.
 pub(super) struct Fragments {
@@ -60,11 +77,12 @@ impl Fragments {
     }
 
     /// Digest of a fragment's packet.
-    pub(super) fn digest(&self, fragment: &Fragment) -> PacketDigest {
-        match fragment {
+    pub(super) fn digest(&self, TaggedFragment { vlans, fragment }: &TaggedFragment) -> PacketDigest {
+        let digest = match fragment {
             Fragment::V4(fragment) => self.digest_v4(fragment),
             Fragment::V6(fragment) => self.digest_v6(fragment),
-        }
+        };
+        if vlans.is_none() { digest } else { self.seed.hash(digest ^ u64::from(vlans.code())) }
     }
 
     fn digest_v4(&self, fragment: &IpFragment<Ipv4Addr>) -> PacketDigest {
@@ -194,8 +212,11 @@ mod tests {
             IpFragment { number: 6, ..fragment(c, d, 1) },
         ];
         let all = v4.map(Fragment::V4).into_iter().chain(v6.map(Fragment::V6));
+        let vlans = [Vlans::NONE, Vlans::new(&[7]).unwrap(), Vlans::new(&[7, 1]).unwrap()];
+        let vlans = vlans.into_iter().chain(Vlans::q_in_q(7, 1));
+        let all = all.flat_map(|fragment| vlans.clone().map(move |vlans| TaggedFragment { vlans, fragment }));
         let digests: HashSet<_> = all.map(|fragment| fragments.digest(&fragment)).collect();
-        assert_eq!(digests.len(), 8);
+        assert_eq!(digests.len(), 8 * 4);
     }
 
     #[test]
@@ -203,6 +224,7 @@ mod tests {
         let mut fragments = fragments();
         for n in 0..100_000 {
             let of = Fragment::V4(fragment(Ipv4Addr::from_bits(n), Ipv4Addr::LOCALHOST, n));
+            let of = TaggedFragment { vlans: Vlans::NONE, fragment: of };
             let digest = fragments.digest(&of);
             fragments.put(digest, Server(ServerId(1)), NOW);
             fragments.record_first(digest);

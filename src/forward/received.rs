@@ -5,7 +5,7 @@ use super::snapshot::Route;
 use crate::model::ServerId;
 use crate::stats::DropReason;
 use crate::wire::packet::Packet;
-use crate::wire::vlan::{Tags, Vlans};
+use crate::wire::vlan::Vlans;
 use crate::wire::{Protocol, checksum, fast_path, fast_path_v6, hop, sctp_checksum};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -65,7 +65,7 @@ impl ReceivedFrame<'_> {
 /// True within a VLAN, whose networks are others than the director's.
 #[cold]
 fn is_within_vlan(frame: &[u8]) -> bool {
-    Tags::of(frame).and_then(|tags| Vlans::of(&tags)).is_some_and(|vlans| !vlans.is_none())
+    Vlans::of_frame(frame).is_some_and(|vlans| !vlans.is_none())
 }
 
 /// True for a source address that Linux drops as martian on any host.

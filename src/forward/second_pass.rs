@@ -2,7 +2,7 @@
 
 use super::conns::Connections;
 use super::context::Context;
-use super::fragments::Destination;
+use super::fragments::{Destination, TaggedFragment};
 use super::received::ReceivedFrame;
 use super::snapshot::Route;
 use super::staged::{Staged, StagedKind, WideFrames};
@@ -12,9 +12,8 @@ use crate::flow::{ConnState, EntryMut, Flow, FlowKey, V4Key, WideKey};
 use crate::model::{InterfaceIndex, ServerId};
 use crate::stats::{DropReason, ServerCounters};
 use crate::time::{Span, Tick};
-use crate::wire::ethernet::{self, Addresses};
+use crate::wire::ethernet::Addresses;
 use crate::wire::hop;
-use crate::wire::ip_fragment::Fragment;
 
 /// Fast path: frames that leave the state of their connection unchanged.
 pub(super) struct SecondPass<'a> {
@@ -209,7 +208,7 @@ impl SlowPath<'_> {
     fn leave_first<K: ConnectionKey>(
         &mut self,
         staged: &Staged<K>,
-        fragment: Option<&Fragment>,
+        fragment: Option<&TaggedFragment>,
     ) -> Option<Verdict> {
         if !self.context.may_hand_over || self.known_server(staged).is_some() {
             return None;
@@ -219,7 +218,7 @@ impl SlowPath<'_> {
     }
 
     /// Records the destination of a first fragment for the others of its packet.
-    fn pass_first(&mut self, destination: Destination, fragment: Option<&Fragment>) {
+    fn pass_first(&mut self, destination: Destination, fragment: Option<&TaggedFragment>) {
         let Some(fragment) = fragment else { return };
         let fragments = &mut self.tables.fragments;
         let digest = fragments.digest(fragment);
@@ -230,7 +229,7 @@ impl SlowPath<'_> {
 
     /// Forwards a later fragment to the server of its packet's first fragment. If that is unknown, holds the fragment
     /// until the first one arrives; one from another worker is passed on.
-    fn forward_later(&mut self, frame: &mut [u8], fragment: Option<&Fragment>) -> Verdict {
+    fn forward_later(&mut self, frame: &mut [u8], fragment: Option<&TaggedFragment>) -> Verdict {
         let Self { context, now, .. } = *self;
         let accounting = &context.accounting;
         let Some(fragment) = fragment else { return accounting.dropped(DropReason::Fragment) };
@@ -248,7 +247,7 @@ impl SlowPath<'_> {
         if !hop::forward_onward(frame, addresses) {
             return accounting.looped(frame);
         }
-        accounting.forwarded(server, fragment.bytes());
+        accounting.forwarded(server, fragment.fragment.bytes());
         Verdict::Forward(interface)
     }
 
@@ -355,8 +354,7 @@ fn earlier<K: FlowKey>(
 }
 
 /// Parses a fragment again, of which the first pass knows that it is one.
-fn fragment<B: Batch + ?Sized>(batch: &mut B, index: usize) -> Option<Fragment> {
+fn fragment<B: Batch + ?Sized>(batch: &mut B, index: usize) -> Option<TaggedFragment> {
     let rest = batch.rest(index);
-    let (ethernet, payload) = ethernet::split(batch.frame(index))?;
-    Fragment::within(ethernet.ethertype(), payload, rest).ok()?
+    TaggedFragment::of(batch.frame(index), rest)
 }

@@ -91,16 +91,22 @@ fn untagged(frame: &[u8]) -> Option<(Vlans, u16, &[u8])> {
         return None;
     }
     let (mut ethertype, mut ip) = (word(frame, 12)?, frame.get(14..)?);
-    let mut ids = Vec::new();
-    while is_tag(ethertype) && ids.len() < 2 {
-        ids.push(word(ip, 0)? & 0xfff);
+    let mut tags = Vec::new();
+    while is_tag(ethertype) && tags.len() < 2 {
+        tags.push((ethertype, word(ip, 0)? & 0xfff));
         (ethertype, ip) = (word(ip, 2)?, ip.get(4..)?);
     }
     // The programs read four bytes behind the header in one go.
-    if ids.is_empty() && ip.len() < 4 {
+    if tags.is_empty() && ip.len() < 4 {
         return None;
     }
-    let vlan = if ids == [0] { Vlans::NONE } else { Vlans::new(&ids)? };
+    let vlan = match tags[..] {
+        [] | [(0x8100, 0)] => Vlans::NONE,
+        [(0x8100, id)] => Vlans::new(&[id])?,
+        [(0x8100, outer), (0x8100, inner)] => Vlans::q_in_q(outer, inner)?,
+        [(_, outer), (0x8100, inner)] => Vlans::new(&[outer, inner])?,
+        _ => return None,
+    };
     Some((vlan, ethertype, ip))
 }
 
@@ -219,9 +225,10 @@ pub(in crate::io) fn any_service() -> impl Strategy<Value = SteeredService> {
     let several =
         (any_port(), 0u16..5).prop_map(|(first, more)| PortRange { first, last: first.saturating_add(more) });
     let ports = prop_oneof![6 => one, 3 => several, 1 => Just(PortRange::EVERY)];
-    let vlan = prop_oneof![6 => Just(&[][..]), 2 => Just(&[7][..]), 2 => Just(&[0x100, 7][..])];
+    let [none, one, two] = [&[][..], &[7], &[0x100, 7]].map(|ids| Just(Vlans::new(ids).unwrap()));
+    let vlan = prop_oneof![6 => none, 2 => one, 2 => two, 1 => Just(Vlans::q_in_q(0x100, 7).unwrap())];
     (vlan, protocol, any_vip(), ports).prop_map(|(vlan, protocol, vip, ports)| SteeredService {
-        vlan: Vlans::new(vlan).unwrap(),
+        vlan,
         vip,
         protocol,
         ports,
@@ -266,13 +273,14 @@ pub(in crate::io) fn any_frame() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(vec![0x0000, 0x0007]),
         1 => Just(vec![0x0100, 0x0007, 0x0007])
     ];
-    let service_tag = any::<bool>();
+    let service_tags = prop_oneof![4 => Just([false; 2]), 4 => Just([true, false]), 1 => any::<[bool; 2]>()];
     let cut = prop_oneof![4 => Just(usize::MAX), 1 => 14usize..160];
-    (packet, mac, ethertype, (tag, service_tag), cut).prop_map(
-        |((own, ip), mac, other, (tags, service), cut)| {
+    (packet, mac, ethertype, (tag, service_tags), cut).prop_map(
+        |((own, ip), mac, other, (tags, service_tags), cut)| {
             let mut frame = [mac, [2, 0, 0, 0, 0, 9]].concat();
             for (index, tag) in tags.iter().enumerate() {
-                let protocol = if service && index == 0 { [0x88, 0xa8] } else { [0x81, 0x00] };
+                let is_service = service_tags.get(index).is_some_and(|is_service| *is_service);
+                let protocol = if is_service { [0x88, 0xa8] } else { [0x81, 0x00] };
                 frame.extend([protocol, tag.to_be_bytes()].concat());
             }
             frame.extend(other.unwrap_or(own).to_be_bytes());

@@ -5,7 +5,8 @@ use super::{
     OnConflict, OnServerClaim, Policy, RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService,
     Wait, WorkerCount,
 };
-use crate::wire::vlan::Vlans;
+use crate::wire::ethernet::TAG;
+use crate::wire::vlan::{Q_OUTSIDE, Vlans};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Config {
@@ -110,10 +111,11 @@ fn vlan_unless_none(f: &mut Formatter<'_>, vlans: Vlans) -> fmt::Result {
     if vlans.is_none() { Ok(()) } else { writeln!(f, "vlan = {}", vlan(vlans)) }
 }
 
-/// A number, or an array of two.
+/// A number, or an array of two, with the standard of the outer tag before them unless it is IEEE 802.1ad.
 fn vlan(vlans: Vlans) -> String {
     match (vlans.outer(), vlans.inner()) {
         (outer, 0) => outer.to_string(),
+        (outer, inner) if vlans.outer_protocol() == TAG => format!("[\"{Q_OUTSIDE}\", {outer}, {inner}]"),
         (outer, inner) => format!("[{outer}, {inner}]"),
     }
 }
@@ -238,7 +240,7 @@ mod tests {
         let slow_start = prop::option::of(1..=SLOW_START_MAX);
         let servers = prop::collection::vec(a_server(), 0..4);
         let service = (0..Scheduler::ALL.len(), any::<[bool; 2]>(), (persistence, slow_start), servers);
-        (prop::collection::vec(service, 0..5), [0..3usize, 0..3]).prop_map(|(services, vlans)| {
+        (prop::collection::vec(service, 0..5), [0..4usize, 0..4]).prop_map(|(services, vlans)| {
             services.into_iter().zip(1..).map(|drawn| a_service(drawn, vlans)).collect()
         })
     }
@@ -271,8 +273,9 @@ mod tests {
         let flags = SchedulerFlags { fallback, port };
         let has_flags = !scheduler.flag_names().is_empty();
         // By family, as all services of a family have one VIP.
-        let ids = [&[][..], &[100], &[100, 4094]][if ipv6 { family_vlans[0] } else { family_vlans[1] }];
-        let vlan = Vlans::new(ids).unwrap();
+        let one_of =
+            [Vlans::new(&[]), Vlans::new(&[100]), Vlans::new(&[100, 4094]), Vlans::q_in_q(100, 4094)];
+        let vlan = one_of[if ipv6 { family_vlans[0] } else { family_vlans[1] }].unwrap();
         let server = |((weight, mac, upper, lower), last): ((u16, Option<u8>, u32, u32), u8)| RealServer {
             mac: mac.map(|_| MacAddr([2, 0, 0, 0, ipv6.into(), last])),
             upper_threshold: upper,

@@ -51,7 +51,7 @@ drop_reasons! {
     ExtensionHeaders = "extension_headers",
     /// The EtherType is neither IPv4 nor IPv6.
     EtherType = "ethertype",
-    /// The frame has more than two VLAN tags, a priority tag beside another one, or the reserved VLAN 4095.
+    /// The frame has three VLAN tags, an 802.1ad tag alone or inside, a priority tag beside another, or VLAN 4095.
     Tags = "tags",
     /// No virtual service is in the VLAN of the frame.
     Vlan = "vlan",

@@ -54,7 +54,7 @@ pub fn write(kind: Answer, head: &[u8], answer: &mut [u8; ANSWER_MAX]) -> Option
     let protocol = Protocol::of(refused.protocol)?;
     let kind = match kind {
         Answer::Reset if protocol != Protocol::Tcp => Answer::PortUnreachable,
-        Answer::TooBig { mtu } if refused.len <= mtu as usize => return None,
+        Answer::TooBig { mtu } => Answer::TooBig { mtu: refused.exceeded_mtu(mtu)? },
         kind => kind,
     };
     let len = match kind {

@@ -78,25 +78,42 @@ impl Tags {
     }
 }
 
-/// VLANs of a frame or a VIP, by the identifiers of their tags: none, one, or a customer's within a service
-/// provider's.
+/// VLANs of a frame or a VIP, by their tags: none, one of IEEE 802.1Q, or one within another. The outer tag of two is one
+/// of IEEE 802.1ad, or of 802.1Q as older switches have it: these are different networks.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
-#[serde(try_from = "Vec<u16>", into = "Vec<u16>")]
+#[serde(try_from = "Vec<VlanWord>", into = "Vec<VlanWord>")]
 pub struct Vlans {
     /// 0: none.
     outer: u16,
     /// 0: none.
     inner: u16,
+    /// Both of two tags are of IEEE 802.1Q.
+    is_q_in_q: bool,
 }
+
+/// Element of the list that describes VLANs, as in `[100, 10]` and `["802.1q", 100, 10]`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum VlanWord {
+    /// Identifier.
+    Id(u16),
+    /// Standard of the outer tag of two: [`Q_OUTSIDE`] or [`AD_OUTSIDE`].
+    OuterTag(String),
+}
+
+/// Name of IEEE 802.1Q as the standard of the outer tag of two.
+pub const Q_OUTSIDE: &str = "802.1q";
+/// Name of IEEE 802.1ad as the standard of the outer tag of two: the default.
+pub const AD_OUTSIDE: &str = "802.1ad";
 
 impl Vlans {
     /// No VLAN.
-    pub const NONE: Self = Self { outer: 0, inner: 0 };
+    pub const NONE: Self = Self { outer: 0, inner: 0, is_q_in_q: false };
 
-    /// VLANs with these identifiers, the outer one first. `None` if they are more than [`TAGS_MAX`], or one is not
-    /// from 1 to [`VLAN_MAX`].
+    /// VLANs with these identifiers, the outer one first; of two, the outer tag is of IEEE 802.1ad. `None` if they are
+    /// more than [`TAGS_MAX`], or one is not from 1 to [`VLAN_MAX`].
     #[must_use]
     pub fn new(ids: &[u16]) -> Option<Self> {
         if ids.iter().any(|id| !(1..=VLAN_MAX).contains(id)) {
@@ -104,24 +121,39 @@ impl Vlans {
         }
         match *ids {
             [] => Some(Self::NONE),
-            [outer] => Some(Self { outer, inner: 0 }),
-            [outer, inner] => Some(Self { outer, inner }),
+            [outer] => Some(Self { outer, inner: 0, is_q_in_q: false }),
+            [outer, inner] => Some(Self { outer, inner, is_q_in_q: false }),
             _ => None,
         }
     }
 
+    /// VLANs with these identifiers and two tags of IEEE 802.1Q. `None` as for [`Vlans::new`].
+    #[must_use]
+    pub fn q_in_q(outer: u16, inner: u16) -> Option<Self> {
+        Some(Self { is_q_in_q: true, ..Self::new(&[outer, inner])? })
+    }
+
     /// VLANs of a frame. A priority tag alone is of none (IEEE 802.1Q clause 6.9.1).
     ///
-    /// `None` for a priority tag beside another tag, for the reserved identifier, and for more than [`TAGS_MAX`] tags.
+    /// `None` for a priority tag beside another tag, for the reserved identifier, for a tag of IEEE 802.1ad alone or
+    /// inside, and for more than [`TAGS_MAX`] tags.
     #[must_use]
     pub fn of(tags: &Tags) -> Option<Self> {
-        match tags.as_slice() {
+        match *tags.as_slice() {
             _ if is_tag(tags.ethertype) => None,
-            [tag] if tag.vlan() == 0 => Some(Self::NONE),
             [] => Some(Self::NONE),
-            [outer] => Self::new(&[outer.vlan()]),
+            [.., last] if last.protocol != TAG => None,
+            [tag] if tag.vlan() == 0 => Some(Self::NONE),
+            [tag] => Self::new(&[tag.vlan()]),
+            [outer, inner, ..] if outer.protocol == TAG => Self::q_in_q(outer.vlan(), inner.vlan()),
             [outer, inner, ..] => Self::new(&[outer.vlan(), inner.vlan()]),
         }
+    }
+
+    /// VLANs of a frame, as [`Vlans::of`]. `None` also for one that ends within its tags.
+    #[must_use]
+    pub fn of_frame(frame: &[u8]) -> Option<Self> {
+        Self::of(&Tags::of(frame)?)
     }
 
     /// True for no VLAN.
@@ -147,35 +179,62 @@ impl Vlans {
         [self.outer, self.inner].into_iter().filter(|id| *id != 0)
     }
 
-    /// Tags of priority 0, the outer one first: of two, that is an IEEE 802.1ad tag.
+    /// Tag protocol identifier of the outer tag: [`TAG`] or [`SERVICE_TAG`].
+    #[must_use]
+    pub const fn outer_protocol(self) -> u16 {
+        if self.inner == 0 || self.is_q_in_q { TAG } else { SERVICE_TAG }
+    }
+
+    /// Tags of priority 0, the outer one first.
     pub fn tags(self) -> impl DoubleEndedIterator<Item = Tag> {
-        let service = if self.inner == 0 { TAG } else { SERVICE_TAG };
-        let tags =
-            [Tag { protocol: service, control: self.outer }, Tag { protocol: TAG, control: self.inner }];
+        let outer = Tag { protocol: self.outer_protocol(), control: self.outer };
+        let tags = [outer, Tag { protocol: TAG, control: self.inner }];
         tags.into_iter().filter(|tag| tag.vlan() != 0)
     }
+
+    /// A number of their own: the outer identifier in the upper 16 bits, the inner one in the lower, and the highest bit
+    /// for two tags of IEEE 802.1Q. 0 for none.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        (self.is_q_in_q as u32) << 31 | (self.outer as u32) << 16 | self.inner as u32
+    }
 }
 
-impl TryFrom<Vec<u16>> for Vlans {
+impl TryFrom<Vec<VlanWord>> for Vlans {
     type Error = &'static str;
 
-    fn try_from(ids: Vec<u16>) -> Result<Self, Self::Error> {
-        Self::new(&ids).ok_or("VLAN identifiers are two at most, from 1 to 4094")
+    fn try_from(words: Vec<VlanWord>) -> Result<Self, Self::Error> {
+        let ids = |words: &[VlanWord]| -> Option<Vec<u16>> {
+            words.iter().map(|word| if let VlanWord::Id(id) = word { Some(*id) } else { None }).collect()
+        };
+        let vlans = match words.as_slice() {
+            [VlanWord::OuterTag(tag), VlanWord::Id(outer), VlanWord::Id(inner)] => match tag.as_str() {
+                Q_OUTSIDE => Self::q_in_q(*outer, *inner),
+                AD_OUTSIDE => Self::new(&[*outer, *inner]),
+                _ => None,
+            },
+            words => ids(words).and_then(|ids| Self::new(&ids)),
+        };
+        vlans.ok_or(
+            "VLAN identifiers are two at most, from 1 to 4094; before two may be \"802.1q\" or \"802.1ad\"",
+        )
     }
 }
 
-impl From<Vlans> for Vec<u16> {
+impl From<Vlans> for Vec<VlanWord> {
     fn from(vlans: Vlans) -> Self {
-        vlans.ids().collect()
+        let tag = vlans.is_q_in_q.then(|| VlanWord::OuterTag(Q_OUTSIDE.into()));
+        tag.into_iter().chain(vlans.ids().map(VlanWord::Id)).collect()
     }
 }
 
-/// The identifiers with a dot between them, as in "100.10"; "none".
+/// The identifiers with a dot between them, as in "100.10"; "802.1q 100.10" for two tags of IEEE 802.1Q; "none".
 impl fmt::Display for Vlans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.outer, self.inner) {
             (0, _) => f.write_str("none"),
             (outer, 0) => write!(f, "{outer}"),
+            (outer, inner) if self.is_q_in_q => write!(f, "{Q_OUTSIDE} {outer}.{inner}"),
             (outer, inner) => write!(f, "{outer}.{inner}"),
         }
     }
@@ -246,27 +305,41 @@ mod tests {
         assert_eq!([of(&[]), of(&[priority])], [Some(Vlans::NONE); 2]);
         assert_eq!(of(&[CUSTOMER]), Vlans::new(&[100]));
         assert_eq!(of(&[service, CUSTOMER]), Vlans::new(&[7, 100]));
+        assert_eq!(of(&[Tag { control: 7, ..CUSTOMER }, CUSTOMER]), Vlans::q_in_q(7, 100));
+        assert_ne!(Vlans::q_in_q(7, 100), Vlans::new(&[7, 100]));
+        let service_priority = Tag { protocol: SERVICE_TAG, ..priority };
         let refused = [
             &[priority, CUSTOMER][..],
             &[CUSTOMER, priority],
             &[SERVICE],
-            &[service, SERVICE],
+            &[service],
+            &[service_priority],
+            &[service, service],
+            &[CUSTOMER, service],
             &[service, CUSTOMER, CUSTOMER],
         ];
-        assert_eq!(refused.map(of), [None; 5]);
+        assert_eq!(refused.map(of), [None; 8]);
     }
 
     #[test]
     fn vlans_have_tags_and_a_text() {
-        let vlans = [&[][..], &[100], &[7, 100]].map(|ids| Vlans::new(ids).unwrap());
-        assert_eq!(vlans.map(|vlans| vlans.to_string()), ["none", "100", "7.100"]);
-        assert_eq!(vlans.map(|vlans| vlans.is_none()), [true, false, false]);
+        let [none, one, two] = [&[][..], &[100], &[7, 100]].map(|ids| Vlans::new(ids).unwrap());
+        let vlans = [none, one, two, Vlans::q_in_q(7, 100).unwrap()];
+        assert_eq!(vlans.map(|vlans| vlans.to_string()), ["none", "100", "7.100", "802.1q 7.100"]);
+        assert_eq!(vlans.map(|vlans| vlans.is_none()), [true, false, false, false]);
+        assert_eq!(vlans.map(Vlans::code), [0, 100 << 16, 7 << 16 | 100, 1 << 31 | 7 << 16 | 100]);
         for vlans in vlans {
             let tags: Vec<_> = vlans.tags().collect();
             assert_eq!(Vlans::of(&Tags::of(&tagged(&tags)).unwrap()), Some(vlans));
+            let json = serde_json::to_string(&vlans).unwrap();
+            assert_eq!(serde_json::from_str::<Vlans>(&json).unwrap(), vlans, "{json}");
         }
-        let outer = vlans[2].tags().next().unwrap();
-        assert_eq!(outer.protocol, SERVICE_TAG);
+        assert_eq!(serde_json::to_string(&vlans[3]).unwrap(), r#"["802.1q",7,100]"#);
+        assert_eq!(serde_json::from_str::<Vlans>(r#"["802.1ad", 7, 100]"#).unwrap(), two);
+        for wrong in [r#"["802.1q"]"#, r#"["802.1q", 7]"#, r#"["802.1x", 7, 100]"#, r#"[7, "802.1q", 100]"#] {
+            assert!(serde_json::from_str::<Vlans>(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(vlans.map(Vlans::outer_protocol), [TAG, TAG, SERVICE_TAG, TAG]);
         assert_eq!([&[0][..], &[4095], &[1, 0], &[1, 2, 3]].map(Vlans::new), [None; 4]);
     }
 

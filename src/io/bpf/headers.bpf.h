@@ -131,40 +131,49 @@ INLINE long upper_of(struct ipv6hdr *ip, void *end, struct upper *upper)
 	return 0;
 }
 
-// A packet and its VLANs: the outer one's identifier in the upper 16 bits, the inner one's in the lower. 0: none.
+// Two tags of 802.1Q, where the outer one is of 802.1ad otherwise.
+#define Q_IN_Q (1U << 31)
+
+// A packet and its VLANs, as `Vlans::code` of vlan.rs has them: the outer one's identifier in the upper 16 bits, the inner
+// one's in the lower, and Q_IN_Q. 0: none.
 struct frame {
 	void *packet;
 	__u32 vlans;
 	__be16 type;
 };
 
-// Steps over the tags. `vlans` may have an outer tag that is no longer in the bytes. False for a cut tag, and for a
-// priority tag beside another one; a third tag remains as the type.
+// Steps over the tags. `vlans` may have an outer tag that is no longer in the bytes, with Q_IN_Q if it is one of 802.1Q.
+// False for a cut tag, for a priority tag beside another one, and for a tag of 802.1ad alone or inside; a third tag
+// remains as the type.
 INLINE long step_over_tags(struct frame *frame, void *end)
 {
 	struct tag *tag = frame->packet;
 	__u32 outer = frame->vlans, id;
+	long is_q = frame->type == htons(ETH_P_8021Q);
 
-	if (!is_tag(frame->type))
-		return 1;
+	if (!is_tag(frame->type)) {
+		frame->vlans = outer & ~Q_IN_Q;
+		return !outer || outer & Q_IN_Q;
+	}
 	if ((void *)(tag + 1) > end)
 		return 0;
 	id = htons(tag->control) & VLAN_ID;
-	frame->packet = tag + 1;
-	frame->type = tag->protocol;
-	if (outer) {
-		frame->vlans = outer | id;
-		return id != 0;
+	if (!outer && !is_tag(tag->protocol)) {
+		frame->packet = tag + 1;
+		frame->type = tag->protocol;
+		frame->vlans = id << 16;
+		return is_q;
 	}
-	frame->vlans = id << 16;
-	if (!is_tag(frame->type))
-		return 1;
-	tag++;
-	if (!id || (void *)(tag + 1) > end)
-		return 0;
-	id = htons(tag->control) & VLAN_ID;
+	if (!outer) {
+		outer = id << 16 | (is_q ? Q_IN_Q : 0);
+		is_q = tag->protocol == htons(ETH_P_8021Q);
+		tag++;
+		if (!id || (void *)(tag + 1) > end)
+			return 0;
+		id = htons(tag->control) & VLAN_ID;
+	}
 	frame->packet = tag + 1;
 	frame->type = tag->protocol;
-	frame->vlans |= id;
-	return id != 0;
+	frame->vlans = outer | id;
+	return is_q && id;
 }

@@ -238,15 +238,14 @@ fn end(port: u16, protocol: u8, kind: KeyKind) -> [u8; 4] {
     [high, low, protocol, kind as u8]
 }
 
-/// The whole `struct service` of services.bpf.h: VLANs in host order (4 bytes), IPv6 or IPv4-mapped address (16), and
+/// The whole `struct service` of services.bpf.h: [`Vlans::code`] in host order (4 bytes), IPv6 or IPv4-mapped address (16), and
 /// the end.
 fn tagged_key(vlan: Vlans, vip: IpAddr, end: [u8; 4]) -> [u8; 24] {
     let address = match vip {
         IpAddr::V4(vip) => vip.to_ipv6_mapped(),
         IpAddr::V6(vip) => vip,
     };
-    let vlans = u32::from(vlan.outer()) << 16 | u32::from(vlan.inner());
-    joined(vlans.to_ne_bytes(), joined::<16, 20, 4>(address.octets(), end))
+    joined(vlan.code().to_ne_bytes(), joined::<16, 20, 4>(address.octets(), end))
 }
 
 fn joined<const A: usize, const N: usize, const E: usize>(first: [u8; A], end: [u8; E]) -> [u8; N] {

@@ -258,6 +258,8 @@ int directrix_guard(struct __sk_buff *skb)
 		vlans = (skb->vlan_tci & VLAN_ID) << 16;
 		if (!vlans && is_tag(skb->protocol))
 			return NEXT;
+		if (vlans && skb->vlan_proto == htons(ETH_P_8021Q))
+			vlans |= Q_IN_Q;
 	}
 	if (skb->len < reach)
 		reach = skb->len;

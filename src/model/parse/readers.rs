@@ -9,7 +9,7 @@ use crate::model::{
 };
 use crate::time::Span;
 use crate::wire::MacAddr;
-use crate::wire::vlan::{VLAN_MAX, Vlans};
+use crate::wire::vlan::{VLAN_MAX, VlanWord, Vlans};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use toml::de::{DeInteger, DeValue};
@@ -77,17 +77,31 @@ pub(super) fn slow_start(value: &DeValue<'_>) -> Read<Span> {
     seconds.map_err(|fault| invalid(fault.what, format!("{}: seconds", fault.remedy)))
 }
 
-/// A VLAN, or a service provider's and a customer's.
+/// A VLAN, or two with the outer tag's first, which the standard of that tag may precede.
 pub(super) fn vlan(value: &DeValue<'_>) -> Read<Vlans> {
     let remedy = "write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]";
-    let id = |value: &DeValue<'_>| number(1..=VLAN_MAX.into())(value).map(|id| id as u16);
-    let ids = match value.as_array() {
-        Some(both) => both.iter().map(|one| id(one.get_ref())).collect::<Read<Vec<_>>>(),
+    let id = |value: &DeValue<'_>| number(1..=VLAN_MAX.into())(value).map(|id| VlanWord::Id(id as u16));
+    let words = match value.as_array() {
+        Some(all) => match all.first().and_then(|first| first.get_ref().as_str()) {
+            Some(tag) => return vlan_by_tag(tag, all[1..].iter().map(|one| id(one.get_ref()))),
+            None => all.iter().map(|one| id(one.get_ref())).collect::<Read<Vec<_>>>(),
+        },
         None => id(value).map(|one| vec![one]),
     };
-    let ids = ids.map_err(|fault| invalid(fault.what, remedy))?;
-    let vlans = Vlans::new(&ids).filter(|vlans| !vlans.is_none());
-    vlans.ok_or_else(|| invalid(format!("has {} numbers", ids.len()), remedy))
+    let words = words.map_err(|fault| invalid(fault.what, remedy))?;
+    let count = words.len();
+    let vlans = Vlans::try_from(words).ok().filter(|vlans| !vlans.is_none());
+    vlans.ok_or_else(|| invalid(format!("has {count} numbers"), remedy))
+}
+
+/// Two VLANs behind the standard of the outer tag.
+fn vlan_by_tag(tag: &str, ids: impl Iterator<Item = Read<VlanWord>>) -> Read<Vlans> {
+    let remedy = "write \"802.1q\" or \"802.1ad\" and two numbers, the outer tag's first: vlan = [\"802.1q\", 100, 10]";
+    let words = std::iter::once(Ok(VlanWord::OuterTag(tag.to_owned()))).chain(ids);
+    let words = words.collect::<Read<Vec<_>>>().map_err(|fault| invalid(fault.what, remedy))?;
+    let count = words.len() - 1;
+    Vlans::try_from(words)
+        .map_err(|_| invalid(format!("has the outer tag {tag:?} and {count} numbers"), remedy))
 }
 
 pub(super) fn weight(value: &DeValue<'_>) -> Read<Weight> {

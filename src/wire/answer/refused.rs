@@ -44,6 +44,12 @@ impl<'a> RefusedPacket<'a> {
         }
     }
 
+    /// The MTU that the packet exceeds: `mtu`, or less by the tags, which a link may not carry beyond it. `None` if it fits.
+    pub(super) fn exceeded_mtu(&self, mtu: u32) -> Option<u32> {
+        let tags = (self.link.len() - ethernet::HEADER_LEN) as u32; // eight at most
+        [mtu, mtu.saturating_sub(tags)].into_iter().find(|mtu| self.len > *mtu as usize)
+    }
+
     fn parse_v4(link: &'a [u8], packet: &'a [u8]) -> Option<Self> {
         let ip = Ipv4::beginning(packet, usize::from(u16::MAX)).ok()?;
         let (source, destination) = (ip.source(), ip.destination());

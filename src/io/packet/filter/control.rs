@@ -1,7 +1,7 @@
 //! Filters of the control thread's sockets: ARP, neighbor discovery, and echo requests.
 
-use super::code::{KEEP, Program, REJECT, jump, load, load_indexed, require, skip, statement};
-use super::{ETHERTYPE, IPV6, by_value, to_us};
+use super::code::{KEEP, Program, REJECT, ancillary, jump, load, load_indexed, require, skip, statement};
+use super::{ETHERTYPE, IPV6, identifier, to_us};
 use crate::wire::ethernet;
 use crate::wire::icmp::{self, kind, kind_v6};
 use libc::{BPF_B, BPF_H, BPF_JEQ, BPF_JSET, BPF_LDX, BPF_MSH};
@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 
 /// Length of an IPv6 header without extension headers.
 const V6_HEADER: u32 = 40;
-/// Most outer VLANs that are told apart: more would make too long a program.
-const VLANS_MAX: usize = 100;
+/// Most outer VLANs that are told apart: a jump over their comparisons reaches 255 instructions. With more of them, the
+/// frames of every VLAN are kept.
+const VLANS_MAX: usize = 250;
 /// Bits of a fragment in the IPv4 header: more fragments, and the offset.
 const FRAGMENT: u32 = 0x3fff;
 
@@ -24,11 +25,7 @@ const ADVERTISEMENT: u32 = kind_v6::NEIGHBOR_ADVERTISEMENT as u32;
 /// Keeps ARP (RFC 826) without a VLAN, and of these outer VLANs.
 #[must_use]
 pub fn arp(vlans: &BTreeSet<u16>) -> Program {
-    tagged_or_not(vlans, |ethertype| {
-        let mut program = Program::from(require(load(BPF_H, ethertype), u32::from(ethernet::ARP)));
-        program.push(KEEP);
-        program
-    })
+    tagged_or_not(vlans, |ethertype| require(load(BPF_H, ethertype), u32::from(ethernet::ARP)).into())
 }
 
 /// Keeps neighbor solicitations and advertisements (RFC 4861) without a VLAN, and of these outer VLANs. One with an
@@ -39,8 +36,8 @@ pub fn neighbor_discovery(vlans: &BTreeSet<u16>) -> Program {
         let ip = ethertype + 2;
         let mut program = Program::from(require(load(BPF_H, ethertype), IPV6));
         program.extend(require(load(BPF_B, ip + 6), ICMPV6));
-        program.extend([load(BPF_B, ip + V6_HEADER), jump(BPF_JEQ, SOLICITATION, 1, 0)]);
-        program.extend([jump(BPF_JEQ, ADVERTISEMENT, 0, 1), KEEP, REJECT]);
+        program.extend([load(BPF_B, ip + V6_HEADER), jump(BPF_JEQ, SOLICITATION, 2, 0)]);
+        program.extend([jump(BPF_JEQ, ADVERTISEMENT, 1, 0), REJECT]);
         program
     })
 }
@@ -54,35 +51,47 @@ pub fn echo_requests(vlans: &BTreeSet<u16>) -> Program {
     program
 }
 
+/// Goes on only for an echo request.
 fn echo_request(ethertype: u32) -> Program {
     let ip = ethertype + 2;
+    let mut v4 = Program::from(require(load(BPF_H, ethertype), u32::from(ethernet::IPV4)));
+    v4.extend(require(load(BPF_B, ip + 9), ICMP));
+    v4.extend([load(BPF_H, ip + 6), jump(BPF_JSET, FRAGMENT, 0, 1), REJECT]);
+    v4.push(statement(BPF_LDX | BPF_B | BPF_MSH, ip));
+    v4.extend(require(load_indexed(BPF_B, ip), ECHO_REQUEST));
     let mut v6 = Program::from(require(load(BPF_B, ip + 6), ICMPV6));
     v6.extend(require(load(BPF_B, ip + V6_HEADER), ECHO_REQUEST_V6));
-    v6.push(KEEP);
+    v6.push(skip(v4.len()));
     let mut program = vec![load(BPF_H, ethertype), jump(BPF_JEQ, IPV6, 0, v6.len() as u8)]; // seven instructions
-    program.extend(v6);
-    program.extend(require(load(BPF_H, ethertype), u32::from(ethernet::IPV4)));
-    program.extend(require(load(BPF_B, ip + 9), ICMP));
-    program.extend([load(BPF_H, ip + 6), jump(BPF_JSET, FRAGMENT, 0, 1), REJECT]);
-    program.push(statement(BPF_LDX | BPF_B | BPF_MSH, ip));
-    program.extend(require(load_indexed(BPF_B, ip), ECHO_REQUEST));
+    program.extend(v6.into_iter().chain(v4));
+    program
+}
+
+/// Keeps what passes `test` and is without a VLAN, or of these outer VLANs. `test` is made for the offset of the EtherType
+/// behind all tags but the outer one, which is not in the bytes; it goes on behind its end, or rejects.
+///
+/// The number of VLANs adds 250 instructions at most.
+fn tagged_or_not(vlans: &BTreeSet<u16>, test: impl Fn(u32) -> Program) -> Program {
+    let (once, twice) = (test(ETHERTYPE), test(ETHERTYPE + ethernet::TAG_LEN as u32));
+    let mut tagged = vec![load(BPF_H, ETHERTYPE), jump(BPF_JEQ, u32::from(ethernet::TAG), 1, 0)];
+    tagged.extend([jump(BPF_JEQ, u32::from(ethernet::SERVICE_TAG), 0, 1), skip(once.len() + 1)]);
+    tagged.extend(once.iter().copied().chain([skip(twice.len())]).chain(twice));
+    tagged.extend(of_outer(vlans));
+    let mut program = super::unless_tagged(tagged.len()).to_vec();
+    program.extend(tagged);
+    program.extend(once);
     program.push(KEEP);
     program
 }
 
-/// Runs `test`, made for the offset of the EtherType behind all tags but the outer one, which is not in the bytes.
-/// Rejects frames whose outer VLAN is another than `vlans`.
-fn tagged_or_not(vlans: &BTreeSet<u16>, test: impl Fn(u32) -> Program) -> Program {
-    let (once, twice) = (test(ETHERTYPE), test(ETHERTYPE + ethernet::TAG_LEN as u32));
-    let mut within = vec![load(BPF_H, ETHERTYPE), jump(BPF_JEQ, u32::from(ethernet::TAG), 1, 0)];
-    within.extend([jump(BPF_JEQ, u32::from(ethernet::SERVICE_TAG), 0, 1), skip(once.len())]);
-    within.extend(once.iter().copied().chain(twice));
-    let tagged = match vlans.len() {
-        0..=VLANS_MAX => by_value(vlans.iter().map(|vlan| (*vlan, within.clone()))),
-        _ => within,
-    };
-    let mut program = super::unless_tagged(tagged.len()).to_vec();
-    program.extend(tagged);
-    program.extend(once);
+/// Keeps frames whose outer VLAN is one of `vlans`.
+fn of_outer(vlans: &BTreeSet<u16>) -> Program {
+    if vlans.len() > VLANS_MAX {
+        return vec![KEEP];
+    }
+    let mut program = vec![ancillary(libc::SKF_AD_VLAN_TAG), identifier()];
+    let remaining = (1..=vlans.len() as u8).rev(); // at most VLANS_MAX
+    program.extend(vlans.iter().zip(remaining).map(|(vlan, over)| jump(BPF_JEQ, u32::from(*vlan), over, 0)));
+    program.extend([REJECT, KEEP]);
     program
 }

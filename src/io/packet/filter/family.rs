@@ -117,6 +117,14 @@ impl FilterFamily {
         Some(Self { selectivity, ..self.clone() })
     }
 
+    /// All packets of the protocols of both.
+    pub(super) fn with_protocols_of(&self, other: &Self) -> Self {
+        let all = self.wanted.values().chain(other.wanted.values()).flat_map(BTreeMap::keys);
+        let any = all.map(|protocol| (*protocol, vec![PortRange::EVERY])).collect::<Protocols>();
+        let wanted = if any.is_empty() { Wanted::new() } else { Wanted::from([(Vec::new(), any)]) };
+        Self { wanted: Arc::new(wanted), selectivity: Selectivity::Any, ..*self }
+    }
+
     /// Tests a packet of the family; ends in a return.
     pub(super) fn program(&self) -> Program {
         if self.wanted.is_empty() {

@@ -1,11 +1,14 @@
 use super::*;
 use crate::io::selection::{self, OWN_MAC};
 use crate::model::ServiceAddress;
+use crate::sys::packet_socket::PacketSocket;
 use crate::wire::Protocol;
+use crate::wire::vlan::Tag;
 use libc::{
     BPF_ABS, BPF_B, BPF_IMM, BPF_IND, BPF_JA, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX,
     BPF_MISC, BPF_MSH, BPF_RET, BPF_TAX, BPF_TXA, BPF_W, sock_filter,
 };
+use nix::sched::{CloneFlags, unshare};
 use proptest::prelude::*;
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[derive(Clone, Debug)]
 struct Frame {
     kind: u32,
-    tag: Option<u16>,
+    tag: Option<Tag>,
     bytes: Vec<u8>,
 }
 
@@ -80,7 +83,8 @@ fn bytes(frame: &Frame, offset: u32, count: usize) -> Option<u32> {
     match offset.cast_signed() - libc::SKF_AD_OFF {
         libc::SKF_AD_PKTTYPE => return Some(frame.kind),
         libc::SKF_AD_VLAN_TAG_PRESENT => return Some(frame.tag.is_some().into()),
-        libc::SKF_AD_VLAN_TAG => return Some(frame.tag.unwrap_or(0x0aaa).into()), // left over from before
+        libc::SKF_AD_VLAN_TAG => return Some(frame.tag.map_or(0x0aaa, |tag| tag.control).into()), // left over from before
+        libc::SKF_AD_VLAN_TPID => return Some(frame.tag.map_or(0, |tag| tag.protocol).into()),
         _ => {}
     }
     let found = frame.bytes.get(offset as usize..)?.get(..count)?;
@@ -90,13 +94,19 @@ fn bytes(frame: &Frame, offset: u32, count: usize) -> Option<u32> {
 /// Reference implementation.
 fn is_wanted(services: &[SteeredService], frame: &Frame) -> bool {
     let b = &frame.bytes;
-    let outer = frame.tag.unwrap_or_default() % 0x1000;
-    let is_tag = outer > 0 && b.len() >= 16 && matches!(b[12..14], [0x81, 0] | [0x88, 0xa8]);
-    let inner = if is_tag { u16::from_be_bytes([b[14], b[15]]) % 0x1000 } else { 0 };
-    let b = if is_tag { &[&b[..12], &b[16..]].concat()[..] } else { &b[..] };
-    let of_vlan = |service: &SteeredService| (service.vlan.outer(), service.vlan.inner()) == (outer, inner);
-    let here = frame.kind == 0 && !(is_tag && inner == 0);
-    here && services.iter().filter(|service| of_vlan(service)).any(|service| match service.vip {
+    let outer = frame.tag.filter(|tag| tag.vlan() > 0);
+    let is_tag = b.len() >= 16 && matches!(b[12..14], [0x81, 0] | [0x88, 0xa8]);
+    let inner = is_tag.then(|| (b[12], u16::from_be_bytes([b[14], b[15]]) % 0x1000));
+    let vlan = match (outer, inner) {
+        (None, _) => Some(Vlans::NONE),
+        (Some(Tag { protocol: 0x8100, .. }), None) => outer.and_then(|tag| Vlans::new(&[tag.vlan()])),
+        (Some(outer), Some((0x81, inner))) if outer.protocol == 0x8100 => Vlans::q_in_q(outer.vlan(), inner),
+        (Some(outer), Some((0x81, inner))) => Vlans::new(&[outer.vlan(), inner]),
+        _ => None,
+    };
+    let b = if is_tag && outer.is_some() { &[&b[..12], &b[16..]].concat()[..] } else { &b[..] };
+    let of_vlan = services.iter().filter(|service| frame.kind == 0 && Some(service.vlan) == vlan);
+    of_vlan.into_iter().any(|service| match service.vip {
         IpAddr::V4(vip) => is_wanted_v4(service, vip, b),
         IpAddr::V6(vip) => is_wanted_v6(service, vip, b),
     })
@@ -131,8 +141,9 @@ fn is_its_port(service: &SteeredService, port: Option<&[u8]>) -> bool {
 fn received(bytes: &[u8]) -> Frame {
     let kind = if bytes[..6] == OWN_MAC { libc::PACKET_HOST } else { libc::PACKET_OTHERHOST };
     let mut frame = Frame { kind: kind.into(), tag: None, bytes: bytes.to_vec() };
-    if let [0x81, 0x00, high, low, ..] | [0x88, 0xa8, high, low, ..] = bytes[12..] {
-        frame.tag = Some(u16::from_be_bytes([high, low]));
+    if let [a @ 0x81, b @ 0x00, high, low, ..] | [a @ 0x88, b @ 0xa8, high, low, ..] = bytes[12..] {
+        let [protocol, control] = [[a, b], [high, low]].map(u16::from_be_bytes);
+        frame.tag = Some(Tag { protocol, control });
         frame.bytes.drain(12..16);
     }
     frame
@@ -157,7 +168,8 @@ fn any_frame() -> impl Strategy<Value = Frame> {
 fn any_v4_frame() -> impl Strategy<Value = Frame> {
     let header = (0u8..16, prop_oneof![Just(6u8), Just(17), Just(1), Just(0)], vip());
     let fragment = prop_oneof![4 => Just(0x4000u16), 1 => Just(0), 1 => any::<u16>()];
-    let tag = prop_oneof![8 => Just(None), 1 => Just(Some(0xa000)), 1 => any::<u16>().prop_map(Some)];
+    let tag = |control| Some(Tag { protocol: 0x8100, control });
+    let tag = prop_oneof![8 => Just(None), 1 => Just(tag(0xa000)), 1 => any::<u16>().prop_map(tag)];
     let about = (prop_oneof![9 => Just(0u32), 1 => 1u32..5], tag);
     let ethertype = prop_oneof![9 => Just(0x0800u16), 1 => any::<u16>()];
     (header, fragment, port(), about, ethertype, 0usize..120).prop_map(
@@ -212,7 +224,8 @@ proptest! {
         let kept: Vec<bool> = programs(&services).map(|program| run(&program, &frame) != 0).collect();
         let families: HashSet<_> =
             services.iter().map(|service| (service.vlan, service.vip.is_ipv6())).collect();
-        prop_assert_eq!(kept.len(), 1 + 2 * families.len());
+        let is_tagged = services.iter().any(|service| !service.vlan.is_none());
+        prop_assert_eq!(kept.len(), 1 + 2 * families.len() + usize::from(is_tagged));
         prop_assert!(kept.is_sorted(), "{:?}", kept);
     }
 }
@@ -291,7 +304,8 @@ fn received_in(vlan: Option<u16>, inner: Option<u16>, ethertype: u16, message: &
     }
     bytes.extend(ethertype.to_be_bytes());
     bytes.extend(message);
-    Frame { kind: 0, tag: vlan.map(|vlan| 0xa000 | vlan), bytes }
+    let tag = vlan.map(|vlan| Tag { protocol: 0x8100, control: 0xa000 | vlan });
+    Frame { kind: 0, tag, bytes }
 }
 
 #[test]
@@ -303,7 +317,7 @@ fn control_hears_its_vlans_alone() {
     let mut ping_v6 = ndp.clone();
     ping_v6[40] = 128;
     let of = |vlans: &[u16]| BTreeSet::from_iter(vlans.iter().copied());
-    let many: BTreeSet<u16> = (1..200).collect();
+    let [most, more] = [250, 251].map(|count| (1..=count).collect::<BTreeSet<u16>>());
     let cases = [
         (arp as fn(&BTreeSet<u16>) -> Program, 0x0806, vec![0; 28]),
         (neighbor_discovery, 0x86dd, ndp),
@@ -319,8 +333,82 @@ fn control_hears_its_vlans_alone() {
         assert!(keeps(&selected, Some(100), None) && keeps(&selected, Some(7), Some(10)));
         assert!(!keeps(&selected, Some(8), None) && !keeps(&selected, None, Some(7)));
         assert!(!keeps(&of(&[]), Some(7), None) && keeps(&of(&[]), None, None));
-        assert!(keeps(&many, Some(199), None) && keeps(&many, Some(3000), None), "too many to tell apart");
+        assert!(
+            keeps(&most, Some(1), None) && keeps(&most, Some(250), Some(9)) && !keeps(&most, Some(251), None)
+        );
+        assert!(keeps(&more, Some(251), None) && keeps(&more, Some(3000), None), "too many to tell apart");
         let other = received_in(Some(7), None, 0x0801, &message);
         assert_eq!(run(&filter(&selected), &other), 0);
     }
+}
+
+/// A service of each VLAN: TCP, of IPv4 and IPv6 in turn.
+fn service_of_each(vlans: impl Iterator<Item = Vlans>) -> Vec<SteeredService> {
+    let each = vlans.zip(1u32..).map(|(vlan, vip)| match vip % 2 {
+        0 => SteeredService { vlan, ..service(Protocol::Tcp, 0x0a00_0000 + vip, 80) },
+        _ => SteeredService { vlan, ..service_v6(0x2001_0db8 << 96 | u128::from(vip), 80) },
+    });
+    each.collect()
+}
+
+/// All VLANs with one tag, and many with two.
+fn very_many_vlans() -> Vec<SteeredService> {
+    let once = (1..=4094).map(|id| Vlans::new(&[id]).unwrap());
+    let twice = (1..=4094).flat_map(|id| [Vlans::new(&[id, 7]).unwrap(), Vlans::q_in_q(7, id).unwrap()]);
+    service_of_each(once.chain(twice))
+}
+
+#[test]
+fn any_number_of_vlans_fits_into_a_program() {
+    for count in [1, 11, 64, 65, 75, 80, 100, 4094] {
+        let services = service_of_each((1..=count).map(|id| Vlans::new(&[id]).unwrap()));
+        let programs: Vec<_> = programs(&services).collect();
+        let shortest = programs.last().unwrap().len();
+        assert!(shortest < 200, "{count} VLANs: {shortest} instructions");
+        for (at, id) in [(0, 1), (0, count), (programs.len() - 1, count)] {
+            let SteeredService { vip, .. } = services[usize::from(id) - 1];
+            let mut bytes = vec![0; 60];
+            match vip {
+                IpAddr::V4(vip) => {
+                    bytes[12..15].copy_from_slice(&[8, 0, 0x45]);
+                    bytes[23] = 6;
+                    bytes[30..34].copy_from_slice(&vip.octets());
+                    bytes[36..38].copy_from_slice(&80u16.to_be_bytes());
+                }
+                IpAddr::V6(vip) => {
+                    bytes[12..15].copy_from_slice(&[0x86, 0xdd, 0x60]);
+                    bytes[20] = 6;
+                    bytes[38..54].copy_from_slice(&vip.octets());
+                    bytes[56..58].copy_from_slice(&80u16.to_be_bytes());
+                }
+            }
+            let tag = Some(Tag { protocol: 0x8100, control: id });
+            assert!(run(&programs[at], &Frame { kind: 0, tag, bytes }) != 0, "VLAN {id} of {count}");
+        }
+    }
+    let shortest = programs(&very_many_vlans()).last().unwrap().len();
+    assert!(shortest < 300, "{shortest}");
+}
+
+#[test]
+fn the_kernel_takes_filters_for_any_number_of_vlans() {
+    // That of Linux before 6.8.
+    const OPTION_MEMORY: &str = "20480";
+    let attach = || {
+        unshare(CloneFlags::CLONE_NEWNET).expect("tests run as root");
+        std::fs::write("/proc/sys/net/core/optmem_max", OPTION_MEMORY).unwrap();
+        let socket = PacketSocket::open().unwrap();
+        for count in [0, 1, 11, 75, 80, 100, 250, 251, 4094] {
+            let vlans: BTreeSet<u16> = (1..=count).collect();
+            for filter in [arp, neighbor_discovery, echo_requests] {
+                let program = filter(&vlans);
+                socket.set_filter(&program).unwrap_or_else(|error| panic!("{count} VLANs: {error}"));
+                assert!(program.len() < 340, "{count} VLANs: {} instructions", program.len());
+            }
+            let services = service_of_each((1..=count).map(|id| Vlans::new(&[id]).unwrap()));
+            assert!(programs(&services).any(|program| socket.set_filter(&program).is_ok()), "{count} VLANs");
+        }
+        assert!(programs(&very_many_vlans()).any(|program| socket.set_filter(&program).is_ok()));
+    };
+    std::thread::spawn(attach).join().unwrap();
 }

@@ -181,6 +181,9 @@ const RULE_CASES: &[(&str, &str)] = &[
     ("vlan = \"100\"", VLAN_FAULTS[2]),
     ("vlan = []", VLAN_FAULTS[3]),
     ("vlan = [1, 2, 3]", VLAN_FAULTS[4]),
+    ("vlan = [\"802.1x\", 1, 2]", VLAN_FAULTS[5]),
+    ("vlan = [\"802.1q\", 1]", VLAN_FAULTS[6]),
+    ("vlan = [\"802.1q\", 1, 4095]", VLAN_FAULTS[7]),
     ("slow_start = 0", "5: slow_start is 0, out of range; write a number from 1 to 86400: seconds"),
     (
         "slow_start = \"30s\"",
@@ -201,12 +204,18 @@ const RULE_CASES: &[(&str, &str)] = &[
     ("scheduler = \"WLC\"", "5: scheduler is \"WLC\", which is not a scheduler; did you mean \"wlc\"?"),
 ];
 
-const VLAN_FAULTS: [&str; 5] = [
+const VLAN_FAULTS: [&str; 8] = [
     "5: vlan is 0, out of range; write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]",
     "5: vlan is 4095, out of range; write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]",
     "5: vlan is \"100\", not a whole number; write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]",
     "5: vlan has 0 numbers; write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]",
     "5: vlan has 3 numbers; write a number from 1 to 4094, or two, the outer tag's first: vlan = [100, 10]",
+    "5: vlan has the outer tag \"802.1x\" and 2 numbers; write \"802.1q\" or \"802.1ad\" and two numbers, the outer tag's \
+     first: vlan = [\"802.1q\", 100, 10]",
+    "5: vlan has the outer tag \"802.1q\" and 1 numbers; write \"802.1q\" or \"802.1ad\" and two numbers, the outer tag's \
+     first: vlan = [\"802.1q\", 100, 10]",
+    "5: vlan is 4095, out of range; write \"802.1q\" or \"802.1ad\" and two numbers, the outer tag's first: \
+     vlan = [\"802.1q\", 100, 10]",
 ];
 
 #[test]
@@ -216,6 +225,8 @@ fn a_vlan_is_one_number_or_two() {
         check(&service(&text)).unwrap().services[0].vlan.to_string()
     };
     assert_eq!(["1", "4094", "[7]", "[4094, 10]"].map(read), ["1", "4094", "7", "4094.10"]);
+    let tags = ["[\"802.1q\", 100, 10]", "[\"802.1ad\", 100, 10]"];
+    assert_eq!(tags.map(read), ["802.1q 100.10", "100.10"]);
 }
 
 #[test]
