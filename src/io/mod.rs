@@ -18,6 +18,7 @@ mod selection;
 mod sender;
 mod steered;
 mod veth;
+mod vlan_devices;
 pub mod xdp;
 
 pub use crate::model::PortRange;

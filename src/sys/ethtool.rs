@@ -4,10 +4,13 @@
 
 #![allow(unsafe_code)]
 
+mod features;
+
 use super::uapi::{
     ETH_FLAG_RXVLAN, ETHTOOL_GCHANNELS, ETHTOOL_GDRVINFO, ETHTOOL_GFLAGS, ETHTOOL_GGRO, ETHTOOL_GRXCSUM,
     ETHTOOL_GTXCSUM, ETHTOOL_SGRO, SIOCETHTOOL,
 };
+use crate::wire::ethernet::TAG;
 use std::io;
 use std::mem;
 use std::os::fd::AsRawFd;
@@ -52,6 +55,13 @@ pub(crate) fn strips_tags(name: &str) -> bool {
     let mut value = ValueRequest { command: ETHTOOL_GFLAGS, value: 0 };
     let reads = ioctl(name, &mut value).is_ok();
     reads && value.value & ETH_FLAG_RXVLAN != 0 && driver(name).as_deref() != Some("veth")
+}
+
+/// True if the interface `name` drops frames whose outer tag has this protocol identifier and a VLAN that no VLAN device above
+/// it has (NETIF_F_HW_VLAN_CTAG_FILTER and NETIF_F_HW_VLAN_STAG_FILTER).
+pub(crate) fn filters_tags(name: &str, protocol: u16) -> bool {
+    let feature = if protocol == TAG { "rx-vlan-filter" } else { "rx-vlan-stag-filter" };
+    features::is_active(name, feature) == Some(true)
 }
 
 /// A boolean setting; `None` if the driver does not report it.

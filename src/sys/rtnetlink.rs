@@ -15,8 +15,11 @@ pub mod watch;
 
 pub(crate) use route::{RouteInfo, route, route_entry};
 
-use super::uapi::{IFLA_XDP_FD, IFLA_XDP_FLAGS, IFLA_XDP_PROG_IDS, NETNSA_FD, NETNSA_NSID};
+use super::uapi::{
+    IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL, IFLA_XDP_FD, IFLA_XDP_FLAGS, IFLA_XDP_PROG_IDS, NETNSA_FD, NETNSA_NSID,
+};
 use crate::wire::MacAddr;
+use crate::wire::vlan::Tag;
 use message::{Attributes, attribute, dump, get, request, u16_at, u32_at};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -46,6 +49,8 @@ pub(crate) struct LinkInfo {
     pub(crate) xdp_program: Option<u32>,
     /// Kind of a virtual interface: "bond", "vlan", "veth"; `None` for a hardware interface.
     pub(crate) kind: Option<String>,
+    /// Tag of a VLAN device, with priority 0.
+    pub(crate) tag: Option<Tag>,
     /// IFF_MASTER: a master device; other interfaces carry its frames.
     pub(crate) is_master: bool,
     /// Index of its master device.
@@ -142,7 +147,7 @@ impl LinkInfo {
             libc::IFLA_NUM_TX_QUEUES => self.transmit_queues = number,
             libc::IFLA_NUM_RX_QUEUES => self.receive_queues = number,
             libc::IFLA_XDP => self.xdp_program = program_of(value),
-            libc::IFLA_LINKINFO => self.kind = kind_of(value),
+            libc::IFLA_LINKINFO => (self.kind, self.tag) = (kind_of(value), tag_of(value)),
             libc::IFLA_MASTER => self.master = Some(number),
             // Without a lower device it is the own index, or 0.
             libc::IFLA_LINK => self.link = Some(number).filter(|link| *link != 0),
@@ -160,6 +165,15 @@ fn program_of(xdp: &[u8]) -> Option<u32> {
 fn kind_of(info: &[u8]) -> Option<String> {
     let (_, kind) = Attributes(info).find(|(kind, _)| *kind == libc::IFLA_INFO_KIND)?;
     Some(String::from_utf8_lossy(kind).trim_end_matches('\0').to_owned())
+}
+
+/// Tag of a VLAN device.
+fn tag_of(info: &[u8]) -> Option<Tag> {
+    let find = |attributes, wanted| Attributes(attributes).find(|(kind, _)| *kind == wanted).map(|of| of.1);
+    let data = find(info, libc::IFLA_INFO_DATA).filter(|_| kind_of(info).as_deref() == Some("vlan"))?;
+    let control = u16_at(find(data, IFLA_VLAN_ID)?, 0)?;
+    let protocol = u16_at(find(data, IFLA_VLAN_PROTOCOL)?, 0).map(u16::from_be)?;
+    Some(Tag { protocol, control })
 }
 
 /// Id of the network namespace `netns` in this one (RTM_GETNSID, linux/net_namespace.h); `None` if it has none.
@@ -280,6 +294,21 @@ mod tests {
         ];
         let veth = link_of(&payload(7, up, &veth)).unwrap();
         assert_eq!((veth.link, veth.link_netns, veth.master, veth.kind), (Some(5), Some(0), Some(5), None));
+    }
+
+    #[test]
+    fn a_vlan_device_has_its_tag() {
+        let info = |kind: &[u8]| {
+            let (mut data, mut info) = (Vec::new(), Vec::new());
+            attribute(&mut data, IFLA_VLAN_ID, &100_u16.to_ne_bytes());
+            attribute(&mut data, IFLA_VLAN_PROTOCOL, &[0x88, 0xa8]);
+            attribute(&mut info, libc::IFLA_INFO_KIND, kind);
+            attribute(&mut info, libc::IFLA_INFO_DATA, &data);
+            info
+        };
+        let read = |kind: &[u8]| link_of(&payload(4, 0, &[(libc::IFLA_LINKINFO, &info(kind))])).unwrap().tag;
+        assert_eq!(read(b"vlan\0"), Some(Tag { protocol: 0x88a8, control: 100 }));
+        assert_eq!(read(b"bond\0"), None, "the numbers have another meaning");
     }
 
     #[test]

@@ -16,6 +16,16 @@ pub(super) const ETH_FLAG_RXVLAN: u32 = 1 << 8;
 pub(super) const ETHTOOL_GGRO: u32 = 0x2b;
 /// linux/ethtool.h: sets GRO.
 pub(super) const ETHTOOL_SGRO: u32 = 0x2c;
+/// linux/ethtool.h: the number of strings in sets, and the strings of one set.
+pub(super) const ETHTOOL_GSSET_INFO: u32 = 0x37;
+/// linux/ethtool.h.
+pub(super) const ETHTOOL_GSTRINGS: u32 = 0x1b;
+/// linux/ethtool.h: features, by their positions in the set of their names.
+pub(super) const ETHTOOL_GFEATURES: u32 = 0x3a;
+/// linux/ethtool.h: the set of names of features, and the length of a name in bytes.
+pub(super) const ETH_SS_FEATURES: u32 = 4;
+/// linux/ethtool.h.
+pub(super) const ETH_GSTRING_LEN: usize = 32;
 /// linux/ethtool.h: queue counts.
 pub(super) const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
@@ -25,6 +35,11 @@ pub(super) const IFLA_XDP_PROG_IDS: std::ops::RangeInclusive<u16> = 4..=7;
 pub(super) const IFLA_XDP_FD: u16 = 1;
 /// linux/if_link.h, within IFLA_XDP: how to attach it.
 pub(super) const IFLA_XDP_FLAGS: u16 = 3;
+
+/// linux/if_link.h, within IFLA_INFO_DATA of a VLAN device: its identifier, and the protocol of its tag in network order.
+pub(super) const IFLA_VLAN_ID: u16 = 1;
+/// linux/if_link.h.
+pub(super) const IFLA_VLAN_PROTOCOL: u16 = 5;
 
 /// linux/net_namespace.h: attributes of RTM_GETNSID.
 pub(super) const NETNSA_NSID: u16 = 1;

@@ -9,6 +9,7 @@ use crate::on_both_backends;
 use crate::peers::{Flow, PATIENCE, Peers};
 use crate::support::netns::{Netns, host, wait_until};
 use crate::support::responder::Dump;
+use nix::sys::signal::Signal;
 use std::io::ErrorKind;
 use std::net::TcpStream;
 
@@ -278,4 +279,28 @@ fn serves_ipv6(site: &Site, backend: &str, vlans: &[u16]) {
     director.change("reload");
     let refused = client.enter(|| TcpStream::connect_timeout(&ipv6::vip(80), PATIENCE)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn tags_on_a_bridge_need_af_packet() {
+    let deployment = Deployment::reference();
+    deployment.bridge_the_director();
+    let _peers = Peers::start(&deployment);
+    tag_port(&deployment.switch, &[100]);
+    let text = |backend| config(&deployment, &Config::new(backend).with("workers = 1"), "100");
+    let (status, log) = Director::refusal(&deployment.director, &text("xdp"), "");
+    assert_eq!(status, Some(1), "{log}");
+    for part in ["serving 192.168.195.150 in VLAN 100 on eth0: eth0 is a bridge", "backend = \"packet\""] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    let director = Director::start_in(Home::new(), &deployment.director, &text("packet"));
+    serves(&deployment, &director);
+    // A change is refused likewise.
+    let untagged = Config::new("xdp").with("workers = 1").text(&deployment);
+    director.end(Signal::SIGTERM);
+    let director = Director::start_in(Home::new(), &deployment.director, &untagged);
+    director.write_config(&text("xdp"));
+    let (status, _, errors) = director.cli_as("--no-new-privs", "reload");
+    assert_ne!(status, Some(0));
+    assert!(errors.contains("eth0 is a bridge"), "{errors}");
 }

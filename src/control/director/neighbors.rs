@@ -34,6 +34,7 @@ impl Director {
         self.check_carriers()?;
         self.check_local_vips();
         hints::log_foreign_vips(&self.host.vips, &self.host);
+        hints::log_filtered_vlans(&self.host);
         self.send_link_locals(&self.host.interfaces);
         self.set_vlans();
         for server in &self.host.servers {
@@ -127,6 +128,7 @@ impl Director {
             self.send_neighbor_event(NeighborEvent::RemoveVip(*vip));
         }
         self.set_vlans();
+        hints::log_filtered_vlans(&self.host);
         servers.into_iter().for_each(|server| self.send_neighbor_event(NeighborEvent::AddServer(server)));
         vips.into_iter().for_each(|vip| self.send_neighbor_event(NeighborEvent::AddVip(vip)));
     }

@@ -22,6 +22,7 @@ use crate::control::neighbor::sockets::NeighborSockets;
 use crate::control::ping::{PingResponder, PingSocket};
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::registry::Registry;
+use crate::control::state::steered::steered;
 use crate::control::workers::watchdog::Watchdog;
 use crate::control::workers::{WorkerSettings, backend, random_seed};
 use crate::io::claim::Claim;
@@ -128,6 +129,7 @@ impl Director {
             pings = Some(PingSocket::open(&host.interfaces[0])?);
             privileges.reduce(steering.restores())
         })?;
+        backend.steering.check(&config.services.iter().flat_map(steered).collect::<Vec<_>>())?;
         let (answers, pings) = (answers.expect(LAUNCHED), PingResponder::new(pings.expect(LAUNCHED))?);
         Ok(Self {
             registry,

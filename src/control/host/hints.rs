@@ -8,7 +8,7 @@ use crate::model::{Config, ServiceIdentity, VirtualService};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// VIPs that one message lists.
+/// VIPs or VLANs that one message lists.
 const LISTED_MAX: usize = 5;
 
 /// VIPs that are addresses of this host, as of the last update.
@@ -59,7 +59,51 @@ pub(in crate::control) fn config_hints(config: &Config, host: &ResolvedHost) -> 
     });
     let weightless = weightless(&config.services)
         .map(|address| format!("every real server of {address} has weight 0: it takes no new connection"));
-    local.chain(foreign).chain(weightless).collect()
+    let filtered = host.interfaces.iter().filter_map(|interface| {
+        let vlans = filtered_vlans(interface, host)?;
+        Some(format!(
+            "{} drops frames of the VLANs {vlans}, as no VLAN device has them: {}",
+            interface.name,
+            pass_all(interface)
+        ))
+    });
+    local.chain(foreign).chain(weightless).chain(filtered).collect()
+}
+
+/// Logs the VLANs whose frames an interface drops before the director.
+pub(in crate::control) fn log_filtered_vlans(host: &ResolvedHost) {
+    for interface in &host.interfaces {
+        if let Some(vlans) = filtered_vlans(interface, host) {
+            let (interface, remedy) = (&interface.name, pass_all(interface));
+            tracing::warn!(
+                interface,
+                vlans,
+                remedy,
+                "the interface drops frames of VLANs that no VLAN device has"
+            );
+        }
+    }
+}
+
+/// Returns the first such VLANs and the number of the others.
+fn filtered_vlans(interface: &Interface, host: &ResolvedHost) -> Option<String> {
+    let filtered = interface.filtered_vlans(&host.vlans.values().copied().collect());
+    listed(filtered.iter().map(ToString::to_string).collect())
+}
+
+fn pass_all(interface: &Interface) -> String {
+    format!("ethtool -K {} rx-vlan-filter off rx-vlan-stag-filter off", interface.name)
+}
+
+/// Returns the first elements and the number of the others; `None` if there are none.
+fn listed(all: Vec<String>) -> Option<String> {
+    match all.len() {
+        0 => None,
+        count if count > LISTED_MAX => {
+            Some(format!("{} and {} more", all[..LISTED_MAX].join(" "), count - LISTED_MAX))
+        }
+        _ => Some(all.join(" ")),
+    }
 }
 
 /// Logs the VIPs outside the networks of the client side's interface.
@@ -77,13 +121,8 @@ pub(in crate::control) fn log_foreign_vips(vips: &[IpAddr], host: &ResolvedHost)
 fn foreign_vips(vips: &[IpAddr], host: &ResolvedHost) -> Option<String> {
     let client = &host.interfaces[0];
     let is_tagged = |vip: &IpAddr| host.vlans.get(vip).is_some_and(|vlans| !vlans.is_none());
-    let foreign: Vec<_> = vips.iter().filter(|vip| !is_tagged(vip) && !client.is_on_link(**vip)).collect();
-    let listed: Vec<_> = foreign.iter().take(LISTED_MAX).map(ToString::to_string).collect();
-    match foreign.len() {
-        0 => None,
-        count if count > LISTED_MAX => Some(format!("{} and {} more", listed.join(" "), count - LISTED_MAX)),
-        _ => Some(listed.join(" ")),
-    }
+    let foreign = vips.iter().filter(|vip| !is_tagged(vip) && !client.is_on_link(**vip));
+    listed(foreign.map(ToString::to_string).collect())
 }
 
 /// Returns the services whose real servers all have weight 0. A running director logs them as without a server.

@@ -60,16 +60,16 @@ impl ResolvedHost {
     /// Resolves other services on the same interfaces, with their present addresses.
     ///
     /// Present VIPs are not checked again, nor present real servers with the same MAC address: a server that is no longer
-    /// on-link keeps its next hop.
+    /// on-link keeps its next hop. One that moves to another VLAN, or out of it, is checked as at the start.
     ///
     /// # Errors
     /// The first new VIP that is reserved, or the first new or changed server that is not on-link.
     pub fn re_resolve(&self, services: &[VirtualService]) -> Result<Self, Diagnostic> {
-        let interfaces = self.renewed();
-        let next_hops = NextHops::new(services, &interfaces, &self.servers);
+        let (interfaces, (present, present_vips)) = (self.renewed(), self.unmoved(services));
+        let next_hops = NextHops::new(services, &interfaces, &present);
         for service in services {
             let of = Subject::Service(service.identity);
-            check_vips(service, &interfaces, &self.vips)
+            check_vips(service, &interfaces, &present_vips)
                 .map_err(|error| error.of_kind(DiagnosticKind::InvalidRules).about([of]))?;
         }
         let of = |service: &VirtualService, rip| Subject::Server(service.identity, rip);
@@ -89,7 +89,16 @@ impl ResolvedHost {
     /// # Errors
     /// Every new VIP that is reserved, and every new or changed server that is not on-link, with its line.
     pub fn validate(&self, config: &Config) -> Result<(), Diagnostics> {
-        validated_servers(config, &self.renewed(), (&self.servers, &self.vips)).map(drop)
+        let (servers, vips) = self.unmoved(&config.services);
+        validated_servers(config, &self.renewed(), (&servers, &vips)).map(drop)
+    }
+
+    /// Returns the present next hops and VIPs that are in the same VLANs as in `services`.
+    fn unmoved(&self, services: &[VirtualService]) -> (Vec<NeighborTarget>, Vec<IpAddr>) {
+        let now = vlans(services);
+        let stays = |address: &IpAddr| now.get(address) == self.vlans.get(address);
+        let servers = self.servers.iter().filter(|server| stays(&server.rip));
+        (servers.copied().collect(), self.vips.iter().copied().filter(stays).collect())
     }
 
     /// Returns the addresses that cannot be a client's: those of the interfaces and the broadcast addresses of their networks.
@@ -318,6 +327,28 @@ address = "203.0.113.13"
         broadcast.address.set_ip([192, 0, 2, 255].into());
         services[1].identity = broadcast.into();
         assert_eq!(subjects(&services), [Subject::Service(services[1].identity)]);
+    }
+
+    #[test]
+    fn what_leaves_its_vlan_is_checked_as_at_the_start() {
+        let service = |vlan: &str, vip: &str, rip: &str| {
+            let file = format!(
+                "[director]\ninterface = \"eth0\"\n[[service]]\nprotocol = \"tcp\"\naddress = \"{vip}:80\"\n{vlan}\n\
+                 server = [{{ address = \"{rip}\" }}]\n"
+            );
+            crate::model::parse(Path::new("d.toml"), &file).unwrap()
+        };
+        for (vip, rip, fault) in [
+            ("192.0.2.255", "192.0.2.9", "the VIP 192.0.2.255 cannot be a host address"),
+            ("192.0.2.1", "198.51.100.9", "real server 198.51.100.9 is not on-link"),
+        ] {
+            let [tagged, plain] = ["vlan = 100", ""].map(|vlan| service(vlan, vip, rip));
+            let running = host().re_resolve(&tagged.services).unwrap();
+            assert_eq!(running.re_resolve(&tagged.services).map(drop), Ok(()));
+            let refused = running.re_resolve(&plain.services).unwrap_err();
+            assert!(refused.what.contains(fault), "{}", refused.what);
+            assert!(running.validate(&plain).unwrap_err().0[0].what.contains(fault));
+        }
     }
 
     #[test]

@@ -7,9 +7,10 @@
 
 use crate::io::bpf::{self, BpfLink, Programs};
 use crate::io::interface::local_addresses;
+use crate::io::vlan_devices::Receivers;
 use crate::io::{Interface, SteeredService};
 use crate::model::Diagnostic;
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
 /// State of the guard program.
 pub(super) enum Guard {
@@ -48,7 +49,7 @@ impl Guard {
     pub(super) fn check(&self, services: &[SteeredService]) -> Result<(), Diagnostic> {
         match self {
             Self::Attached { .. } => bpf::check_services(services),
-            Self::Refused { .. } => Ok(()),
+            Self::Refused { interface, error } => check_host(interface, services, error),
         }
     }
 
@@ -61,7 +62,7 @@ impl Guard {
     }
 }
 
-/// Refuses services whose frames the kernel would answer or route.
+/// Refuses services whose frames the kernel would answer or route. It drops those of a VLAN that it has no device for.
 fn check_host(
     interface: &Interface,
     services: &[SteeredService],
@@ -73,28 +74,33 @@ fn check_host(
             .cause(format!("{cause}, and it cannot be kept from it ({}: {})", why.what, why.cause))
             .remedy(remedy)
     };
-    let own = local_addresses();
-    let vips = || services.iter().map(|service| service.vip);
-    if let Some(vip) = vips().find(|ip| own.contains(ip)) {
+    let (own, receivers) = (local_addresses(), Receivers::of(interface));
+    let vips: BTreeSet<_> = services.iter().map(|service| (service.vlan, service.vip)).collect();
+    let received: Vec<_> =
+        vips.into_iter().filter_map(|(vlan, vip)| Some((receivers.name(vlan)?, vip))).collect();
+    if let Some((_, vip)) = received.iter().find(|(_, vip)| own.contains(vip)) {
         let length = if vip.is_ipv4() { 32 } else { 128 };
         let remedy =
             format!("take the VIP off this host (`ip address del {vip}/{length} …`); {}", why.remedy);
         return Err(unguarded(format!("the kernel owns {vip} and would answer for it"), remedy));
     }
-    if let Some(setting) = vips().find_map(|vip| routing(name, vip)) {
-        let remedy = format!("set {setting}=0; {}", why.remedy);
-        return Err(unguarded(format!("the kernel routes what arrives on {name}"), remedy));
+    let receivers: BTreeSet<_> = received.iter().map(|(name, vip)| (*name, vip.is_ipv4())).collect();
+    for (name, is_v4) in receivers {
+        if let Some(setting) = routing(name, is_v4) {
+            let remedy = format!("set {setting}=0; {}", why.remedy);
+            return Err(unguarded(format!("the kernel routes what arrives on {name}"), remedy));
+        }
     }
     Ok(())
 }
 
-/// Name of the setting by which the kernel forwards packets for `vip` that the interface receives; none if it
+/// Name of the setting by which the kernel forwards packets of the family that the interface receives; none if it
 /// does not (ip-sysctl.rst). With IPv6 only the setting for all interfaces counts (`ip6_forward` in
 /// net/ipv6/ip6_output.c); since Linux 6.17 another one forces it.
-fn routing(interface: &str, vip: IpAddr) -> Option<String> {
-    let settings = match vip {
-        IpAddr::V4(_) => vec![("ipv4", interface, "forwarding")],
-        IpAddr::V6(_) => vec![("ipv6", "all", "forwarding"), ("ipv6", interface, "force_forwarding")],
+fn routing(interface: &str, is_v4: bool) -> Option<String> {
+    let settings = match is_v4 {
+        true => vec![("ipv4", interface, "forwarding")],
+        false => vec![("ipv6", "all", "forwarding"), ("ipv6", interface, "force_forwarding")],
     };
     let on = settings.into_iter().find(|(family, interface, name)| {
         // In a path of /proc/sys a dot of the name stays a dot; only `sysctl` takes a slash for it.
@@ -108,9 +114,10 @@ fn routing(interface: &str, vip: IpAddr) -> Option<String> {
 mod tests {
     use super::*;
     use crate::io::PortRange;
+    use crate::wire::vlan::Vlans;
     use crate::wire::{MacAddr, Protocol};
     use nix::sched::{CloneFlags, unshare};
-    use std::net::Ipv6Addr;
+    use std::net::{IpAddr, Ipv6Addr};
 
     fn refused() -> Guard {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -129,11 +136,25 @@ mod tests {
 
     fn service(vip: impl Into<IpAddr>) -> [SteeredService; 1] {
         [SteeredService {
-            vlan: crate::wire::vlan::Vlans::NONE,
+            vlan: Vlans::NONE,
             vip: vip.into(),
             protocol: Protocol::Tcp,
             ports: PortRange::one(80),
         }]
+    }
+
+    #[test]
+    fn the_kernel_drops_frames_of_a_vlan_without_a_device() {
+        elsewhere(|| {
+            std::fs::write("/proc/sys/net/ipv4/conf/lo/forwarding", "1").unwrap();
+            let [one] = service([127, 0, 0, 1]);
+            let tagged = [SteeredService { vlan: Vlans::new(&[100]).unwrap(), ..one }];
+            refused().set_services(&tagged).unwrap();
+            for refusal in [refused().check(&[one]), refused().set_services(&[tagged[0], one])] {
+                let text = refusal.unwrap_err().to_string();
+                assert!(text.contains("net.ipv4.conf.lo.forwarding=0"), "{text}");
+            }
+        });
     }
 
     /// Runs `f` on a thread in a network namespace of its own, where lo is the only interface.

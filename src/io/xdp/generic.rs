@@ -3,6 +3,7 @@
 use crate::io::Interface;
 use crate::io::lower::{LowerInterfaces, lower_interfaces};
 use crate::sys::ethtool::{self, GroOff};
+use crate::sys::rtnetlink;
 use tracing::warn;
 
 /// Switches GRO off on an interface and its lower devices, until the result is dropped. Merged frames exceed
@@ -26,6 +27,15 @@ pub(super) fn forbid_merging(interface: &Interface) -> Vec<GroOff> {
         warn_of_checksums(name);
     }
     std::iter::once(name).chain(&names).filter_map(|name| gro_off(name)).collect()
+}
+
+/// Kind of an interface that gets its frames from lower devices, as a bridge does: `skb_vlan_untag` in
+/// `__netif_receive_skb_core` (net/core/dev.c) comes before. A VLAN device sees an inner tag.
+pub(super) fn hides_tags(interface: &Interface) -> Option<String> {
+    const KINDS: [&str; 8] =
+        ["bridge", "bond", "team", "macvlan", "macvtap", "ipvlan", "ipvtap", "openvswitch"];
+    let kind = rtnetlink::link(interface.index).ok()??.kind?;
+    KINDS.contains(&kind.as_str()).then_some(kind)
 }
 
 fn gro_off(name: &str) -> Option<GroOff> {

@@ -26,11 +26,8 @@ impl Steering for XdpSteering {
     }
 
     fn check(&self, services: &[SteeredService]) -> Result<(), Diagnostic> {
-        let name = &self.client.interface.name;
-        if let Some(service) = services.iter().find(|service| !service.vlan.is_none())
-            && ethtool::strips_tags(name)
-        {
-            return Err(stripped(name, service));
+        if let Some(tagged) = services.iter().find(|service| !service.vlan.is_none()) {
+            self.client.check_sees_tags(tagged)?;
         }
         bpf::check_services(services)
     }
@@ -55,6 +52,16 @@ fn stripped(interface: &str, service: &SteeredService) -> Diagnostic {
     Diagnostic::system(format!("serving {vip} in VLAN {vlan} on {interface}"))
         .cause(format!("{interface} takes VLAN tags out of received frames, and AF_XDP does not see them"))
         .remedy(format!("ethtool -K {interface} rxvlan off; or backend = \"packet\""))
+}
+
+fn hidden(interface: &str, kind: &str, service: &SteeredService) -> Diagnostic {
+    let SteeredService { vlan, vip, .. } = service;
+    Diagnostic::system(format!("serving {vip} in VLAN {vlan} on {interface}"))
+        .cause(format!(
+            "{interface} is a {kind}: Linux takes the outer VLAN tag out of a frame before it gets there, and AF_XDP in \
+             generic mode does not see it"
+        ))
+        .remedy(format!("backend = \"packet\"; or a VLAN device above {interface} as the interface, without vlan"))
 }
 
 /// The steering program of one interface.
@@ -122,6 +129,19 @@ impl SteeredInterface {
         }
         self.attached = Some(attached);
         Ok(())
+    }
+
+    /// Checks that the program sees the tags of frames for `service`.
+    fn check_sees_tags(&self, service: &SteeredService) -> Result<(), Diagnostic> {
+        let (name, is_generic) =
+            (&self.interface.name, self.mode().is_some_and(|of| of.0 == XdpMode::Generic));
+        if ethtool::strips_tags(name) {
+            return Err(stripped(name, service));
+        }
+        match generic::hides_tags(&self.interface).filter(|_| is_generic) {
+            Some(kind) => Err(hidden(name, &kind, service)),
+            None => Ok(()),
+        }
     }
 
     /// Attaches the guard program, if the kernel permits: without it only a host that routes is disturbed.
