@@ -6,6 +6,7 @@ mod support;
 
 use directrix::model::ServerId;
 use directrix::stats::DropReason;
+use directrix::wire::icmp_error;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::HashMap;
@@ -225,6 +226,16 @@ fn a_packet_behind_long_extension_headers_is_answered() {
     for tags in [0, 1, 2] {
         let frame = (0..tags).fold(frame.clone(), |frame, _| frames::tagged(&frame, 100));
         answer::check(&frame);
+    }
+}
+
+#[test]
+fn an_error_that_quotes_sctp_is_parsed() {
+    let quotes = [frames::sctp(WEB, CLIENT, &[(0, 16)]), frames::udp(WEB, CLIENT, &[0; 16])];
+    for quote in quotes {
+        let error = frames::icmp_error(WEB.0, &quote[14..]);
+        assert!(icmp_error::parse(0x0800, &error[14..], 0).is_ok());
+        icmp::check(&error);
     }
 }
 

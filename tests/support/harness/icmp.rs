@@ -1,6 +1,6 @@
 //! Differential check of the parsers of ICMP errors and echo requests, and of echo replies, against etherparse.
 
-use super::packet::ip_at;
+use super::packet::{has_ports, ip_at};
 use super::packet_v6::Chain;
 use directrix::wire::echo::EchoRequest;
 use directrix::wire::{Packet, ethernet, icmp_error};
@@ -180,7 +180,7 @@ impl<'a> Message<'a> {
             }
         };
         let [a, b, c, d] = *transport.first_chunk()?;
-        let is_known = matches!(number, IpNumber::TCP | IpNumber::UDP) && source == self.destination;
+        let is_known = has_ports(number) && source == self.destination;
         is_known.then_some((number.0, destination, u16::from_be_bytes([c, d]), u16::from_be_bytes([a, b])))
     }
 }
