@@ -303,7 +303,7 @@ fn a_range_that_is_divided_and_joined_keeps_its_connections() {
 }
 
 #[test]
-fn a_connection_of_the_wildcard_port_goes_on_in_a_range_of_its_group() {
+fn a_connection_of_a_wildcard_port_goes_on_in_a_range() {
     let mut bench = Bench::new(&group(r#""tcp:192.0.2.80:*""#, ""));
     let server = bench.tcp(1, (VIP, 8443)).unwrap();
     bench.apply(&rules(&group(r#""tcp:192.0.2.80:8000-8999", "tcp:192.0.2.80:*""#, "")));

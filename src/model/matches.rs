@@ -74,9 +74,9 @@ impl Match {
 
     /// The destination that the id of the match stands for in flow keys.
     #[must_use]
-    pub fn destination(&self) -> Destination {
+    pub fn destination(&self) -> MatchDestination {
         let Self { protocol, vip, .. } = *self;
-        Destination { protocol, vip, port: self.port().filter(|_| self.is_compact()) }
+        MatchDestination { protocol, vip, port: self.port().filter(|_| self.is_compact()) }
     }
 
     /// Its VIP and port as ipvsadm shows an address: port 0 if there are several.
@@ -91,7 +91,7 @@ impl Match {
 /// The wide key has the port itself. All matches of a service with wide keys, of one protocol and VIP, therefore have the
 /// same destination: a connection goes on while one of them takes its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Destination {
+pub struct MatchDestination {
     /// Transport protocol.
     pub protocol: Protocol,
     /// VIP.

@@ -37,7 +37,7 @@ pub use difference::Difference;
 pub use file::{FILE_MAX, read_file, read_input};
 pub use identity::{FirewallMark, IpFamily, ServiceIdentity};
 pub use interface::InterfaceIndex;
-pub use matches::{Destination, Match, PortRange, first_clash};
+pub use matches::{Match, MatchDestination, PortRange, first_clash};
 pub use parse::{SECONDS_MAX, parse, parse_bytes};
 pub use place::{Place, Places};
 pub use policy::{ConnReuseMode, Ping, Policy, Reject, Timeouts};

@@ -1,6 +1,6 @@
 //! Virtual services and their real servers.
 
-use super::{Destination, IpFamily, Match, PortRange, Scheduler, SchedulerFlags, ServiceIdentity};
+use super::{IpFamily, Match, MatchDestination, PortRange, Scheduler, SchedulerFlags, ServiceIdentity};
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, Protocol};
@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u16);
 
-/// The place in the tables of a [`Destination`] of a virtual service: stable while the service has a match with this
+/// The place in the tables of a [`MatchDestination`] of a virtual service: stable while the service has a match with this
 /// destination, or a connection to it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MatchId(pub u16);
@@ -100,7 +100,7 @@ impl VirtualService {
 
     /// The destinations of all matches, each of which needs a [`MatchId`].
     #[must_use]
-    pub fn destinations(&self) -> HashSet<Destination> {
+    pub fn destinations(&self) -> HashSet<MatchDestination> {
         self.all_matches().map(|of| of.destination()).collect()
     }
 

@@ -11,7 +11,7 @@ use crate::control::state::steered::served;
 use crate::flow::ConnState;
 use crate::io::SteeredService;
 use crate::model::{
-    Destination, FirewallMark, KnownGroup, MatchId, Policy, RealServer, Rules, ServerId, ServiceId,
+    FirewallMark, KnownGroup, MatchDestination, MatchId, Policy, RealServer, Rules, ServerId, ServiceId,
     ServiceIdentity, Timeouts, VirtualService,
 };
 use crate::schedule::{GENERATIONS, Pool, Template};
@@ -43,7 +43,7 @@ pub struct Registry {
     /// Removed groups: see [`Rules::marks`].
     marks: BTreeMap<FirewallMark, KnownGroup>,
     pub(in crate::control) removed_services: HashMap<ServiceIdentity, RemovedService>,
-    pub(in crate::control) removed_matches: HashMap<(ServiceId, Destination), RemovedMatch>,
+    pub(in crate::control) removed_matches: HashMap<(ServiceId, MatchDestination), RemovedMatch>,
     pub(in crate::control) removed_servers: HashMap<(ServiceId, IpAddr), RemovedServer>,
     pub(in crate::control) service_ids: Ids,
     pub(in crate::control) match_ids: Ids,
@@ -277,14 +277,18 @@ impl Registry {
     }
 
     /// Returns the id of an added destination, its old one if that is still reserved.
-    fn match_id(&mut self, service: ServiceId, of: Destination) -> MatchId {
+    fn match_id(&mut self, service: ServiceId, of: MatchDestination) -> MatchId {
         match self.removed_matches.remove(&(service, of)) {
             Some(removed) => removed.id,
             None => MatchId(self.match_ids.allocate().expect("there is room")),
         }
     }
 
-    fn remove_matches(&mut self, service: ServiceId, matches: impl Iterator<Item = (Destination, MatchId)>) {
+    fn remove_matches(
+        &mut self,
+        service: ServiceId,
+        matches: impl Iterator<Item = (MatchDestination, MatchId)>,
+    ) {
         let removed = matches.map(|(of, id)| ((service, of), RemovedMatch { id, until: None }));
         self.removed_matches.extend(removed);
     }

@@ -4,7 +4,7 @@ use crate::control::state::entry::ServiceEntry;
 use crate::control::state::registry::Registry;
 use crate::control::state::removed::RemovedService;
 use crate::forward::{NextHop, Route, ServiceMap, Snapshot, VlanServices};
-use crate::model::{Destination, InterfaceIndex, MatchId, ServerId, ServiceId, ServiceIdentity};
+use crate::model::{InterfaceIndex, MatchDestination, MatchId, ServerId, ServiceId, ServiceIdentity};
 use crate::schedule::{Loads, Params};
 use crate::wire::vlan::Vlans;
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +14,7 @@ use std::time::Instant;
 /// The addresses of every id that a flow table may contain.
 pub(in crate::control) struct IdAddresses {
     pub(in crate::control) services: HashMap<ServiceId, ServiceIdentity>,
-    pub(in crate::control) matches: HashMap<MatchId, (ServiceId, Destination)>,
+    pub(in crate::control) matches: HashMap<MatchId, (ServiceId, MatchDestination)>,
     pub(in crate::control) servers: HashMap<ServerId, IpAddr>,
 }
 

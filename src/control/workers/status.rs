@@ -330,11 +330,11 @@ mod tests {
     #[test]
     fn a_connection_names_the_group_that_took_it() {
         use crate::flow::ConnState;
-        use crate::model::{Destination, FirewallMark, IpFamily, MatchId, ServiceId};
+        use crate::model::{FirewallMark, IpFamily, MatchDestination, MatchId, ServiceId};
         let mark = FirewallMark { mark: 7.try_into().unwrap(), family: IpFamily::Ipv4 };
         let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
         let of = |id: u16, port| {
-            let destination = Destination { protocol: Protocol::Tcp, vip: [192, 0, 2, 1].into(), port };
+            let destination = MatchDestination { protocol: Protocol::Tcp, vip: [192, 0, 2, 1].into(), port };
             (MatchId(id), (ServiceId(id), destination))
         };
         let ids = IdAddresses {
