@@ -1,4 +1,4 @@
-//! The ARP machine against its rules, and on a simulated segment.
+//! The neighbor machine against its rules, and on a simulated segment of each family.
 
 mod bench;
 mod conflicts;

@@ -1,10 +1,10 @@
-//! Simulated segment with a director, a router and real servers, some of them misconfigured, over virtual
-//! time. All randomness comes from a seed, which a failure reports.
+//! Simulated segment of ARP or of neighbor discovery, with a director, a router and real servers, some of them
+//! misconfigured, over virtual time. All randomness comes from a seed, which a failure reports.
 //!
 //! ```text
 //!  router ──┐        ┌── real server 0 (right)
-//!           ├─ wire ─┼── real server 1 (arp_ignore may be wrong)
-//!  director ┤        └── real server 2 (arp_announce may be wrong)
+//!           ├─ wire ─┼── real server 1 (may answer for the VIPs)
+//!  director ┤        └── real server 2 (may ask from the VIPs)
 //!  forger ──┘
 //! ```
 //! The wire loses and delays frames. Servers go down, come back, and change their MAC address. The
@@ -12,23 +12,27 @@
 //! unsolicited or in reply to every request.
 
 mod hosts;
+mod packets;
 mod reports;
 
-use crate::bench::{Outcome, handle, received};
 use directrix::model::{InterfaceIndex, OnConflict};
 use directrix::neighbor::{
-    NeighborEvent, NeighborReport, NeighborSettings, NeighborTarget, Neighbors, Timing,
+    Content, NeighborAction, NeighborEvent, NeighborReport, NeighborSettings, NeighborTarget, Neighbors,
+    Timing,
 };
 use directrix::time::{Span, Tick};
 use directrix::wire::MacAddr;
-use directrix::wire::arp::{ArpPacket, Operation};
+use directrix::wire::arp::ArpPacket;
+use directrix::wire::ndp::NdpPacket;
+use packets::Packet;
 use reports::Reported;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 150), Ipv4Addr::new(10, 0, 0, 151)];
-const DIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+/// Numbers of hosts, the last parts of their addresses.
+const VIPS: [u8; 2] = [150, 151];
+const DIP: u8 = 10;
+const GATEWAY: u8 = 2;
 const DIRECTOR: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xd]);
 const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const FORGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x66]);
@@ -53,8 +57,8 @@ enum Host {
 }
 
 #[derive(Debug)]
-enum Happening {
-    Deliver(Host, ArpPacket),
+enum Happening<P> {
+    Deliver(Host, P),
     DirectorTimer,
     RouterAsks,
     ServerAsks(usize),
@@ -67,24 +71,24 @@ enum Happening {
 struct RealServer {
     mac: MacAddr,
     up: bool,
-    /// arp_ignore = 0: answers ARP for the VIPs on its lo.
+    /// Answers for the VIPs: arp_ignore = 0, or IPv6 addresses on its eth0.
     answers_vip: bool,
-    /// arp_announce = 0: requests its gateway from a VIP.
+    /// Requests its gateway from a VIP: arp_announce = 0, or likewise.
     asks_from_vip: bool,
 }
 
-struct World {
+struct World<P> {
     director: Neighbors,
     policy: OnConflict,
     servers: Vec<RealServer>,
-    /// The router's ARP cache for the VIPs.
-    router: BTreeMap<Ipv4Addr, MacAddr>,
+    /// The router's cache for the VIPs.
+    router: BTreeMap<IpAddr, MacAddr>,
     reported: Reported,
     /// Server whose requests the forger answers.
     forged: Option<usize>,
     /// Time of the last packet of each (address, station) at the director.
     last_seen: BTreeMap<(IpAddr, MacAddr), u64>,
-    agenda: BTreeMap<(u64, u64), Happening>,
+    agenda: BTreeMap<(u64, u64), Happening<P>>,
     /// Breaks ties in the event queue.
     serial: u64,
     now: u64,
@@ -96,11 +100,15 @@ struct World {
     sent: (u64, usize),
 }
 
-fn rip(server: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, 170 + server as u8)
+fn vips<P: Packet>() -> [IpAddr; 2] {
+    VIPS.map(P::address)
 }
 
-impl World {
+fn rip<P: Packet>(server: usize) -> IpAddr {
+    P::address(170 + server as u8)
+}
+
+impl<P: Packet> World<P> {
     fn new(seed: u64, policy: OnConflict) -> Self {
         let settings = NeighborSettings {
             own_macs: vec![DIRECTOR],
@@ -162,20 +170,23 @@ impl World {
         self.start.after(Span::from_millis(self.now as u32))
     }
 
-    fn plan(&mut self, after: u64, what: Happening) {
+    fn plan(&mut self, after: u64, what: Happening<P>) {
         self.serial += 1;
         self.agenda.insert((self.now + after, self.serial), what);
     }
 
     fn run(&mut self) {
-        for vip in VIPS {
-            self.direct(NeighborEvent::AddVip(vip.into()));
+        let (interface, address) = (InterfaceIndex::CLIENT, P::LINK_LOCAL);
+        let link_local = NeighborEvent::LinkLocal { interface, address };
+        self.director.handle(link_local, self.start, &mut Vec::new()); // nothing to do yet
+        for vip in vips::<P>() {
+            self.direct(NeighborEvent::AddVip(vip));
         }
         for n in 0..SERVERS {
             let server = NeighborTarget {
                 interface: InterfaceIndex::CLIENT,
-                rip: rip(n).into(),
-                own: DIP.into(),
+                rip: rip::<P>(n),
+                own: P::address(DIP),
                 mac: None,
             };
             self.direct(NeighborEvent::AddServer(server));
@@ -189,11 +200,15 @@ impl World {
         }
     }
 
-    fn happen(&mut self, what: Happening) {
+    fn happen(&mut self, what: Happening<P>) {
         match what {
             Happening::Deliver(Host::Director, packet) => {
-                self.last_seen.insert((packet.sender_ip.into(), packet.sender_mac), self.now);
-                self.deliver(Some(packet), received(InterfaceIndex::CLIENT, packet));
+                let message = packet.decode();
+                if let Some(sender) = message.sender {
+                    self.last_seen.insert((sender, message.mac), self.now);
+                }
+                let interface = InterfaceIndex::CLIENT;
+                self.deliver(Some(packet), NeighborEvent::Received { interface, message });
             }
             Happening::Deliver(Host::Router, packet) => self.receive_at_router(&packet),
             Happening::Deliver(Host::Server(n), packet) => self.receive_at_server(n, &packet),
@@ -213,14 +228,14 @@ impl World {
 
     // ---- the wire
 
-    fn transmit(&mut self, from: Host, packet: ArpPacket) {
+    fn transmit(&mut self, from: Host, packet: P) {
         let hosts =
             [Host::Director, Host::Router, Host::Forger].into_iter().chain((0..SERVERS).map(Host::Server));
         for host in hosts.filter(|host| *host != from).collect::<Vec<_>>() {
-            let to = packet.destination;
+            let to = packet.decode().destination;
             let cut = !self.carrier && [from, host].contains(&Host::Director);
             let lost = cut || (self.rough() && self.one_in(10));
-            if (to == MacAddr::BROADCAST || to == self.mac(host)) && !lost {
+            if (!to.is_unicast() || to == self.mac(host)) && !lost {
                 let delay = 1 + self.random(if self.rough() { 30 } else { 3 });
                 self.plan(delay, Happening::Deliver(host, packet));
             }
@@ -243,18 +258,23 @@ impl World {
     }
 
     /// Handles an event, that of the packet `question` if it is one.
-    fn deliver(&mut self, question: Option<ArpPacket>, event: NeighborEvent) {
-        let now = self.tick();
-        for action in handle(&mut self.director, event, now) {
+    fn deliver(&mut self, question: Option<P>, event: NeighborEvent) {
+        let (now, mut actions) = (self.tick(), Vec::new());
+        self.director.handle(event, now, &mut actions);
+        for action in actions {
             match action {
-                Outcome::Report(report) => {
+                NeighborAction::Report(report) => {
                     self.check_move(&report);
                     self.reported.take(report);
                 }
-                Outcome::Send { interface, packet } => {
+                NeighborAction::Send { interface, message } => {
                     assert_eq!(interface, InterfaceIndex::CLIENT);
-                    self.check(question, &packet);
-                    self.transmit(Host::Director, packet);
+                    let packets = P::encode(&message);
+                    assert!(!packets.is_empty(), "no packet of {message:?}");
+                    for packet in packets {
+                        self.check(question, &packet);
+                        self.transmit(Host::Director, packet);
+                    }
                 }
             }
         }
@@ -266,27 +286,28 @@ impl World {
         self.plan(u64::from(due.since(self.tick()).millis()) + late, Happening::DirectorTimer);
     }
 
-    fn check(&mut self, question: Option<ArpPacket>, packet: &ArpPacket) {
+    fn check(&mut self, question: Option<P>, packet: &P) {
         assert!(self.carrier, "sent to nothing: {packet:?}");
-        assert_eq!((packet.source, packet.sender_mac), (DIRECTOR, DIRECTOR));
-        let to_server = (0..SERVERS).any(|n| packet.target_ip == rip(n));
-        if VIPS.contains(&packet.sender_ip) {
-            assert!(
-                self.reported.claimed.contains(&packet.sender_ip.into()),
-                "sender before the claim: {packet:?}"
-            );
-            let answered = question.is_some_and(|question| {
-                question.operation == Operation::Request && *packet == question.reply(DIRECTOR)
-            });
-            let announced = packet.sender_ip == packet.target_ip && packet.destination == MacAddr::BROADCAST;
-            assert!(answered || announced, "neither a reply nor an announcement: {packet:?}");
-            if answered {
-                return;
+        let message = packet.decode();
+        assert_eq!((message.source, message.mac), (DIRECTOR, DIRECTOR));
+        let (vips, target) = (vips::<P>(), message.target());
+        match message.sender {
+            Some(vip) if vips.contains(&vip) => {
+                assert!(self.reported.claimed.contains(&vip), "sender before the claim: {packet:?}");
+                let answered = question.is_some_and(|question| question.reply(DIRECTOR) == Some(*packet));
+                let announced = message.content == Content::Announcement && !message.destination.is_unicast();
+                assert!(answered || announced, "neither a reply nor an announcement: {packet:?}");
+                if answered {
+                    return;
+                }
             }
-        } else if to_server {
-            assert_eq!((packet.operation, packet.sender_ip), (Operation::Request, DIP));
-        } else {
-            assert!(packet.is_probe() && VIPS.contains(&packet.target_ip), "what is this? {packet:?}");
+            Some(sender) => {
+                let is_server = (0..SERVERS).any(|n| target == Some(rip::<P>(n)));
+                // A claimed VIP of IPv6 is asked for like a server.
+                let is_vip = sender.is_ipv6() && target.is_some_and(|target| vips.contains(&target));
+                assert!(sender == P::asker() && (is_server || is_vip), "what is this? {packet:?}");
+            }
+            None => assert!(target.is_some_and(|target| vips.contains(&target)), "what is this? {packet:?}"),
         }
         self.count_unsolicited();
     }
@@ -310,7 +331,7 @@ impl World {
     fn check_the_end(&self) {
         for (n, server) in self.servers.iter().enumerate() {
             let expected = server.up.then_some(server.mac);
-            assert_eq!(self.reported.resolved.get(&rip(n).into()), Some(&expected), "real server {n}");
+            assert_eq!(self.reported.resolved.get(&rip::<P>(n)), Some(&expected), "real server {n}");
         }
         assert_eq!(self.reported.disputes, BTreeSet::new(), "the forger has long been silent");
         let wrong = |server: &&RealServer| server.up && (server.answers_vip || server.asks_from_vip);
@@ -319,7 +340,7 @@ impl World {
             assert!(wrong.iter().any(|server| server.mac == *mac), "{vip}: {mac} is no rival any more");
         }
         let named = |vip, server: &RealServer| self.reported.rivals.contains(&(vip, server.mac));
-        for vip in VIPS.map(IpAddr::from) {
+        for vip in vips::<P>() {
             let mut holders = wrong.iter().filter(|server| server.answers_vip);
             if self.reported.claimed.contains(&vip) {
                 assert!(
@@ -335,7 +356,7 @@ impl World {
             }
         }
         if wrong.is_empty() || self.policy == OnConflict::Claim {
-            assert_eq!(self.reported.claimed, VIPS.map(IpAddr::from).into(), "all VIPs are claimed");
+            assert_eq!(self.reported.claimed, vips::<P>().into(), "all VIPs are claimed");
         }
         if wrong.is_empty() {
             assert!(self.router.values().all(|mac| *mac == DIRECTOR), "{:?}", self.router);
@@ -344,7 +365,7 @@ impl World {
 }
 
 /// Reports the seed if the run fails.
-fn with_seeds(policy: OnConflict, check: impl Fn(&World)) {
+fn with_seeds<P: Packet>(policy: OnConflict, check: impl Fn(&World<P>)) {
     struct Seed(u64);
     impl Drop for Seed {
         fn drop(&mut self) {
@@ -355,7 +376,7 @@ fn with_seeds(policy: OnConflict, check: impl Fn(&World)) {
     }
     for seed in 0..40 {
         let _named = Seed(seed);
-        let mut world = World::new(seed, policy);
+        let mut world = World::<P>::new(seed, policy);
         world.run();
         world.check_the_end();
         check(&world);
@@ -364,25 +385,33 @@ fn with_seeds(policy: OnConflict, check: impl Fn(&World)) {
 
 #[test]
 fn a_standby_director_keeps_every_rule() {
-    with_seeds(OnConflict::Standby, |_| {});
+    with_seeds::<ArpPacket>(OnConflict::Standby, |_| {});
+    with_seeds::<NdpPacket>(OnConflict::Standby, |_| {});
 }
 
 #[test]
 fn a_claiming_director_keeps_every_rule() {
-    with_seeds(OnConflict::Claim, |world| assert_eq!(world.reported.claimed.len(), VIPS.len()));
+    with_seeds::<ArpPacket>(OnConflict::Claim, |world| assert_eq!(world.reported.claimed.len(), VIPS.len()));
+    with_seeds::<NdpPacket>(OnConflict::Claim, |world| assert_eq!(world.reported.claimed.len(), VIPS.len()));
+}
+
+#[test]
+fn forgeries_and_moves_occur() {
+    assert_moves_occur::<ArpPacket>();
+    assert_moves_occur::<NdpPacket>();
 }
 
 /// Ensures that moves and disputes occur.
-#[test]
-fn forgeries_and_moves_occur() {
-    let [mut moved, mut forged] = [0, 0];
+fn assert_moves_occur<P: Packet>() {
+    let ([mut moved, mut forged], mut disputed) = ([0, 0], 0);
     for seed in 0..20 {
-        let mut world = World::new(seed, OnConflict::Standby);
+        let mut world = World::<P>::new(seed, OnConflict::Standby);
         world.run();
         moved += world.reported.moves.iter().filter(|(_, _, new)| *new != FORGER).count();
         forged += world.reported.moves.iter().filter(|(_, _, new)| *new == FORGER).count();
-        assert!(world.director.counters().disputed.get() > 100);
+        disputed += world.director.counters().disputed.get();
     }
+    assert!(disputed > 1_000, "{disputed} claims");
     assert!(moved > 20, "{moved} moves");
     assert!(
         forged < moved,
@@ -393,7 +422,7 @@ fn forgeries_and_moves_occur() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let run = || {
-        let mut world = World::new(11, OnConflict::Standby);
+        let mut world = World::<NdpPacket>::new(11, OnConflict::Standby);
         world.run();
         (world.serial, world.chance, format!("{:?}", world.reported))
     };

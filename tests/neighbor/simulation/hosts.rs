@@ -1,14 +1,13 @@
 //! The other hosts: their requests, replies and faults.
 
-use super::{DIP, DIRECTOR, FORGER, GATEWAY, Happening, Host, ROUGH_MS, ROUTER, SERVERS, VIPS, World, rip};
+use super::{FORGER, GATEWAY, Happening, Host, Packet, ROUGH_MS, ROUTER, SERVERS, World, rip, vips};
 use directrix::model::InterfaceIndex;
 use directrix::neighbor::NeighborEvent;
-use directrix::wire::arp::{ArpPacket, Operation};
 
-impl World {
+impl<P: Packet> World<P> {
     pub(super) fn send_router_request(&mut self) {
-        let vip = VIPS[self.random(2) as usize];
-        let question = ArpPacket::request(ROUTER, GATEWAY, vip);
+        let vip = vips::<P>()[self.random(2) as usize];
+        let question = P::request(ROUTER, P::address(GATEWAY), vip);
         let known = self.router.get(&vip).copied();
         let question = known.filter(|_| self.one_in(2)).map_or(question, |mac| question.unicast_to(mac));
         self.transmit(Host::Router, question);
@@ -16,50 +15,54 @@ impl World {
         self.plan(pause, Happening::RouterAsks);
     }
 
-    pub(super) fn receive_at_router(&mut self, packet: &ArpPacket) {
-        if VIPS.contains(&packet.sender_ip) {
-            self.router.insert(packet.sender_ip, packet.sender_mac);
+    /// Believes every packet, except one that leaves a known address (RFC 4861 section 7.2.5).
+    pub(super) fn receive_at_router(&mut self, packet: &P) {
+        let message = packet.decode();
+        if let Some(vip) = message.sender.filter(|sender| vips::<P>().contains(sender))
+            && (message.overrides || !self.router.contains_key(&vip))
+        {
+            self.router.insert(vip, message.mac);
         }
-        if packet.operation == Operation::Request && packet.target_ip == GATEWAY {
-            self.transmit(Host::Router, packet.reply(ROUTER));
+        if message.target() == Some(P::address(GATEWAY))
+            && let Some(reply) = packet.reply(ROUTER)
+        {
+            self.transmit(Host::Router, reply);
         }
     }
 
     pub(super) fn send_server_request(&mut self, n: usize) {
         let wrong = self.servers[n].asks_from_vip && self.one_in(2);
-        let sender = if wrong { VIPS[self.random(2) as usize] } else { rip(n) };
+        let sender = if wrong { vips::<P>()[self.random(2) as usize] } else { rip::<P>(n) };
         if self.servers[n].up {
-            self.transmit(Host::Server(n), ArpPacket::request(self.servers[n].mac, sender, GATEWAY));
+            let request = P::request(self.servers[n].mac, sender, P::address(GATEWAY));
+            self.transmit(Host::Server(n), request);
         }
         let pause = 20_000 + self.random(60_000);
         self.plan(pause, Happening::ServerAsks(n));
     }
 
-    pub(super) fn receive_at_server(&mut self, n: usize, packet: &ArpPacket) {
-        let server = &self.servers[n];
-        let own = packet.target_ip == rip(n) || (server.answers_vip && VIPS.contains(&packet.target_ip));
+    pub(super) fn receive_at_server(&mut self, n: usize, packet: &P) {
+        let (server, message) = (&self.servers[n], packet.decode());
+        let is_vip = |address: &_| vips::<P>().contains(address);
+        let own = message.target() == Some(rip::<P>(n))
+            || (server.answers_vip && message.target().as_ref().is_some_and(is_vip));
         // Linux ignores a request from one of its own addresses.
-        let martian = VIPS.contains(&packet.sender_ip);
-        if server.up && own && !martian && packet.operation == Operation::Request {
-            self.transmit(Host::Server(n), packet.reply(server.mac));
+        let martian = message.sender.as_ref().is_some_and(is_vip);
+        if let Some(reply) = packet.reply(server.mac).filter(|_| server.up && own && !martian) {
+            self.transmit(Host::Server(n), reply);
         }
     }
 
-    pub(super) fn receive_at_forger(&mut self, packet: &ArpPacket) {
-        let targets_server = self.forged.is_some_and(|n| packet.target_ip == rip(n));
-        if targets_server && packet.operation == Operation::Request && self.rough() {
-            self.transmit(Host::Forger, packet.reply(FORGER));
+    pub(super) fn receive_at_forger(&mut self, packet: &P) {
+        let targets_server = self.forged.is_some_and(|n| packet.decode().target() == Some(rip::<P>(n)));
+        if let Some(reply) = packet.reply(FORGER).filter(|_| targets_server && self.rough()) {
+            self.transmit(Host::Forger, reply);
         }
     }
 
     pub(super) fn forger_claims(&mut self) {
-        let claimed = rip(self.random(SERVERS as u64) as usize);
-        let packet = match self.random(4) {
-            0 => ArpPacket::request(DIRECTOR, DIP, claimed).reply(FORGER),
-            1 => ArpPacket::request(FORGER, claimed, GATEWAY),
-            2 => ArpPacket::announcement(FORGER, claimed),
-            _ => ArpPacket::announcement_reply(FORGER, claimed),
-        };
+        let claimed = rip::<P>(self.random(SERVERS as u64) as usize);
+        let packet = P::claims(claimed)[self.random(4) as usize];
         if self.rough() {
             self.transmit(Host::Forger, packet);
             let pause = if self.one_in(3) { 1 + self.random(300) } else { self.random(40_000) };
