@@ -3,12 +3,13 @@
 use crate::deployment::{CLIENT, Deployment, VIP6, ipv6_beside, mac};
 use crate::director::{Config, Director};
 use crate::on_both_backends;
-use crate::peers::PATIENCE;
+use crate::peers::{EchoConnection, PATIENCE, Peers};
 use crate::support::netns::{Netns, wait_until};
 use crate::support::responder::Dump;
 
 on_both_backends! {
     the_director_alone_advertises_the_vip
+    ipv6_of_the_interface_goes_and_returns
 }
 
 /// Lines of advertisements of the VIP with these flags, all valid (RFC 4861 section 7.1.2).
@@ -54,4 +55,22 @@ fn the_director_alone_advertises_the_vip(backend: &str) {
 fn link_local(host: &Netns) -> String {
     let text = host.run("ip -6 -o address show dev eth0 scope link");
     text.split_whitespace().nth(3).and_then(|cidr| cidr.split('/').next()).unwrap().to_owned()
+}
+
+fn ipv6_of_the_interface_goes_and_returns(backend: &str) {
+    let deployment = Deployment::reference().with_ipv6();
+    let _peers = Peers::start(&deployment);
+    let director = Director::start(&deployment, &Config::new(backend));
+    let (host, sysctl) = (&deployment.director, "sysctl -qw net.ipv6.conf.eth0.disable_ipv6");
+    let mut session = EchoConnection::open_to(&deployment.client, VIP6.into());
+    host.run(&format!("{sysctl}=1"));
+    wait_until("no address", PATIENCE, || host.run("ip -6 address show dev eth0").is_empty());
+    assert_eq!(ndisc(&deployment.client), [mac(host)], "the VIP is answered for all the same");
+    assert!(host.run("ip maddress show dev eth0").contains("33:33:ff:00:01:50"));
+    session.exchange("without IPv6 on the director");
+    host.run(&format!("{sysctl}=0"));
+    let reported = "the multicast groups of the VIPs are reported";
+    wait_until("the report", PATIENCE, || director.logged(reported) == 1);
+    session.exchange("with IPv6 again");
+    EchoConnection::open_to(&deployment.client, VIP6.into()).exchange("data");
 }
