@@ -212,7 +212,7 @@ impl Channel {
     }
 }
 
-/// Why a membership is not reported; without an error the interface has no address to report it from.
+/// Reason that a membership is not reported. Without an error the interface has no address to report it from.
 fn unreported_cause(error: Option<&io::Error>) -> &'static str {
     match error.map(|error| error.raw_os_error()) {
         None => "the interface has no link-local address",
