@@ -64,7 +64,7 @@ impl MulticastGroups {
     /// do not return with it. Returns the number of groups.
     ///
     /// # Errors
-    /// The first error of setsockopt(2): some memberships are not reported.
+    /// The last error of setsockopt(2): some memberships are not reported.
     pub fn renew(&mut self) -> io::Result<usize> {
         self.sockets.clear(); // ends what is left of them
         let groups: Vec<_> = self.groups.keys().copied().collect();
