@@ -152,7 +152,7 @@ impl Accounting {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn opened<K: FlowKey>(&self, service: Option<ServicePool<'_>>, entry: &FlowEntry<K>) {
         self.loads.add(entry.server, entry.state.is_active());
         self.load_changed(service, entry.server);

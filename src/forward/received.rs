@@ -19,7 +19,7 @@ pub(super) struct ReceivedFrame<'a> {
 
 impl ReceivedFrame<'_> {
     /// Refuses impossible client addresses, and counts frames with a checksum that no server accepts.
-    #[inline]
+    #[inline(always)]
     pub(super) fn admit(
         &self,
         context: &Context,

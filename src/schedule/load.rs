@@ -70,7 +70,13 @@ impl Loads {
     #[inline]
     #[must_use]
     pub fn get(&self, server: ServerId) -> ServerLoad {
-        ServerLoad::from_bits(self.word(server).load(SeqCst))
+        self.reader().get(server)
+    }
+
+    /// For many reads in a row: the compiler cannot keep the fields of `Loads`, whose atomics may change, in registers.
+    #[inline]
+    pub(super) fn reader(&self) -> LoadReader<'_> {
+        LoadReader(&self.counts)
     }
 
     /// Counts one more connection.
@@ -120,6 +126,18 @@ impl Loads {
     #[inline]
     fn word(&self, server: ServerId) -> &AtomicU64 {
         &self.counts[usize::from(server.0)]
+    }
+}
+
+/// Reads the counts of servers.
+#[derive(Clone, Copy)]
+pub(super) struct LoadReader<'a>(&'a [AtomicU64]);
+
+impl LoadReader<'_> {
+    /// See [`Loads::get`].
+    #[inline]
+    pub(super) fn get(self, server: ServerId) -> ServerLoad {
+        ServerLoad::from_bits(self.0[usize::from(server.0)].load(SeqCst))
     }
 }
 

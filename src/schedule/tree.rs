@@ -27,10 +27,10 @@
 //! compared by their live loads, a worker that stalled between count and replay would hide the servers
 //! in whose nodes its server still stands.
 
-use super::Loads;
 use super::atomic::{AtomicU64, SeqCst};
 use super::least::Measure;
 use super::servers::{PoolServer, Servers};
+use super::{Loads, ServerLoad};
 use crate::model::ServerId;
 
 /// Contestants of a match. With four, a change costs least for ten servers; with eight, 4 % less for
@@ -178,9 +178,10 @@ impl Tournament {
     fn least<const PLAIN: bool>(&self, loads: &Loads) -> Option<ServerId> {
         let by = self.by::<PLAIN>();
         let (first, others) = self.servers.all().split_first()?;
-        let (mut least, mut id) = (by.ratio(*first, loads), first.id);
+        let reader = loads.reader();
+        let (mut least, mut id) = (by.ratio_with(*first, reader.get(first.id), loads), first.id);
         for server in others {
-            let ratio = by.ratio(*server, loads);
+            let ratio = by.ratio_with(*server, reader.get(server.id), loads);
             if ratio.is_less(least) {
                 (least, id) = (ratio, server.id);
             }
@@ -217,9 +218,15 @@ impl Comparison {
     /// The load of `server` now, for its share.
     #[inline]
     fn ratio(self, server: PoolServer, loads: &Loads) -> Ratio {
+        self.ratio_with(server, loads.get(server.id), loads)
+    }
+
+    /// Likewise, of a load that was read before.
+    #[inline]
+    fn ratio_with(self, server: PoolServer, load: ServerLoad, loads: &Loads) -> Ratio {
         let out = self.limited && loads.is_overloaded(server.id);
-        match self.measure.load(loads.get(server.id), server.weight) {
-            Some(load) if !out => Ratio { load, share: self.measure.share(server.weight) },
+        match self.measure.load(load, server.weight) {
+            Some(load) if !out => Ratio { load, share: self.measure.share(server.weight).into() },
             _ => Ratio::OUT,
         }
     }
@@ -230,7 +237,7 @@ impl Comparison {
         if self != Self::PLAIN && state.is_out() {
             return Ratio::OUT;
         }
-        Ratio { load: state.load(), share: self.measure.share(weight) }
+        Ratio { load: state.load(), share: self.measure.share(weight).into() }
     }
 }
 
@@ -257,7 +264,8 @@ fn better<T>(earlier: (T, Ratio), later: (T, Ratio)) -> (T, Ratio) {
 struct Ratio {
     /// Below 2⁴⁷: times a share it fits 64 bits.
     load: u64,
-    share: u16,
+    /// Below 2¹⁶.
+    share: u64,
 }
 
 impl Ratio {
@@ -272,7 +280,7 @@ impl Ratio {
     /// Compares without dividing (`ip_vs_wlc_schedule` in net/netfilter/ipvs/ip_vs_wlc.c).
     #[inline]
     fn is_less(self, other: Self) -> bool {
-        self.load * u64::from(other.share) < other.load * u64::from(self.share)
+        self.load * other.share < other.load * self.share
     }
 }
 
