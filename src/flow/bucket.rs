@@ -89,17 +89,25 @@ impl<K: TableKey> Bucket<K> {
         rests: [K::NO_REST; SLOTS],
     };
 
-    /// The slot that holds `key`. Compares all four tags without a branch, which could not be predicted.
+    /// The slot that holds `key`.
     #[inline]
     pub(super) fn slot_of(&self, key: K) -> Option<usize> {
-        let (tag, rest) = key.parts();
-        let holds = |slot: usize| self.tags[slot] == tag && self.rests[slot] == rest;
-        let slot = (0..SLOTS).rev().fold(SLOTS, |found, slot| if holds(slot) { slot } else { found });
-        (slot < SLOTS).then_some(slot)
+        let slot = self.search(key.parts().0);
+        if slot == SLOTS {
+            return None;
+        }
+        let is_found = size_of::<K::Rest>() == 0 || self.holds(slot, key);
+        if is_found { Some(slot) } else { self.slot_after(slot, key) }
+    }
+
+    /// Slow path: an earlier slot has the same tag.
+    #[cold]
+    fn slot_after(&self, slot: usize, key: K) -> Option<usize> {
+        (slot + 1..SLOTS).find(|slot| self.holds(*slot, key))
     }
 
     /// The first slot with the tag of `key`, which may be that of another key; [`SLOTS`] if there is none. Reads the
-    /// first cache line alone.
+    /// first cache line alone. Compares all four tags without a branch, which could not be predicted.
     #[inline]
     pub(super) fn search(&self, tag: K::Tag) -> usize {
         (0..SLOTS).rev().fold(SLOTS, |found, slot| if self.tags[slot] == tag { slot } else { found })

@@ -6,7 +6,6 @@ use super::received::ReceivedFrame;
 use super::services::FTP_DATA;
 use super::staged::Staged;
 use crate::flow::{EntryMut, Flow, FlowEntry, FlowKey, FlowTable, Inserted, TableKey};
-use crate::hash::BucketPair;
 use crate::model::ServerId;
 use crate::stats::DropReason;
 use crate::time::{Span, Tick};
@@ -59,12 +58,12 @@ impl<K: FlowKey> Connections<K> {
         self.table.renew_eviction_budget();
     }
 
-    /// Computes the candidate buckets of `key`, and prefetches the first one.
+    /// Sets the key of a staged frame and its candidate buckets, and prefetches the first one.
     #[inline]
-    pub(super) fn prefetch(&self, key: K) -> BucketPair {
-        let buckets = self.table.bucket_pair(key);
-        self.table.prefetch(buckets);
-        buckets
+    pub(super) fn set_key(&self, staged: &mut Staged<K>, key: K) {
+        staged.key = key;
+        staged.buckets = self.table.bucket_pair(key);
+        self.table.prefetch(staged.buckets);
     }
 
     /// Stages the same frame by a key of this table.

@@ -126,7 +126,6 @@ impl Forwarder {
         verdicts.clear();
         self.tables.begin_batch();
         let (staged, wide) = (&mut self.staged[..batch.len()], &mut self.wide);
-        wide.clear();
         let first_pass = FirstPass::new(&self.context, &self.tables, self.own_macs);
         let others = first_pass.stage_plain(batch, staged);
         first_pass.stage_others(batch, others, staged, wide);

@@ -8,7 +8,7 @@ use super::snapshot::INTERFACES_MAX;
 use super::staged::{FrameSet, Staged, StagedKind, WideFrames};
 use super::tables::Tables;
 use super::vlans::VlanServices;
-use crate::flow::{Hint, V4Key, WideKey};
+use crate::flow::{V4Key, WideKey};
 use crate::model::{InterfaceIndex, MatchId};
 use crate::stats::DropReason;
 use crate::wire::ip_fragment::Fragment;
@@ -66,17 +66,13 @@ impl<'a> FirstPass<'a> {
         if !may_be_forwarded(&packet) || !self.may_admit(ethernet) {
             return false;
         }
-        // Before the look-ups, for which they would take registers.
-        let IpPacket { bytes, flags, protocol, .. } = packet;
-        (place.bytes, place.flags, place.protocol) = (bytes, flags, protocol);
-        (place.kind, place.hint) = (StagedKind::Lookup, Hint::NONE);
+        place.set_packet(&packet);
         let Some(service) = self.service_of(&packet) else { return false };
-        place.key = V4Key::new(packet.source, packet.ports.source, service);
-        place.buckets = self.v4.prefetch(place.key);
+        self.v4.set_key(place, V4Key::new(packet.source, packet.ports.source, service));
         true
     }
 
-    /// Stages the frames of `indexes`. Those with wide keys are set in `wide`, and not in `staged`.
+    /// Stages the frames of `indexes`: those with wide keys in `wide`, the others in `staged`.
     #[inline(never)]
     pub(super) fn stage_others<B: Batch + ?Sized>(
         &self,
@@ -85,42 +81,53 @@ impl<'a> FirstPass<'a> {
         staged: &mut [Staged<V4Key>],
         wide: &mut WideFrames,
     ) {
+        wide.indexes = indexes;
         for index in indexes.iter() {
-            match self.plain_wide(batch.frame(index)) {
-                Some(frame) => wide.set(index, frame),
-                None => self.stage_slow(batch, index, &mut staged[index], wide),
+            if !self.stage_wide(batch.frame(index), &mut wide.staged[index]) {
+                self.stage_slow(batch, index, &mut staged[index], wide);
             }
         }
     }
 
-    /// Stages plain IPv6, or plain IPv4 to a match of several ports; `None` if the slow path has to decide.
+    /// Stages plain IPv6, or plain IPv4 to a match of several ports. Returns false for any other frame, which is left to
+    /// the slow path.
     #[inline]
-    fn plain_wide(&self, frame: &[u8]) -> Option<Staged<WideKey>> {
-        let (conns, (ethernet, _)) = (self.wide?, ethernet::split(frame)?);
+    fn stage_wide(&self, frame: &[u8], place: &mut Staged<WideKey>) -> bool {
+        let (Some(conns), Some((ethernet, _))) = (self.wide, ethernet::split(frame)) else { return false };
         if !self.may_admit(ethernet) {
-            return None;
+            return false;
         }
-        if let Some(packet) = fast_path_v6::parse(frame) {
-            return self.plain_v6(conns, &packet);
+        match fast_path_v6::parse(frame) {
+            Some(packet) => self.stage_v6(conns, &packet, place),
+            None => self.stage_several(conns, frame, place),
         }
-        self.plain_several(frame)
     }
 
     #[inline]
-    fn plain_v6(&self, conns: &Connections<WideKey>, packet: &IpPacket<Ipv6Addr>) -> Option<Staged<WideKey>> {
+    fn stage_v6(
+        &self,
+        conns: &Connections<WideKey>,
+        packet: &IpPacket<Ipv6Addr>,
+        place: &mut Staged<WideKey>,
+    ) -> bool {
         let is_possible = packet.source != packet.destination && !ipv6::is_ipv4_mapped(packet.source);
         if !is_possible || !may_be_forwarded(packet) {
-            return None;
+            return false;
         }
-        let service = self.service_of_v6(packet)?;
-        Some(lookup(conns, packet, service))
+        place.set_packet(packet);
+        let Some(service) = self.service_of_v6(packet) else { return false };
+        conns.set_key(place, wide_key(packet, service));
+        true
     }
 
     /// Parses the frame again, which [`FirstPass::stage_plain`] refuses only if no match of one port takes it.
     #[inline]
-    fn plain_several(&self, frame: &[u8]) -> Option<Staged<WideKey>> {
-        let packet = fast_path::parse(frame).filter(may_be_forwarded)?;
-        self.staged_several(&packet, StagedKind::Lookup).ok()
+    fn stage_several(&self, conns: &Connections<WideKey>, frame: &[u8], place: &mut Staged<WideKey>) -> bool {
+        let Some(packet) = fast_path::parse(frame).filter(may_be_forwarded) else { return false };
+        place.set_packet(&packet);
+        let Some(service) = self.several(&packet) else { return false };
+        conns.set_key(place, wide_key(&packet, service));
+        packet.source != packet.destination
     }
 
     /// Slow path: options, tags, a match of several ports, or a frame to be dropped.
@@ -133,14 +140,17 @@ impl<'a> FirstPass<'a> {
         wide: &mut WideFrames,
     ) {
         let rest = batch.rest(index);
-        *place = match self.parse_slow(batch.frame(index), rest) {
-            Ok(Keyed::V4(staged)) => staged,
+        let staged = match self.parse_slow(batch.frame(index), rest) {
             Ok(Keyed::Wide(staged)) => {
-                return wide.set(index, staged);
+                wide.staged[index] = staged;
+                return;
             }
+            Ok(Keyed::V4(staged)) => staged,
             Err(DropReason::Truncated) if batch.may_be_cut(index) => Staged::refused(DropReason::CutByDriver),
             Err(reason) => Staged::refused(reason),
         };
+        *place = staged;
+        wide.indexes.remove(index);
     }
 
     /// Parses header by header. Another `rest` bytes belong to the frame. Of several reasons to drop it, the
@@ -256,12 +266,11 @@ impl<'a> FirstPass<'a> {
     }
 
     /// Stages a packet of a fixed-port service.
-    #[inline]
     fn staged(&self, packet: &IpPacket<Ipv4Addr>, service: MatchId) -> Staged<V4Key> {
-        let key = V4Key::new(packet.source, packet.ports.source, service);
-        let buckets = self.v4.prefetch(key);
-        let IpPacket { bytes, flags, protocol, .. } = *packet;
-        Staged { key, buckets, bytes, protocol, flags, hint: Hint::NONE, kind: StagedKind::Lookup }
+        let mut staged = Staged::UNSET;
+        staged.set_packet(packet);
+        self.v4.set_key(&mut staged, V4Key::new(packet.source, packet.ports.source, service));
+        staged
     }
 
     /// Stages a packet of a match of several ports, if there is one.
@@ -270,14 +279,17 @@ impl<'a> FirstPass<'a> {
         packet: &IpPacket<A>,
         kind: StagedKind,
     ) -> Result<Staged<WideKey>, DropReason> {
-        let (vip, protocol) = (packet.destination.into(), packet.protocol);
-        let port = packet.ports.destination;
-        let service = self.services.find_several(protocol, vip, port).ok_or(DropReason::NoService)?;
+        let service = self.several(packet).ok_or(DropReason::NoService)?;
         self.staged_wide(packet, service, kind)
     }
 
-    /// Stages a packet of a service in the table of wide keys.
     #[inline]
+    fn several<A: Into<IpAddr> + Copy>(&self, packet: &IpPacket<A>) -> Option<MatchId> {
+        let (vip, port) = (packet.destination.into(), packet.ports.destination);
+        self.services.find_several(packet.protocol, vip, port)
+    }
+
+    /// Stages a packet of a service in the table of wide keys.
     fn staged_wide<A: Into<IpAddr> + Copy + PartialEq>(
         &self,
         packet: &IpPacket<A>,
@@ -288,23 +300,17 @@ impl<'a> FirstPass<'a> {
             return Err(DropReason::Martian);
         }
         let conns = self.wide.ok_or(DropReason::TableFull)?;
-        let staged = lookup(conns, packet, service);
-        let kind = if may_be_forwarded(packet) { kind } else { expired(conns.contains(staged.key)) };
-        Ok(Staged { kind, ..staged })
+        let mut staged = Staged::UNSET_WIDE;
+        staged.set_packet(packet);
+        conns.set_key(&mut staged, wide_key(packet, service));
+        staged.kind = if may_be_forwarded(packet) { kind } else { expired(conns.contains(staged.key)) };
+        Ok(staged)
     }
 }
 
-/// Stages a packet for the look-up in the table of wide keys.
 #[inline]
-fn lookup<A: Into<IpAddr> + Copy>(
-    conns: &Connections<WideKey>,
-    packet: &IpPacket<A>,
-    service: MatchId,
-) -> Staged<WideKey> {
-    let IpPacket { bytes, flags, protocol, ports, .. } = *packet;
-    let key = WideKey::new(packet.source.into(), ports.source, service, ports.destination);
-    let (buckets, hint) = (conns.prefetch(key), Hint::NONE);
-    Staged { key, buckets, bytes, protocol, flags, hint, kind: StagedKind::Lookup }
+fn wide_key<A: Into<IpAddr> + Copy>(packet: &IpPacket<A>, service: MatchId) -> WideKey {
+    WideKey::new(packet.source.into(), packet.ports.source, service, packet.ports.destination)
 }
 
 /// Processing of a frame whose time to live has expired. traceroute sends its shortest-lived frames first, so

@@ -75,19 +75,22 @@ impl<'a> SecondPass<'a> {
     /// Likewise for all frames of a batch with wide keys among them.
     #[inline(never)]
     pub(super) fn forward_mixed<B: Batch + ?Sized>(
-        &mut self,
+        self,
         staged: &[Staged<V4Key>],
         wide: &WideFrames,
         batch: &mut B,
         verdicts: &mut Vec<Verdict>,
     ) {
+        // Made anew, so that the lengths of its slices are known here, too.
+        let Decision { context, lifetimes, now, .. } = self.decision;
+        let mut pass = SecondPass::new(context, self.tables, lifetimes, now);
         for (run, is_wide) in wide.indexes.runs(staged.len()) {
             if is_wide {
                 let frames = wide.staged[run.clone()].iter().zip(run);
-                verdicts.extend(frames.map(|(staged, index)| self.forward_wide(staged, batch, index)));
+                verdicts.extend(frames.map(|(staged, index)| pass.forward_wide(staged, batch, index)));
             } else {
                 let frames = staged[run.clone()].iter().zip(run);
-                verdicts.extend(frames.map(|(staged, index)| self.forward_compact(staged, batch, index)));
+                verdicts.extend(frames.map(|(staged, index)| pass.forward_compact(staged, batch, index)));
             }
         }
     }

@@ -154,6 +154,7 @@ impl ServiceMap {
 
     /// The match of several ports that takes this one, if no match of one port does: a range, then FTP's data
     /// connections, then the wildcard port.
+    #[inline]
     #[must_use]
     pub fn find_several(&self, protocol: Protocol, vip: IpAddr, port: u16) -> Option<MatchId> {
         let range = || self.find_range(protocol, vip, port);
@@ -167,7 +168,12 @@ impl ServiceMap {
         *self.beside.get(usize::from(id.0))?
     }
 
+    #[inline]
     fn find_range(&self, protocol: Protocol, vip: IpAddr, port: u16) -> Option<MatchId> {
+        if self.ranges.is_empty() { None } else { self.search_ranges(protocol, vip, port) }
+    }
+
+    fn search_ranges(&self, protocol: Protocol, vip: IpAddr, port: u16) -> Option<MatchId> {
         let before =
             |(of, _): &(Match, MatchId)| (of.protocol, of.vip, of.ports.first) <= (protocol, vip, port);
         let (of, id) = self.ranges.get(self.ranges.partition_point(before).checked_sub(1)?)?;
@@ -175,6 +181,7 @@ impl ServiceMap {
         contains.then_some(*id)
     }
 
+    #[inline]
     fn find_ftp(&self, protocol: Protocol, vip: IpAddr) -> Option<MatchId> {
         match vip {
             IpAddr::V4(vip) => self.v4.ftp.find(V4Service::new(protocol, vip, 0)),
@@ -182,6 +189,7 @@ impl ServiceMap {
         }
     }
 
+    #[inline]
     fn find_wildcard(&self, protocol: Protocol, vip: IpAddr) -> Option<MatchId> {
         match vip {
             IpAddr::V4(vip) => self.v4.wildcard.find(V4Service::new(protocol, vip, 0)),
@@ -244,7 +252,13 @@ impl<K: AddressKey> AddressTable<K> {
     #[inline]
     fn find(&self, key: K) -> Option<MatchId> {
         let found = &self.slots[key.home() & self.mask];
-        let id = if found.key == key { found.id } else { self.find_displaced(key) };
+        let id = if found.key == key {
+            found.id
+        } else if found.key == K::default() {
+            NO_MATCH
+        } else {
+            self.find_displaced(key)
+        };
         (id != NO_MATCH).then_some(MatchId(id))
     }
 

@@ -6,6 +6,7 @@ use crate::hash::BucketPair;
 use crate::model::Policy;
 use crate::stats::DropReason;
 use crate::wire::Protocol;
+use crate::wire::packet::IpPacket;
 use crate::wire::transport::TcpFlags;
 use std::ops::Range;
 
@@ -58,6 +59,11 @@ impl FrameSet {
         self.0 |= 1 << index;
     }
 
+    #[inline]
+    pub(super) fn remove(&mut self, index: usize) {
+        self.0 &= !(1 << index);
+    }
+
     /// All indexes, in order.
     #[inline]
     pub(super) fn iter(self) -> impl Iterator<Item = usize> {
@@ -90,26 +96,13 @@ impl FrameSet {
 pub(super) struct WideFrames {
     /// By index in the batch.
     pub(super) staged: Box<[Staged<WideKey>; BATCH]>,
-    /// The indexes that are set.
+    /// The indexes of frames with wide keys. The others are not set.
     pub(super) indexes: FrameSet,
 }
 
 impl WideFrames {
     pub(super) fn new() -> Self {
-        Self { staged: Box::new([Staged::new(WideKey::NONE); BATCH]), indexes: FrameSet::default() }
-    }
-
-    /// Removes all frames.
-    #[inline]
-    pub(super) fn clear(&mut self) {
-        self.indexes = FrameSet::default();
-    }
-
-    /// Sets frame `index`.
-    #[inline]
-    pub(super) fn set(&mut self, index: usize, staged: Staged<WideKey>) {
-        self.staged[index] = staged;
-        self.indexes.insert(index);
+        Self { staged: Box::new([Staged::UNSET_WIDE; BATCH]), indexes: FrameSet::default() }
     }
 }
 
@@ -124,6 +117,22 @@ impl Staged<V4Key> {
 
     /// A fragment without ports.
     pub(super) const LATER: Self = Self { kind: StagedKind::Later, ..Self::UNSET };
+}
+
+impl Staged<WideKey> {
+    /// Placeholder.
+    pub(super) const UNSET_WIDE: Self = Self::new(WideKey::NONE);
+}
+
+impl<K> Staged<K> {
+    /// Sets what the packet itself says. Called before its match and its buckets are computed, as its fields would take
+    /// registers from that.
+    #[inline]
+    pub(super) fn set_packet<A>(&mut self, packet: &IpPacket<A>) {
+        let &IpPacket { bytes, flags, protocol, .. } = packet;
+        (self.bytes, self.flags, self.protocol) = (bytes, flags, protocol);
+        (self.kind, self.hint) = (StagedKind::Lookup, Hint::NONE);
+    }
 }
 
 impl<K: Copy> Staged<K> {

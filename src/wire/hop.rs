@@ -75,11 +75,15 @@ pub fn forward_plain_v6(frame: &mut [u8], addresses: &Addresses) -> bool {
 #[inline]
 #[must_use]
 pub fn forward_onward(frame: &mut [u8], addresses: &Addresses) -> bool {
-    let onward = !turns_back(frame, addresses);
-    if onward {
-        forward(frame, addresses);
+    if turns_back(frame, addresses) {
+        return false;
     }
-    onward
+    match frame.first_chunk_mut::<REACH>() {
+        // First what is most frequent, with one check of its length.
+        Some([plain @ .., _, _, _, _]) if is_v6(plain) => rewrite_v6(plain, addresses),
+        _ => forward(frame, addresses),
+    }
+    true
 }
 
 #[inline]
@@ -94,6 +98,12 @@ fn rewrite_v6(plain: &mut [u8; REACH_V6], addresses: &Addresses) {
     addresses.write(plain);
     let [.., hop_limit] = plain;
     *hop_limit = after_hop(*hop_limit);
+}
+
+#[inline]
+fn is_v6(plain: &[u8; REACH_V6]) -> bool {
+    let [_, _, _, _, _, _, _, _, _, _, _, _, high, low, ..] = *plain;
+    [high, low] == ethernet::IPV6.to_be_bytes()
 }
 
 /// Time to live or hop limit after a hop.
