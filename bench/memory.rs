@@ -1,8 +1,8 @@
 //! Memory per connection: resident bytes after a table was created and filled, less those before, divided by
 //! its connections.
 //!
-//! `cargo bench --bench memory`. Includes everything that grows with the table, page tables too. The IPv6 key
-//! is one of 20 bytes: address, port and service. The table takes it like the IPv4 one.
+//! `cargo bench --bench memory`. Includes everything that grows with the table, page tables too. Compact keys are those
+//! of IPv4 services of one port, wide keys all others.
 
 #![allow(missing_docs)]
 
@@ -25,18 +25,17 @@ fn main() {
     let servers = grown(|| Site::new(50_000));
     results.add("50,000 servers: snapshot, pool and loads", "bytes per server", servers / 50_000.0);
     for size in SIZES {
+        let mut add = |name: &str, bytes: f64| {
+            results.add(&format!("{name} {size}"), "bytes per connection", bytes / f64::from(size));
+        };
         // A worker's forwarder with all its parts, filled by SYNs and ACKs.
-        let bytes = grown(|| Pipeline::established(size, 10));
-        results.add(&format!("ipv4 {size}"), "bytes per connection", bytes / f64::from(size));
-        let bytes = grown(|| {
-            table(size, |n| V4Key::new(Ipv4Addr::from_bits(n >> 14), n as u16 & 0x3fff, MatchId(0)))
-        });
-        results.add(&format!("ipv4, table alone {size}"), "bytes per connection", bytes / f64::from(size));
-        let bytes = grown(|| {
-            let client = |n: u32| Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n >> 14));
-            table(size, |n| WideKey::new(client(n).into(), n as u16 & 0x3fff, MatchId(0), 80))
-        });
-        results.add(&format!("ipv6, table alone {size}"), "bytes per connection", bytes / f64::from(size));
+        add("compact keys, worker", grown(|| Pipeline::established(size, 10)));
+        let client = |n: u32| Ipv4Addr::from_bits(n >> 14);
+        let compact = |n: u32| V4Key::new(client(n), n as u16 & 0x3fff, MatchId(0));
+        add("compact keys, table alone", grown(|| table(size, compact)));
+        let client = |n: u32| Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n >> 14));
+        let wide = |n: u32| WideKey::new(client(n).into(), n as u16 & 0x3fff, MatchId(0), 80);
+        add("wide keys, table alone", grown(|| table(size, wide)));
     }
     results.write();
 }
