@@ -1,12 +1,13 @@
 //! The forwarder under test, with the same servers for a service of each protocol, and the frames to it.
 
-use crate::naive::{Fate, Flow, Naive, Setup};
+use crate::naive::{Fate, Flow, Naive, Ports, Setup};
 use crate::support::frames::{self, DIRECTOR};
 use directrix::flow::FlowTable;
 use directrix::forward::{Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
 use directrix::hash::Seed;
 use directrix::model::{
-    ConnReuseMode, InterfaceIndex, MatchId, Policy, SchedulerFlags, ServerId, ServiceAddress, ServiceId,
+    ConnReuseMode, InterfaceIndex, Match, MatchDestination, MatchId, Policy, PortRange, SchedulerFlags,
+    ServerId, ServiceId,
 };
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds};
 use directrix::stats::WorkerCounters;
@@ -32,6 +33,7 @@ pub(crate) struct Director {
     counters: Arc<WorkerCounters>,
     start: Tick,
     is_v6: bool,
+    destinations: Vec<MatchDestination>,
     verdicts: Vec<Verdict>,
 }
 
@@ -45,7 +47,8 @@ impl Director {
         forwarder.set_wide_table(FlowTable::new(1024, SEED));
         forwarder.adopt(Arc::new(snapshot(setup, &loads)));
         let (start, is_v6) = (Tick(setup.start), setup.is_v6);
-        Self { forwarder, loads, templates, counters, start, is_v6, verdicts: Vec::new() }
+        let destinations = destinations(setup);
+        Self { forwarder, loads, templates, counters, start, is_v6, destinations, verdicts: Vec::new() }
     }
 
     fn tick(&self, now_ms: u64) -> Tick {
@@ -84,8 +87,9 @@ impl Director {
     fn connections_equal(&self, naive: &Naive) {
         let entries = (0..).map_while(|bucket| self.forwarder.connections(bucket)).flatten();
         let listed = entries.map(|entry| {
-            let protocol = Protocol::ALL[usize::from(entry.key.match_id.0)];
-            let port = entry.key.port.unwrap_or_else(|| port(protocol));
+            let MatchDestination { protocol, port, .. } =
+                self.destinations[usize::from(entry.key.match_id.0)];
+            let port = entry.key.port.or(port).expect("in the key or in its match");
             let flow = (protocol, (entry.key.client, entry.key.client_port).into(), port);
             (flow, (usize::from(entry.server.0), entry.state.name(), entry.deadline))
         });
@@ -163,12 +167,40 @@ pub(crate) fn port(protocol: Protocol) -> u16 {
     }
 }
 
-fn snapshot(setup: &Setup, loads: &Loads) -> Snapshot {
+/// The matches of all services.
+fn matches(setup: &Setup) -> Vec<Match> {
     let vip: IpAddr = if setup.is_v6 { VIP6.into() } else { VIP.into() };
-    let services = (0..).zip(Protocol::ALL).map(|(id, protocol)| {
-        let port = if setup.is_wildcard { 0 } else { port(protocol) };
-        (ServiceAddress { protocol, address: (vip, port).into() }, MatchId(id))
-    });
+    let of_protocol = |protocol: Protocol| {
+        let first = port(protocol);
+        let ranges = match setup.ports {
+            Ports::One => vec![PortRange::one(first)],
+            Ports::Two => vec![PortRange::one(first), PortRange::one(first + 1)],
+            Ports::Range => vec![PortRange { first, last: first + 1 }],
+            Ports::Every => vec![PortRange::EVERY],
+        };
+        ranges.into_iter().map(move |ports| Match { protocol, vip, ports })
+    };
+    Protocol::ALL.into_iter().flat_map(of_protocol).collect()
+}
+
+/// The destinations of all matches, each once, by their ids.
+fn destinations(setup: &Setup) -> Vec<MatchDestination> {
+    let mut destinations: Vec<_> = matches(setup).iter().map(Match::destination).collect();
+    destinations.dedup();
+    destinations
+}
+
+/// The service of a destination: one for each protocol, or the group.
+fn service(setup: &Setup, of: &MatchDestination) -> ServiceId {
+    let place = Protocol::ALL.iter().position(|protocol| *protocol == of.protocol);
+    ServiceId(if setup.is_group { 0 } else { place.expect("it is one of all") as u16 })
+}
+
+fn snapshot(setup: &Setup, loads: &Loads) -> Snapshot {
+    let destinations = destinations(setup);
+    let id = |of: &Match| destinations.iter().position(|known| *known == of.destination());
+    let matches: Vec<_> =
+        matches(setup).iter().map(|of| (*of, MatchId(id(of).expect("each has one") as u16))).collect();
     let candidates =
         (0..).zip(setup.weights.iter().zip(&setup.upper)).map(|(id, (weight, upper))| Candidate {
             thresholds: Thresholds { upper: *upper, lower: 0 },
@@ -186,8 +218,8 @@ fn snapshot(setup: &Setup, loads: &Loads) -> Snapshot {
     Snapshot {
         routes: (0..setup.weights.len() as u16).map(|id| Route::new(&own_macs, Some(server(id)))).collect(),
         own_macs,
-        services: ServiceMap::new(&services.collect::<Vec<_>>()),
-        matches: [0, 1, 2].map(ServiceId).into(),
+        services: ServiceMap::new(&matches),
+        matches: destinations.iter().map(|of| service(setup, of)).collect(),
         pools: vec![pool.clone(), pool.clone(), pool],
         policy: Policy {
             conn_reuse_mode: ConnReuseMode(setup.reuse),

@@ -1,5 +1,6 @@
 //! Model test of the whole decision: random traffic and waits against a naive IPVS, frame by frame. IPv4 and IPv6, TCP,
-//! UDP and SCTP, ICMP errors and fragments, with several schedulers, thresholds, persistence and wildcard-port services.
+//! UDP and SCTP, ICMP errors and fragments, with several schedulers, thresholds, persistence, wildcard-port services and
+//! groups of ports and protocols.
 #![allow(missing_docs)]
 
 mod director;
@@ -11,7 +12,7 @@ use director::Director;
 use directrix::model::{Persistence, Scheduler};
 use directrix::time::Span;
 use directrix::wire::Protocol;
-use naive::{Flow, Naive, Setup};
+use naive::{Flow, Naive, Ports, Setup};
 use proptest::prelude::*;
 
 /// Number of random runs of up to 600 operations each, instead of [`CASES`].
@@ -40,7 +41,7 @@ struct Packet {
     client: u8,
     /// Control bits of TCP; for SCTP the type of the first chunk.
     event: u8,
-    /// To another port, if the service has every port.
+    /// To another port, if the service has more than one.
     is_other: bool,
 }
 
@@ -73,23 +74,29 @@ fn setup() -> impl Strategy<Value = Setup> {
     let upper = prop_oneof![2 => Just(0u32), 1 => 1u32..7];
     let servers = prop::collection::vec((weight, upper), 1..6);
     let persistence = prop::option::of((1..400u32, 0..=8u8));
-    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0u8..4);
+    let ports = prop::sample::select(vec![Ports::One, Ports::Two, Ports::Range, Ports::Every]);
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), (0u8..4, ports));
     let all = (prop::sample::select(schedulers.to_vec()), servers, persistence, switches, any::<u32>());
     all.prop_map(|(scheduler, servers, persistence, switches, start)| {
         let (weights, upper) = servers.into_iter().unzip();
-        let (is_v6, is_wildcard, sloppy, schedule_icmp, reuse) = switches;
+        let (is_v6, is_group, sloppy, schedule_icmp, (reuse, ports)) = switches;
         let persistence = persistence.map(|(seconds, bits)| Persistence {
             timeout: Span::from_secs(seconds),
             prefix: if is_v6 { 128 - 9 * bits } else { 32 - bits },
         });
-        let is_wildcard = is_wildcard && persistence.is_some();
+        let is_possible = match ports {
+            Ports::One => true,
+            Ports::Two | Ports::Range => is_group,
+            Ports::Every => is_group || persistence.is_some(),
+        };
         Setup {
             is_v6,
             scheduler,
             weights,
             upper,
             persistence,
-            is_wildcard,
+            ports: if is_possible { ports } else { Ports::One },
+            is_group,
             reuse,
             sloppy,
             schedule_icmp,
@@ -114,8 +121,8 @@ impl Run {
 
     fn flow(&self, packet: Packet) -> Flow {
         let Packet { protocol, client, is_other, .. } = packet;
-        let Setup { is_v6, is_wildcard, .. } = self.naive.setup;
-        let port = director::port(protocol) + u16::from(is_wildcard && is_other);
+        let Setup { is_v6, ports, .. } = self.naive.setup;
+        let port = director::port(protocol) + u16::from(ports != Ports::One && is_other);
         (protocol, director::client(is_v6, client), port)
     }
 
@@ -189,7 +196,8 @@ fn a_syn_with_a_reset_reuses_no_closed_connection() {
         weights: vec![1],
         upper: vec![0],
         persistence: None,
-        is_wildcard: false,
+        ports: Ports::One,
+        is_group: false,
         reuse: 1,
         sloppy: false,
         schedule_icmp: false,

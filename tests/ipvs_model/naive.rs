@@ -73,8 +73,10 @@ pub(crate) struct Setup {
     /// Upper thresholds; 0: none. Lower ones are not set.
     pub(crate) upper: Vec<u32>,
     pub(crate) persistence: Option<Persistence>,
-    /// Services of every port; takes persistence.
-    pub(crate) is_wildcard: bool,
+    /// Ports of the services; every port takes persistence.
+    pub(crate) ports: Ports,
+    /// One service for all protocols, by a firewall mark.
+    pub(crate) is_group: bool,
     /// `conn_reuse_mode`.
     pub(crate) reuse: u8,
     /// `sloppy_tcp` and `sloppy_sctp`.
@@ -82,6 +84,19 @@ pub(crate) struct Setup {
     pub(crate) schedule_icmp: bool,
     /// Tick at millisecond 0.
     pub(crate) start: u32,
+}
+
+/// Ports of the services of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ports {
+    /// One.
+    One,
+    /// Two that stand one by one; in a group only.
+    Two,
+    /// Two, as a range; in a group only.
+    Range,
+    /// The wildcard port.
+    Every,
 }
 
 /// Protocol, client, and destination port.
@@ -105,7 +120,8 @@ pub(crate) struct Naive {
     pub(crate) forwarded: Vec<u64>,
     /// Last pick of rr.
     last: Option<usize>,
-    templates: HashMap<(Protocol, IpAddr), Template>,
+    /// By protocol and client network; those of a group are of all protocols.
+    templates: HashMap<(Option<Protocol>, IpAddr), Template>,
     /// Server and end of each packet that was sent in fragments.
     packets: Vec<Option<(usize, u64)>>,
 }
@@ -251,7 +267,7 @@ impl Naive {
     /// The server of the client's template, or a new pick.
     fn bind(&mut self, (protocol, client, _): Flow, now_ms: u64) -> Option<usize> {
         let Some(persistence) = self.setup.persistence else { return self.pick(client) };
-        let key = (protocol, network(client.ip(), persistence.prefix));
+        let key = (self.of_template(protocol), network(client.ip(), persistence.prefix));
         let tick = u64::from(self.setup.start) + now_ms;
         self.templates.retain(|_, template| template.connections > 0 || tick < template.deadline_ms);
         let (server, connections) = match self.templates.remove(&key) {
@@ -265,10 +281,15 @@ impl Naive {
 
     fn release(&mut self, (protocol, client, _): Flow) {
         let Some(persistence) = self.setup.persistence else { return };
-        if let Some(template) = self.templates.get_mut(&(protocol, network(client.ip(), persistence.prefix)))
-        {
+        let key = (self.of_template(protocol), network(client.ip(), persistence.prefix));
+        if let Some(template) = self.templates.get_mut(&key) {
             template.connections -= 1;
         }
+    }
+
+    /// The template of a mark has no protocol (`ip_vs_sched_persist` in net/netfilter/ipvs/ip_vs_core.c).
+    fn of_template(&self, protocol: Protocol) -> Option<Protocol> {
+        (!self.setup.is_group).then_some(protocol)
     }
 
     fn pick(&mut self, client: SocketAddr) -> Option<usize> {

@@ -7,15 +7,16 @@ use super::ledger::Ledger;
 use super::packet::make_checksum_right;
 use super::packet_v6;
 use directrix::flow::FlowTable;
-use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot};
+use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot, VlanServices};
 use directrix::hash::Seed;
 use directrix::model::{
-    ConnReuseMode, InterfaceIndex, MatchId, Persistence, Policy, ServerId, ServiceAddress, ServiceId,
+    ConnReuseMode, InterfaceIndex, Match, MatchId, Persistence, Policy, PortRange, ServerId, ServiceId,
     Timeouts,
 };
 use directrix::schedule::{Candidate, Loads, Params, Pool, Templates};
 use directrix::stats::WorkerCounters;
 use directrix::time::{Span, Tick};
+use directrix::wire::vlan::Vlans;
 use directrix::wire::{MacAddr, Protocol};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -28,16 +29,52 @@ pub type Weights = [u16; SERVERS as usize];
 const SERVER_SIDE: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x5d]);
 const SEED: Seed = Seed([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 7]);
 
-/// By [`ServiceId`]: protocol, VIP, port, and the servers.
-pub const SERVICES: [(Protocol, IpAddr, u16, &[u16]); 7] = [
-    (Protocol::Tcp, IpAddr::V4(VIP), 80, &[0, 1, 2]),
-    (Protocol::Udp, IpAddr::V4(VIP), 53, &[3]),
-    (Protocol::Tcp, IpAddr::V4(VIP), 443, &[5, 4]),
-    (Protocol::Tcp, IpAddr::V4(VIP), 0, &[5, 0]),
-    (Protocol::Tcp, IpAddr::V6(VIP6), 80, &[1, 4]),
-    (Protocol::Udp, IpAddr::V6(VIP6), 53, &[2]),
-    (Protocol::Udp, IpAddr::V6(VIP6), 0, &[3, 2]),
-];
+/// The servers of each service, by [`ServiceId`]. The last four are groups and a service within a VLAN.
+const SERVICES: [&[u16]; 10] =
+    [&[0, 1, 2], &[3], &[5, 4], &[5, 0], &[1, 4], &[2], &[3, 2], &[1, 5, 3], &[0, 4], &[4, 2]];
+/// The group that may be persistent.
+const GROUP: ServiceId = ServiceId(7);
+/// The VLAN of the last service.
+pub const VLAN: u16 = 7;
+
+/// A match of a service.
+pub struct Taken {
+    pub of: Match,
+    pub service: ServiceId,
+    /// 0: none.
+    pub vlan: u16,
+}
+
+const fn taken(service: u16, protocol: Protocol, vip: IpAddr, ports: PortRange) -> Taken {
+    let vlan = if service == 9 { VLAN } else { 0 };
+    Taken { of: Match { protocol, vip, ports }, service: ServiceId(service), vlan }
+}
+
+const fn range(first: u16, last: u16) -> PortRange {
+    PortRange { first, last }
+}
+
+/// By [`MatchId`].
+pub static MATCHES: [Taken; 15] = {
+    let (tcp, udp, v4, v6) = (Protocol::Tcp, Protocol::Udp, IpAddr::V4(VIP), IpAddr::V6(VIP6));
+    [
+        taken(0, tcp, v4, PortRange::one(80)),
+        taken(1, udp, v4, PortRange::one(53)),
+        taken(2, tcp, v4, PortRange::one(443)),
+        taken(3, tcp, v4, PortRange::EVERY),
+        taken(4, tcp, v6, PortRange::one(80)),
+        taken(5, udp, v6, PortRange::one(53)),
+        taken(6, udp, v6, PortRange::EVERY),
+        taken(7, tcp, v4, PortRange::one(8443)),
+        taken(7, tcp, v4, range(8000, 8009)),
+        taken(7, udp, v4, range(5060, 5061)),
+        taken(7, udp, v4, PortRange::one(5070)),
+        taken(8, udp, v6, range(5060, 5080)),
+        taken(8, tcp, v6, PortRange::one(8443)),
+        taken(9, tcp, v4, PortRange::one(80)),
+        taken(9, udp, v6, range(53, 54)),
+    ]
+};
 
 /// Counters at the end of a run.
 pub struct Fates {
@@ -74,7 +111,7 @@ impl Run {
     fn begin(input: &mut Input<'_>) -> Self {
         let shape = input.byte();
         let capacity = usize::from(shape % 64) + 1;
-        let persistent = ServiceId([0, 2, 4, 4][usize::from(shape >> 6)]);
+        let persistent = [ServiceId(0), ServiceId(2), ServiceId(4), GROUP][usize::from(shape >> 6)];
         let now = Tick(u32::from(input.word()) << 16);
         let loads = Arc::new(Loads::new(SERVERS.into()));
         let counters = Arc::new(WorkerCounters::new(SERVERS.into(), 1));
@@ -96,6 +133,7 @@ impl Run {
             1 => self.push(any_v6(input)),
             0..=2 => self.push(tcp(input)),
             3 => self.push(udp(input)),
+            4 if action & 0x18 == 0 => self.tag(input),
             4 => self.push(raw(input)),
             5 => self.corrupt(input),
             6 => self.wait(input),
@@ -113,6 +151,15 @@ impl Run {
     fn decide(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
         self.ledger.decide(&mut self.forwarder, &mut batch, self.now);
+    }
+
+    /// Puts a tag in front of the last frame: of the VLAN with a service, of none, or of another one.
+    fn tag(&mut self, input: &mut Input<'_>) {
+        let shape = input.byte();
+        let Some(frame) = self.batch.last_mut().filter(|frame| frame.len() >= 14) else { return };
+        let vlan = [VLAN, VLAN, 0, u16::from(shape)][usize::from(shape & 3)];
+        let tagged = if shape & 0xc0 == 0xc0 { frames::service_tagged } else { frames::tagged };
+        *frame = tagged(frame, vlan);
     }
 
     /// Changes a byte of the last frame, or its source to the director's.
@@ -180,7 +227,7 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
         let accepts_persistent = weight(*id) > 0 || !policy.expire_quiescent_template;
         Candidate { accepts_persistent, ..Candidate::new(ServerId(*id), weight(*id)) }
     };
-    let pool = |(service, (.., ids)): (u16, &(Protocol, IpAddr, u16, &[u16]))| {
+    let pool = |(service, ids): (u16, &&[u16])| {
         let persistence = (ServiceId(service) == persistent)
             .then_some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });
         let rule = Params { persistence, ..Params::default() };
@@ -193,8 +240,9 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
     let snapshot = Snapshot {
         routes: (0..SERVERS).map(route).collect(),
         own_macs,
-        services: ServiceMap::new(&addresses()),
-        matches: (0..).map(ServiceId).take(SERVICES.len()).collect(),
+        services: services_of(0),
+        vlans: VlanServices::new([(Vlans::new(&[VLAN]).expect("a VLAN"), services_of(VLAN))]),
+        matches: MATCHES.iter().map(|of| of.service).collect(),
         pools: (0..).zip(&SERVICES).map(pool).collect(),
         timeouts: [Timeouts::default(), short(), endless()][usize::from(shape >> 1) % 3],
         policy,
@@ -203,9 +251,10 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
     (snapshot, std::array::from_fn(|id| weight(id as u16)))
 }
 
-fn addresses() -> Vec<(ServiceAddress, MatchId)> {
-    let address = |&(protocol, vip, port, _)| ServiceAddress { protocol, address: (vip, port).into() };
-    SERVICES.iter().map(address).zip((0..).map(MatchId)).collect()
+/// The services of a VLAN; 0: of none.
+fn services_of(vlan: u16) -> ServiceMap {
+    let of_vlan = (0..).map(MatchId).zip(&MATCHES).filter(|(_, of)| of.vlan == vlan);
+    ServiceMap::new(&of_vlan.map(|(id, taken)| (taken.of, id)).collect::<Vec<_>>())
 }
 
 fn short() -> Timeouts {
@@ -236,12 +285,18 @@ fn any_v6(input: &mut Input<'_>) -> Vec<u8> {
     let flags =
         [frames::SYN, frames::ACK, frames::FIN | frames::ACK, frames::RST][usize::from(shape >> 2 & 3)];
     let mut frame = match shape & 3 {
-        0 => frames::udp_v6(client, (VIP6, 53 + u16::from(shape >> 7)), &vec![0x66; usize::from(shape)]),
+        0 => {
+            let port = if number & 8 == 0 { 53 } else { 5080 };
+            frames::udp_v6(client, (VIP6, port + u16::from(shape >> 7)), &vec![0x66; usize::from(shape)])
+        }
         1 if shape & 0x10 == 0 => {
             let quoted = frames::tcp_v6((VIP6, 80), client, frames::ACK, &[0; 64]);
             frames::icmp_error_v6(VIP6, &quoted[14..14 + 36 + usize::from(shape >> 5) * 4])
         }
-        _ => frames::tcp_v6(client, (VIP6, 80 + u16::from(shape == 0xff)), flags, &[]),
+        _ => {
+            let port = if number & 8 == 0 { 80 } else { 8443 };
+            frames::tcp_v6(client, (VIP6, port + u16::from(shape == 0xff)), flags, &[])
+        }
     };
     if number & 0x60 == 0x60 {
         frame[HOP_LIMIT] = 1;
@@ -260,7 +315,8 @@ fn live_for(mut frame: Vec<u8>, client: u8) -> Vec<u8> {
 fn tcp(input: &mut Input<'_>) -> Vec<u8> {
     let (number, flags) = (input.byte(), input.byte());
     let client = client(number);
-    let port = [80, 443, 81, 80][usize::from(flags & 0x40 != 0) + usize::from(client.0.octets()[3] & 2)];
+    let which = usize::from(flags & 0x40 != 0) + usize::from(number & 2) + usize::from(number & 8) / 2;
+    let port = [80, 443, 81, 80, 8443, 8001, 8009, 8010][which];
     let mut frame = frames::tcp(client, (VIP, port), 0, &[]);
     // Any flags, often the bare SYN or ACK.
     frame[47] = match flags & 0xc0 {
@@ -274,9 +330,9 @@ fn tcp(input: &mut Input<'_>) -> Vec<u8> {
 /// An ICMP error, most often about a segment of a service to a client.
 fn error(input: &mut Input<'_>) -> Vec<u8> {
     let (number, shape) = (input.byte(), input.byte());
-    let port = [80, 443, 81, 53, 80, 80, 80, 443][usize::from(shape & 7)];
+    let port = [80, 443, 81, 53, 8443, 8001, 5060, 80][usize::from(shape & 7)];
     let from = if shape & 0xf8 == 0xf8 { Ipv4Addr::LOCALHOST } else { VIP };
-    let quoted = if port == 53 {
+    let quoted = if [53, 5060].contains(&port) {
         frames::udp((from, port), client(number), &[0; 64])
     } else {
         frames::tcp((from, port), client(number), frames::ACK, &[0; 64])
@@ -287,7 +343,8 @@ fn error(input: &mut Input<'_>) -> Vec<u8> {
 
 fn udp(input: &mut Input<'_>) -> Vec<u8> {
     let (length, number) = (usize::from(input.byte()), input.byte());
-    live_for(frames::udp(client(number), (VIP, 53), &vec![0x55; length]), number)
+    let port = if number & 8 == 0 { 53 } else { [5060, 5061, 5062, 5070][length & 3] };
+    live_for(frames::udp(client(number), (VIP, port), &vec![0x55; length]), number)
 }
 
 /// Raw bytes, or an IPv4 or IPv6 packet to the director, perhaps of a VLAN or with tags that exclude each other.

@@ -1,7 +1,8 @@
 //! Invariants of every decision, for any frames, times and snapshots.
 
 use super::super::frames::{DIRECTOR, one_hop_on};
-use super::decide::{SERVERS, SERVICES, Weights};
+use super::decide::{MATCHES, SERVERS, VLAN, Weights};
+use super::packet::ip_at;
 use directrix::flow::{ConnState, Flow, FlowEntry};
 use directrix::forward::{Forwarder, NextHop, Route, Snapshot, Verdict};
 use directrix::model::{InterfaceIndex, MatchId, Policy, ServerId, ServiceId};
@@ -203,7 +204,8 @@ impl Ledger {
         let stay = !self.snapshot.policy.expire_quiescent_template;
         for (key, entry) in after.iter().filter(|(key, _)| !before.contains_key(key)) {
             let is_quiesced = self.weights[usize::from(entry.server.0)] == 0;
-            assert!(!is_quiesced || (stay && key.match_id.0 == self.persistent.0), "{entry:?}");
+            let service = MATCHES[usize::from(key.match_id.0)].service;
+            assert!(!is_quiesced || (stay && service == self.persistent), "{entry:?}");
             self.kept += u64::from(is_quiesced);
         }
     }
@@ -265,12 +267,13 @@ impl Ledger {
                     (packet.source.into(), IpAddr::from(packet.destination), packet.protocol, packet.ports)
                 }
             };
+            let vlan = vlan(before);
             let same = |key: &&Flow| {
-                let service = SERVICES[usize::from(key.match_id.0)];
+                let taken = &MATCHES[usize::from(key.match_id.0)];
                 (key.client, key.client_port) == (client, ports.source)
                     && key.port.is_none_or(|port| port == ports.destination)
-                    && (service.0, service.1) == (protocol, vip)
-                    && [0, ports.destination].contains(&service.2)
+                    && (taken.of.protocol, taken.of.vip, Some(taken.vlan)) == (protocol, vip, vlan)
+                    && taken.of.ports.contains(ports.destination)
             };
             let servers: Vec<_> = after.keys().filter(same).map(|key| after[key].server).collect();
             let was: Vec<_> = earlier.keys().filter(same).map(|key| earlier[key].server).collect();
@@ -308,17 +311,21 @@ impl Ledger {
             Some(TransportSlice::Udp(udp)) => (Protocol::Udp, (udp.source_port(), udp.destination_port()), 0),
             Some(_) => return None,
         };
-        let find =
-            |wanted| SERVICES.iter().position(|(p, ip, port, _)| (*p, *ip, *port) == (protocol, vip, wanted));
-        let one = find(ports.1).filter(|_| ports.1 != 0);
-        // The keys of IPv6 and wildcard-port services have the port.
-        let of_one = one.map(|id| (id, vip.is_ipv6().then_some(ports.1)));
-        let (service, port) = of_one.or_else(|| Some((find(0)?, Some(ports.1))))?;
-        let of_no_vlan = Tags::of(frame).and_then(|tags| Vlans::of(&tags)) == Some(Vlans::NONE);
-        let right = of_no_vlan && (Packet::parse(frame).is_ok() || Fragment::parse(frame).is_ok()) && ttl > 1;
+        let vlan = vlan(frame)?;
+        let takes = |wildcard: bool| {
+            MATCHES.iter().position(|taken| {
+                (taken.of.protocol, taken.of.vip, taken.vlan) == (protocol, vip, vlan)
+                    && taken.of.is_wildcard() == wildcard
+                    && taken.of.ports.contains(ports.1)
+            })
+        };
+        let id = takes(false).or_else(|| takes(true))?;
+        // The key has the port of IPv6 and of several ports.
+        let port = Some(ports.1).filter(|_| !MATCHES[id].of.is_compact());
+        let right = (Packet::parse(frame).is_ok() || Fragment::parse(frame).is_ok()) && ttl > 1;
         let source = MacAddr(frame[6..12].try_into().expect("six bytes"));
         let circles = (0..SERVERS).any(|id| super::decide::mac(id) == source) && ttl < 64;
-        let match_id = MatchId(service as u16);
+        let match_id = MatchId(id as u16);
         let key = Flow { client, client_port: ports.0, match_id, port };
         right.then_some(Seen { key, flags: TcpFlags(flags), udp: protocol == Protocol::Udp, circles })
     }
@@ -332,9 +339,18 @@ fn table(forwarder: &Forwarder) -> Table {
     table
 }
 
+/// The VLAN of a frame, one of those with services; 0: none.
+fn vlan(frame: &[u8]) -> Option<u16> {
+    match Vlans::of(&Tags::of(frame)?)? {
+        Vlans::NONE => Some(0),
+        of if Some(of) == Vlans::new(&[VLAN]) => Some(VLAN),
+        _ => None,
+    }
+}
+
 /// Length of a forwarded frame's IP packet, in bytes.
 fn ip_len(frame: &[u8]) -> u64 {
-    let at = if frame[12..14] == [0x81, 0] { 18 } else { 14 };
+    let at = ip_at(frame);
     let word = |at: usize| u64::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
     if frame[at] >> 4 == 4 { word(at + 2) } else { word(at + 4) + 40 }
 }
