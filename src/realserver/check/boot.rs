@@ -4,7 +4,7 @@ use crate::realserver::boot_sysctls::disabling_ipv6;
 use crate::realserver::configured::{self, ConfiguredAddress};
 use crate::realserver::facts::Facts;
 use crate::realserver::finding::HostFinding;
-use crate::realserver::host::single_prefix;
+use crate::realserver::host::{Address, is_own_address, single_prefix};
 use crate::realserver::options::RealServerOptions;
 use crate::realserver::persist::{is_enabled, unit_path};
 use std::collections::BTreeMap;
@@ -13,13 +13,21 @@ use std::path::{Path, PathBuf};
 
 /// Findings about the VIPs that the host has now, and about IPv6.
 pub(super) fn findings(options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
-    let has = |vip: &&IpAddr| facts.addresses.iter().any(|address| address.ip == **vip);
-    let mut found: Vec<_> =
-        options.vips.iter().filter(has).flat_map(|vip| vip_findings(*vip, options, facts)).collect();
+    let vips = options.vips.iter().filter(|vip| has(**vip, facts));
+    let mut found: Vec<_> = vips.flat_map(|vip| vip_findings(*vip, options, facts)).collect();
     if options.has_ipv6() {
         found.extend(ipv6_switched_off(options, facts));
     }
     found
+}
+
+/// True if the host has the VIP; false for an address of its own.
+fn has(vip: IpAddr, facts: &Facts) -> bool {
+    let mut found = facts.addresses.iter().filter(|address| address.ip == vip);
+    let is_own = |address: &Address| {
+        facts.link(address.index).is_some_and(|link| is_own_address(address, link, &facts.addresses))
+    };
+    found.any(|address| !is_own(address))
 }
 
 fn vip_findings(vip: IpAddr, options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
@@ -75,13 +83,14 @@ fn fault(
     let protocol = if vip.is_ipv4() { "ARP" } else { "neighbor discovery" };
     for name in &place.interfaces {
         let what = format!("{path} puts {vip} on {name} at boot");
-        let effect = format!(
-            "{name} uses {protocol} and answers for the VIP: clients reach this server past the director"
-        );
+        let uses = format!("{name} uses {protocol}");
+        let effect = "answers for the VIP: clients reach this server past the director";
         let remedy = format!("configure {vip}/{single} on {} instead", options.interface);
         match answering(name, options, facts) {
-            Answering::Yes => return Some(HostFinding::wrong(what, effect, remedy)),
-            Answering::Unknown => return Some(HostFinding::note(what, format!("if {effect}"), remedy)),
+            Answering::Yes => return Some(HostFinding::wrong(what, format!("{uses} and {effect}"), remedy)),
+            Answering::Unknown => {
+                return Some(HostFinding::note(what, format!("if {uses}, it {effect}"), remedy));
+            }
             Answering::No => {}
         }
     }

@@ -120,6 +120,8 @@ fn own_address_is_not_to_be_removed() {
         let lines = complaints(&RealServerOptions { vips: vec![rip], ..options() }, &facts);
         check_complaints(&lines, &[&[on, "this host's own address", "name the VIP", "not the RIP"]]);
         assert!(!lines[0].contains("ip address del"), "{lines:#?}");
+        let options = RealServerOptions { vips: vec![rip], ..options() };
+        assert!(super::boot::findings(&options, &facts).is_empty(), "it need not be set up as VIP");
     }
     let mut misplaced = facts;
     misplaced.addresses[2] = address(3, VIP, 32);

@@ -90,7 +90,8 @@ fn configured_interface_that_answers_is_wrong() {
     let wrong =
         ["wrong: ", " puts 2001:db8::80 on eth0 at boot: eth0 uses neighbor discovery", "on lo instead"];
     finds(VIP6, &[(NETWORKD, &file("eth0"))], &[&wrong]);
-    let unknown = ["note: ", " puts 2001:db8::80 on ens9 at boot: if ens9 uses neighbor discovery"];
+    let unknown =
+        ["note: ", " puts 2001:db8::80 on ens9 at boot: if ens9 uses neighbor discovery, it answers"];
     finds(VIP6, &[(NETWORKD, &file("ens9"))], &[&unknown]);
     let right = ("etc/rc.local", "ip address add 2001:db8::80/128 dev lo preferred_lft 0\n");
     finds(
