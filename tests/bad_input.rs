@@ -84,7 +84,11 @@ const ARGUMENTS: &[Case] = &[
         2,
         "error: unexpected argument '--jsn' found\n\n  tip: a similar argument exists: '--json'\n…",
     ),
-    ("directrix realserver", 2, "Prepare a real server: VIP on lo, ARP suppressed\n\nUsage: …"),
+    (
+        "directrix realserver",
+        2,
+        "Prepare a real server: VIP on lo, ARP and neighbor discovery suppressed\n\nUsage: …",
+    ),
     (
         "directrix realserver setup",
         2,

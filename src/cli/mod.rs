@@ -56,7 +56,7 @@ enum CliCommand {
     Save(change::SaveArgs),
     /// Remove a real server once its connections have ended
     Drain(change::DrainArgs),
-    /// Convert ipvsadm's rules or keepalived's configuration to a configuration of directrix
+    /// Convert ipvsadm's rules, keepalived's configuration or IPVS's sysctls to a configuration of directrix
     Import(import::Args),
     /// Show how many frames were dropped, and why
     Drops(listings::Args),
@@ -64,7 +64,7 @@ enum CliCommand {
     Workers(listings::Args),
     /// Watch services, workers and drops live; drain a real server
     Top(top::Args),
-    /// Prepare a real server: VIP on lo, ARP suppressed
+    /// Prepare a real server: VIP on lo, ARP and neighbor discovery suppressed
     Realserver(realserver::Args),
     /// Run the reference deployment in network namespaces
     Lab(lab::Args),

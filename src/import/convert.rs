@@ -76,7 +76,13 @@ impl Converter<'_> {
         let origin = service.origin.clone();
         if let Err(Diagnostic { what, remedy, .. }) = self.check_address(service, transport, address) {
             self.notices.warn(&origin.location, what.clone(), remedy);
-            return ServiceDraft { origin, keys: Vec::new(), servers: Vec::new(), left_out: Some(what) };
+            return ServiceDraft {
+                origin,
+                keys: Vec::new(),
+                servers: Vec::new(),
+                is_template: false,
+                left_out: Some(what),
+            };
         }
         let stand_in = identity(transport, stand_in(address));
         let settings = self.settings(&service.settings, &stand_in);
@@ -84,7 +90,7 @@ impl Converter<'_> {
         let mut keys = identity(transport, address);
         keys.extend(settings);
         let left_out = self.reason_to_leave_out(service, &keys, &servers);
-        ServiceDraft { origin, keys, servers, left_out }
+        ServiceDraft { origin, keys, servers, is_template: false, left_out }
     }
 
     /// Converts a service by firewall mark into a comment without matches: the rules that set the mark are elsewhere.
@@ -104,7 +110,7 @@ impl Converter<'_> {
         let servers = self.servers(service, vip, &stand_in);
         let mut keys = group(mark, "tcp:VIP:port");
         keys.extend(settings);
-        ServiceDraft { origin, keys, servers, left_out: Some(what) }
+        ServiceDraft { origin, keys, servers, is_template: true, left_out: Some(what) }
     }
 
     /// Validates the complete service; returns the reason to write it only as a comment.
@@ -353,7 +359,7 @@ impl Converter<'_> {
         let method = match server.forward {
             Forward::Direct => {
                 if other_port {
-                    self.note_port(server, vip.port());
+                    self.note_port(server, vip);
                 }
                 return None;
             }
@@ -381,10 +387,17 @@ impl Converter<'_> {
         Some(what)
     }
 
-    fn note_port(&mut self, ImportedServer { location, address, port, .. }: &ImportedServer, own: u16) {
-        let (what, own) = match own {
+    fn note_port(
+        &mut self,
+        ImportedServer { location, address, port, .. }: &ImportedServer,
+        vip: SocketAddr,
+    ) {
+        let (what, own) = match vip.port() {
+            0 if vip.ip().is_unspecified() => {
+                (format!("{address} has port {port}, and a firewall mark has none"), "a client's")
+            }
             0 => (format!("{address} has port {port}, and the service the wildcard port"), "a client's"),
-            _ => (format!("{address} has port {port}, not the service's {own}"), "the service's"),
+            own => (format!("{address} has port {port}, not the service's {own}"), "the service's"),
         };
         let instead = format!("IPVS sends to {own} port as well: direct routing cannot change it");
         self.notices.note(location, what, instead);

@@ -13,12 +13,22 @@ pub(super) struct ConfigDraft {
     pub(super) services: Vec<ServiceDraft>,
 }
 
+impl ConfigDraft {
+    /// Returns true if nothing is worth a file: neither a live line nor a service that the user completes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.switches.is_empty()
+            && self.services.iter().all(|service| service.left_out.is_some() && !service.is_template)
+    }
+}
+
 /// A `[[service]]` table.
 #[derive(Debug)]
 pub(super) struct ServiceDraft {
     pub(super) origin: At<String>,
     pub(super) keys: Vec<String>,
     pub(super) servers: Vec<ServerDraft>,
+    /// Left out because a key has to be completed.
+    pub(super) is_template: bool,
     /// Reason to write it only as a comment.
     pub(super) left_out: Option<String>,
 }

@@ -131,15 +131,26 @@ pub fn import(source: &ImportSource<'_>, host: &dyn Environment) -> Result<Impor
     let mut notices = Notices::default();
     let description = read(source, format, text, host, &mut notices)?;
     if description.services.is_empty() && description.switches.is_empty() && notices.is_empty() {
-        return Err(in_file(syntax_error("there is no virtual service in it", "")).into());
+        return Err(in_file(nothing_in_it(format)).into());
     }
     let draft = convert::convert(&description, source.direct, &mut notices);
-    if draft.switches.is_empty() && draft.services.iter().all(|service| service.left_out.is_some()) {
+    if draft.is_empty() {
         return Err(ImportError::NothingLeft(notices.in_order()));
     }
     let interface = interface(source, &description, &mut notices);
     let toml = emit::config(&describe_source(source.file, format), &interface, &draft);
     finish(toml, &draft, notices)
+}
+
+fn nothing_in_it(format: ImportFormat) -> Diagnostic {
+    match format {
+        ImportFormat::Sysctl => {
+            syntax_error("there is no sysctl of IPVS (net.ipv4.vs) in it", "give the output of \"sysctl -a\"")
+        }
+        ImportFormat::Ipvsadm | ImportFormat::Keepalived => {
+            syntax_error("there is no virtual service in it", "")
+        }
+    }
 }
 
 const NO_TEXT: &str = "this is not text, so it is neither a keepalived configuration nor ipvsadm rules";
@@ -248,7 +259,9 @@ fn unknown_format(first: &str, text: &str) -> Diagnostic {
         )
     } else {
         let first = excerpt(first);
-        let what = format!("\"{first}\" begins neither rules of ipvsadm nor a configuration of keepalived");
-        syntax_error(&what, "give --from ipvsadm or --from keepalived if it is one")
+        let what = format!(
+            "\"{first}\" begins neither rules of ipvsadm nor a configuration of keepalived, and no line is a sysctl of IPVS"
+        );
+        syntax_error(&what, "give --from ipvsadm or --from keepalived if it is one of these")
     }
 }

@@ -14,17 +14,20 @@ const SWITCHES: [&str; 5] =
 
 const FULL_TABLE: &str =
     "the defence is built in: a full table evicts half-open connections and flows of one datagram";
+const FIXED_TABLE: &str = "the table does not grow: its capacity is connections in [director]";
+const CACHES_ONLY: &str = "only for lblc and lblcr, schedulers for caches, which directrix does not have";
 const NAT_ONLY: &str = "only for NAT, and directrix forwards by direct routing";
 const NO_CONNTRACK: &str = "no frame of a service passes netfilter";
 const NO_TUNNELS: &str = "only for tunnels, and directrix forwards by direct routing";
 const NO_ESTIMATION: &str = "rates are always estimated, by the control thread";
 
 /// Sysctls without a counterpart, and the reason.
-const MEANINGLESS: [(&str, &str); 25] = [
+const MEANINGLESS: [(&str, &str); 29] = [
     ("am_droprate", FULL_TABLE),
     ("amemthresh", FULL_TABLE),
     ("backup_only", "a loop of directors is detected by its frames"),
     ("cache_bypass", "only for transparent caches behind firewall marks"),
+    ("conn_lfactor", FIXED_TABLE),
     ("conntrack", NO_CONNTRACK),
     ("debug_level", "it belongs to debug kernels"),
     ("drop_entry", FULL_TABLE),
@@ -32,11 +35,14 @@ const MEANINGLESS: [(&str, &str); 25] = [
     ("est_cpulist", NO_ESTIMATION),
     ("est_nice", NO_ESTIMATION),
     ("ignore_tunneled", NO_TUNNELS),
+    ("lblc_expiration", CACHES_ONLY),
+    ("lblcr_expiration", CACHES_ONLY),
     ("nat_icmp_send", NAT_ONLY),
     ("pmtu_disc", NO_TUNNELS),
     ("run_estimation", NO_ESTIMATION),
     ("secure_tcp", FULL_TABLE),
     ("snat_reroute", NAT_ONLY),
+    ("svc_lfactor", FIXED_TABLE),
     ("sync_persist_mode", NO_SYNC_DAEMON_REMEDY),
     ("sync_ports", NO_SYNC_DAEMON_REMEDY),
     ("sync_qlen_max", NO_SYNC_DAEMON_REMEDY),
@@ -56,18 +62,22 @@ enum Converted {
 
 /// Whether `text` has a line for IPVS.
 pub(super) fn is_sysctl(text: &str) -> bool {
-    text.lines().any(|line| setting(line).is_some())
+    text.lines().any(|line| setting(line).is_some() || is_malformed(line))
 }
 
 /// Reads sysctls. Those of other parts of the kernel stay where they are, and are skipped.
 ///
 /// # Errors
-/// Every sysctl of IPVS that is not known, or has a value that the kernel would not accept.
+/// Every line for a sysctl of IPVS that is not known, has a value that the kernel would not accept, or sets nothing.
 pub(super) fn read(file: &str, text: &str, notices: &mut Notices) -> Result<Description, Diagnostics> {
     let file: Arc<str> = printable(file).into();
     let (mut description, mut faults) = (Description::default(), Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
         let location = Place { file: file.clone(), line: number };
+        if is_malformed(line) {
+            faults.push(not_a_setting(line).at(location));
+            continue;
+        }
         let Some((name, value)) = setting(line) else { continue };
         match convert(&name, value) {
             Ok(Converted::Key(key)) => set(&mut description.switches, At::new(&location, key)),
@@ -89,6 +99,18 @@ fn setting(line: &str) -> Option<(String, &str)> {
     let (name, value) = line.trim_start_matches('-').split_once('=')?;
     let name = name.trim().replace('/', ".");
     Some((name.strip_prefix(PREFIX)?.to_owned(), value.trim()))
+}
+
+/// Whether a line names a sysctl of IPVS and sets nothing. With a leading "-" that has a meaning: sysctl.d(5) keeps it from
+/// being set by a pattern.
+fn is_malformed(line: &str) -> bool {
+    let line = line.trim().replace('/', ".");
+    line.starts_with(PREFIX) && !line.contains('=')
+}
+
+fn not_a_setting(line: &str) -> Diagnostic {
+    let what = format!("\"{}\" sets nothing", excerpt(line.trim()));
+    syntax_error(&what, "write NAME = VALUE, or remove the line")
 }
 
 fn convert(name: &str, value: &str) -> Result<Converted, Diagnostic> {

@@ -156,6 +156,13 @@ fn sysctls_without_meaning_are_named_and_unknown_ones_refused() {
     let expected = "s:2: note: conntrack has no meaning for directrix; no frame of a service passes netfilter\n\
                     s:3: note: drop_entry has no meaning for directrix; the defence is built in";
     assert!(notices.starts_with(expected), "{notices}");
+    for schedulers in ["lblc_expiration", "lblcr_expiration", "conn_lfactor", "svc_lfactor"] {
+        let notice = of(&format!("net.ipv4.vs.{schedulers} = 4\n"));
+        assert!(
+            notice.starts_with(&format!("s:1: note: {schedulers} has no meaning for directrix; ")),
+            "{notice}"
+        );
+    }
     let only = of("net.ipv4.vs.snat_reroute = 1\n");
     assert_eq!(
         only,
@@ -165,7 +172,10 @@ fn sysctls_without_meaning_are_named_and_unknown_ones_refused() {
         ("net.ipv4.vs.slopy_tcp = 1", "IPVS has no sysctl slopy_tcp"),
         ("net.ipv4.vs.sloppy_tcp = yes", "sloppy_tcp is \"yes\", not a whole number"),
         ("net.ipv4.vs.conn_reuse_mode = -1", "conn_reuse_mode is \"-1\", not a whole number"),
-        ("kernel.panic = 1", "there is no virtual service in it"),
+        ("net.ipv4.vs.sloppy_tcp 1", "s:1: \"net.ipv4.vs.sloppy_tcp 1\" sets nothing; write NAME = VALUE"),
+        ("net/ipv4/vs/sloppy_tcp", "s:1: \"net/ipv4/vs/sloppy_tcp\" sets nothing"),
+        ("kernel.panic = 1", "there is no sysctl of IPVS (net.ipv4.vs) in it"),
+        ("-net.ipv4.vs.sloppy_tcp", "there is no sysctl of IPVS (net.ipv4.vs) in it"),
     ] {
         let got = of(line);
         assert!(got.contains(error), "{line}: {got}");

@@ -1,6 +1,7 @@
 //! Validation of services and servers, from file and control socket alike.
 
 use super::address::{OWN_HOST, rip_example, same_family, vip_example};
+use super::port_sets::port_sets;
 use super::{
     Diagnostic, IpFamily, Match, Persistence, RealServer, Rules, Scheduler, ServiceIdentity, Subject,
     VirtualService, first_clash, host_address,
@@ -43,6 +44,10 @@ impl Rules {
         too_many("services", self.services.len(), first_too_many)?;
         let (matches, first_too_many) = match_ids(&self.services);
         too_many("matches", matches, first_too_many.map(|service| Subject::Service(service.identity)))?;
+        if let (sets, Some(first)) = port_sets(&self.services) {
+            let fault = Diagnostic::invalid_rules(too_many_port_sets(sets), FEWER_PORT_SETS);
+            return Err(fault.about([Subject::Service(first.identity)]));
+        }
         let first_too_many = self.servers().nth(COUNT_MAX).map(|(service, server)| subject(service, server));
         too_many("real servers", self.servers().count(), first_too_many)
     }
@@ -120,6 +125,14 @@ pub(super) fn match_ids(services: &[VirtualService]) -> (usize, Option<&VirtualS
         }
     }
     (count, first_too_many)
+}
+
+/// Remedy for too many sets of ports.
+pub(super) const FEWER_PORT_SETS: &str =
+    "write the same ranges for several VIPs, or one range instead of many: at most 64 different sets";
+
+pub(super) fn too_many_port_sets(sets: usize) -> String {
+    format!("the port ranges of all services make {sets} different sets of ports for a VIP and protocol")
 }
 
 /// The server as the subject of a diagnostic.

@@ -45,7 +45,7 @@ drop_reasons! {
     CutByDriver = "cut_by_driver",
     /// Fields of the IP, TCP or UDP header contradict each other, or SCTP has no whole chunk header.
     Malformed = "malformed",
-    /// The IPv4 header checksum is wrong.
+    /// The checksum of an IPv4 header, or of an ICMP or ICMPv6 error, is wrong.
     Checksum = "checksum",
     /// IPv6 extension headers are out of place, are more than 8 or 256 bytes, or route by source.
     ExtensionHeaders = "extension_headers",
@@ -87,7 +87,7 @@ drop_reasons! {
     Unresolved = "unresolved",
     /// The connection table is full, or the service holds its share of it, and nothing may be evicted.
     TableFull = "table_full",
-    /// A fragment whose packet's first fragment did not arrive within 200 ms, or too many such fragments.
+    /// A later fragment whose first fragment did not arrive within 200 ms or was itself dropped, or too many such fragments.
     FragmentEarly = "fragment_early",
     /// An ICMP error or a fragment that had to be copied, while too many such frames wait, or longer than a buffer.
     HandOverFull = "hand_over_full",

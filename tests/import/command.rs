@@ -70,7 +70,13 @@ fn exit_status_reports_the_result() {
     .unwrap();
     let cases: &[(&[&str], &str, i32, &str)] = &[
         (&["import", "k.conf", "--interface", "lan0"], "", 1, "k.conf:4: not carried over: quorum "),
-        (&["import"], "-A -f 7\n", 1, "stdin:1: not carried over: firewall mark 7: "),
+        (&["import"], "-A -t 127.0.0.1:80\n", 1, "stdin:1: not carried over: "),
+        (
+            &["import"],
+            "a = b\n",
+            2,
+            "directrix: stdin: \"a = b\" begins neither rules of ipvsadm nor a configuration of keepalived, and",
+        ),
         (&["import"], "", 2, "directrix: stdin: it is empty; "),
         (&["import"], "-q\n", 2, "directrix: stdin:1: ipvsadm would not take this line: "),
         (&["import", "none.conf"], "", 2, "directrix: none.conf: there is no such file; write one"),

@@ -74,6 +74,27 @@ fn a_mark_has_a_service_of_each_family() {
 }
 
 #[test]
+fn rules_of_marks_alone_are_written_to_be_completed() {
+    let import = imported("f", "-A -f 7 -s rr\n-a -f 7 -r 10.0.0.1:80\n", &Files::default());
+    assert_eq!((import.services, import.servers), (0, 0));
+    assert!(import.toml.contains("# mark = 7\n# match = [\"tcp:VIP:port\"]\n"), "{}", import.toml);
+    let said = notices(&import);
+    let port = "f:2: note: 10.0.0.1 has port 80, and a firewall mark has none; IPVS sends to a client's port as well";
+    assert!(said.iter().any(|line| line.starts_with(port)), "{said:?}");
+    let completed = import.toml.replace("tcp:VIP:port", "tcp:192.0.2.1:80");
+    let lines = completed.lines().map(|line| match line.strip_prefix("# ") {
+        Some(live) if live.contains(" = ") || live.starts_with("[[") => live,
+        _ => line,
+    });
+    let completed = lines.collect::<Vec<_>>().join("\n");
+    assert_eq!(
+        directrix::model::parse(std::path::Path::new("d.toml"), &completed).unwrap().services.len(),
+        1,
+        "{completed}"
+    );
+}
+
+#[test]
 fn comments_names_and_program_calls_are_read() {
     let text = "# ipvsadm.rules\n\n  -A -t vip.example:http   # the web\n-a -t vip.example:http -r 10.0.0.1:http -g -w 1\n\
                 ipvsadm -A -u 192.0.2.10:53 -s rr\n/sbin/ipvsadm -a -u 192.0.2.10:53 -r 10.0.0.2\n";

@@ -1,17 +1,14 @@
 //! Sets of ports, for services of several: one bit for each port.
 
 use super::errors;
-use crate::model::Diagnostic;
-use crate::model::PortRange;
+use crate::model::{Diagnostic, PORT_SETS_MAX, PortRange};
 use aya::Ebpf;
 use aya::maps::Array;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Number of the set of every port, which takes no memory. Mirrors services.bpf.h.
 pub(super) const EVERY_PORT: u32 = 0;
-/// The most sets at a time.
-const SETS_MAX: usize = 64;
-/// Entries of the map `port_sets`: an unused one, and all sets before a change and after. Mirrors services.bpf.h.
+/// Entries of the map `port_sets`: an unused one, and [`PORT_SETS_MAX`] before a change and after. Mirrors services.bpf.h.
 const ENTRIES: u32 = 129;
 
 /// `struct port_set` of services.bpf.h: bit `port % 64` of word `port / 64`.
@@ -28,8 +25,9 @@ impl PortSets {
     /// # Errors
     /// [`Diagnostic`] if there are too many.
     pub(super) fn check(sets: impl Iterator<Item = Vec<PortRange>>) -> Result<(), Diagnostic> {
-        let different: BTreeSet<_> = sets.filter(|ports| !ports.is_empty()).collect();
-        if different.len() > SETS_MAX { Err(errors::too_many_port_sets(SETS_MAX)) } else { Ok(()) }
+        let different: BTreeSet<_> =
+            sets.filter(|ports| !matches!(ports[..], [] | [PortRange::EVERY])).collect();
+        if different.len() > PORT_SETS_MAX { Err(errors::too_many_port_sets(PORT_SETS_MAX)) } else { Ok(()) }
     }
 
     /// Returns the number of the set of these ports, which is written to the kernel's map if it is new.

@@ -3,9 +3,8 @@
 use super::errors;
 use super::port_sets::{EVERY_PORT, PortSets};
 use crate::io::interface::local_addresses;
-use crate::io::steered::{SteeredService, merged};
-use crate::model::Diagnostic;
-use crate::model::PortRange;
+use crate::io::steered::SteeredService;
+use crate::model::{Diagnostic, PortRange, merged_ports};
 use crate::wire::vlan::Vlans;
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData};
@@ -212,7 +211,7 @@ fn by_protocol(services: &[SteeredService]) -> BTreeMap<(Vlans, IpAddr, u8), Vec
 
 /// All ports in ranges of several.
 fn several(ranges: &[PortRange]) -> Vec<PortRange> {
-    merged(ranges.iter().copied().filter(|range| range.first < range.last))
+    merged_ports(ranges.iter().copied().filter(|range| range.first < range.last))
 }
 
 fn ports_of_one(ranges: &[PortRange]) -> impl Iterator<Item = u16> {

@@ -6,7 +6,8 @@ use super::readers::{
 };
 use super::report::invalid;
 use super::section::Section;
-use crate::model::check::{ONE_VLAN, match_ids};
+use crate::model::check::{self, FEWER_PORT_SETS, ONE_VLAN, match_ids};
+use crate::model::port_sets::port_sets;
 use crate::model::{
     COUNT_MAX, FirewallMark, IpFamily, Match, Persistence, Place, Places, RealServer, Scheduler,
     ServiceAddress, ServiceIdentity, VirtualService, first_clash,
@@ -38,6 +39,7 @@ pub(super) fn read(roots: &[Section<'_, '_>], places: &mut Places) -> Vec<Virtua
         too_many(root, "real servers", placed.len());
     }
     too_many_matches(&services, &read);
+    too_many_port_sets(&services, &read);
     addresses_clash(&services, &placed);
     vlans_clash(&services, &read);
     macs_clash(&placed);
@@ -270,6 +272,16 @@ fn too_many_matches(services: &[VirtualService], sections: &[&Section<'_, '_>]) 
         );
         let remedy = format!("have at most {COUNT_MAX} in all services");
         section.object(identity_key(service), invalid(what, remedy));
+    }
+}
+
+/// Reports the first service whose set of ports is one too many, with those before.
+fn too_many_port_sets(services: &[VirtualService], sections: &[&Section<'_, '_>]) {
+    let (sets, Some(first)) = port_sets(services) else { return };
+    let at = services.iter().zip(sections).find(|(service, _)| service.identity == first.identity);
+    if let Some((service, section)) = at {
+        let what = format!("is of a service too many: {}", check::too_many_port_sets(sets));
+        section.object(identity_key(service), invalid(what, FEWER_PORT_SETS));
     }
 }
 

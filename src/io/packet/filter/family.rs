@@ -2,8 +2,7 @@
 
 use super::code::{KEEP, Program, REJECT, jump, load, load_indexed, search, skip, statement};
 use crate::io::SteeredService;
-use crate::io::steered::merged;
-use crate::model::PortRange;
+use crate::model::{PortRange, merged_ports};
 use crate::wire::icmp::{self, kind};
 use libc::{
     BPF_B, BPF_H, BPF_IMM, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JSET, BPF_LD, BPF_LDX, BPF_MISC, BPF_MSH, BPF_TAX,
@@ -184,7 +183,7 @@ impl FilterFamily {
 
     fn by_port(&self, ports: &[PortRange]) -> Program {
         let mut program = if self.is_v6 { vec![load(BPF_H, self.ip + v6::PORT)] } else { port_v4(self.ip) };
-        let ports = merged(ports.iter().copied());
+        let ports = merged_ports(ports.iter().copied());
         if ports == [PortRange::EVERY] {
             program.push(KEEP); // if there is a port: a load that fails has ended the filter
             return program;

@@ -155,3 +155,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn too_many_sets_of_ports_are_refused_by_the_line() {
+    let groups = |count: usize| {
+        let group =
+            |n| format!("[[service]]\nmark = {n}\nmatch = [\n  \"tcp:192.0.2.{n}:80-{}\",\n]\n", 90 + n);
+        format!("[director]\ninterface = \"eth0\"\n{}", (1..=count).map(group).collect::<String>())
+    };
+    assert!(parse(Path::new("d.toml"), &groups(64)).is_ok());
+    let counted = "the port ranges of all services make 65 different sets of ports for a VIP and protocol";
+    let line = 2 + 64 * 5 + 3;
+    let error = parse(Path::new("d.toml"), &groups(65)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "d.toml:{line}: match is of a service too many: {counted}; write the same ranges for several VIPs, or one range \
+             instead of many: at most 64 different sets"
+        )
+    );
+}
