@@ -1,19 +1,21 @@
 //! Conversion of a description into keys that the configuration's parser accepts, with a notice for each difference.
 
+mod marks;
+
 use super::description::{
     At, Description, Forward, ImportedIdentity, ImportedPersistence, ImportedServer, ImportedService,
     ImportedSettings, Place,
 };
 use super::draft::{ConfigDraft, SERVER, ServerDraft, ServiceDraft};
-use super::identity::{group, identity, stand_in};
+use super::identity::{identity, stand_in};
 use super::notice::Notices;
 use super::validate::{self, Validator, key};
 use crate::ipvsadm::flag_name;
-use crate::model::{Diagnostic, IpFamily, SECONDS_MAX, Scheduler};
+use crate::model::{Diagnostic, SECONDS_MAX, Scheduler};
 use crate::wire::Protocol;
 use std::collections::HashSet;
 use std::iter;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 /// Converts a description. `direct`: also servers with masquerading or a tunnel.
 pub(super) fn convert(description: &Description, direct: bool, notices: &mut Notices) -> ConfigDraft {
@@ -91,26 +93,6 @@ impl Converter<'_> {
         keys.extend(settings);
         let left_out = self.reason_to_leave_out(service, &keys, &servers);
         ServiceDraft { origin, keys, servers, is_template: false, left_out }
-    }
-
-    /// Converts a service by firewall mark into a comment without matches: the rules that set the mark are elsewhere.
-    fn group(&mut self, service: &ImportedService, mark: u32, family: IpFamily) -> ServiceDraft {
-        let origin = service.origin.clone();
-        let what = format!("{}: directrix takes frames before netfilter could mark them", service.vip);
-        let instead = "write protocol, VIP and ports of the frames that get this mark into its match, and remove the \"#\" before \
-                       it in the output";
-        self.notices.warn(&origin.location, what.clone(), instead);
-        let vip: IpAddr = match family {
-            IpFamily::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
-            IpFamily::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let vip = SocketAddr::new(vip, 0);
-        let stand_in = group(mark, &format!("tcp:{}", stand_in(vip)));
-        let settings = self.settings(&service.settings, &stand_in);
-        let servers = self.servers(service, vip, &stand_in);
-        let mut keys = group(mark, "tcp:VIP:port");
-        keys.extend(settings);
-        ServiceDraft { origin, keys, servers, is_template: true, left_out: Some(what) }
     }
 
     /// Validates the complete service; returns the reason to write it only as a comment.

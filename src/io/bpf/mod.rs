@@ -19,7 +19,6 @@ pub(super) use errors::{CAPABILITIES, occupied};
 pub use link::BpfLink;
 pub use mode::{AllowedModes, Buffers, XdpMode};
 pub(super) use redirected::{RedirectCounter, RedirectCounts};
-pub use services::check_services;
 
 use super::{Interface, SteeredService};
 use crate::model::Diagnostic;

@@ -192,14 +192,6 @@ where
     }
 }
 
-/// Checks the number of different sets of ports, which [`super::Programs::set_services`] refuses otherwise.
-///
-/// # Errors
-/// [`Diagnostic`] if there are too many.
-pub fn check_services(services: &[SteeredService]) -> Result<(), Diagnostic> {
-    PortSets::check(by_protocol(services).values().map(|ports| several(ports)))
-}
-
 /// The ranges of each VIP and protocol number within their VLANs.
 fn by_protocol(services: &[SteeredService]) -> BTreeMap<(Vlans, IpAddr, u8), Vec<PortRange>> {
     let mut grouped = BTreeMap::<_, Vec<_>>::new();

@@ -45,10 +45,10 @@ impl Guard {
         }
     }
 
-    /// Checks that the program can take these services.
+    /// Checks that the kernel can be kept from these services.
     pub(super) fn check(&self, services: &[SteeredService]) -> Result<(), Diagnostic> {
         match self {
-            Self::Attached { .. } => bpf::check_services(services),
+            Self::Attached { .. } => Ok(()),
             Self::Refused { interface, error } => check_host(interface, services, error),
         }
     }

@@ -26,10 +26,8 @@ impl Steering for XdpSteering {
     }
 
     fn check(&self, services: &[SteeredService]) -> Result<(), Diagnostic> {
-        if let Some(tagged) = services.iter().find(|service| !service.vlan.is_none()) {
-            self.client.check_sees_tags(tagged)?;
-        }
-        bpf::check_services(services)
+        let tagged = services.iter().find(|service| !service.vlan.is_none());
+        tagged.map_or(Ok(()), |tagged| self.client.check_sees_tags(tagged))
     }
 
     fn select(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
