@@ -130,7 +130,7 @@ impl<'a> FirstPass<'a> {
         packet.source != packet.destination
     }
 
-    /// Slow path: options, tags, a match of several ports, or a frame to be dropped.
+    /// Slow path: options, tags, fragments, ICMP errors, or a frame to be dropped.
     #[cold]
     fn stage_slow<B: Batch + ?Sized>(
         &self,

@@ -72,7 +72,7 @@ impl<'a> SecondPass<'a> {
         forwarded.unwrap_or_else(|| self.forward_slow(false, staged, batch, index))
     }
 
-    /// Likewise for all frames of a batch with wide keys among them.
+    /// Likewise for all frames of a batch that `stage_plain` has not staged whole.
     #[inline(never)]
     pub(super) fn forward_mixed<B: Batch + ?Sized>(
         self,

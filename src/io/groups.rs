@@ -25,7 +25,7 @@ struct Membership {
     reported: Option<usize>,
 }
 
-/// Outcome of [`MulticastGroups::join`] and [`MulticastGroups::leave`].
+/// Outcome of [`MulticastGroups::join`].
 #[derive(Debug)]
 pub enum GroupChange {
     /// Nothing to report: the membership is as it should be.
@@ -46,9 +46,8 @@ impl MulticastGroups {
     /// Joins the group of `vip`. `packets` is the interface's socket: it receives the group while IPv6 is off, too.
     pub fn join(&mut self, vip: Ipv6Addr, packets: &FrameSocket) -> GroupChange {
         let group = solicited_node(vip);
-        if let Some(membership) = self.groups.get_mut(&group) {
-            membership.vips.insert(vip);
-            return GroupChange::Done;
+        if self.groups.contains_key(&group) {
+            return self.join_another(vip, group);
         }
         let received = packets.receive_group(multicast_mac(group));
         let (reported, change) = match (self.report_membership(group), received) {
@@ -58,6 +57,17 @@ impl MulticastGroups {
         };
         self.groups.insert(group, Membership { vips: BTreeSet::from([vip]), reported });
         change
+    }
+
+    /// Joins a group that another VIP has. Reports it if that failed before.
+    fn join_another(&mut self, vip: Ipv6Addr, group: Ipv6Addr) -> GroupChange {
+        let reported = self.groups.get(&group).and_then(|membership| membership.reported);
+        let reported = reported.map_or_else(|| self.report_membership(group), Ok);
+        if let Some(membership) = self.groups.get_mut(&group) {
+            membership.vips.insert(vip);
+            membership.reported = reported.as_ref().ok().copied();
+        }
+        reported.map_or_else(GroupChange::Unreported, |_| GroupChange::Done)
     }
 
     /// Reports all memberships anew. Those of an interface end with its IPv6, as when its MTU falls below 1,280 bytes, and

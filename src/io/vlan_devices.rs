@@ -20,7 +20,7 @@ impl<'a> Receivers<'a> {
     }
 
     /// Name of the interface that processes frames of these VLANs in the kernel: a VLAN device, or for none the interface
-    /// itself. `None` without such a device: the kernel drops the frames.
+    /// itself. `None` without such a device in this network namespace: the kernel drops the frames.
     pub(super) fn name(&self, vlans: Vlans) -> Option<&str> {
         match &self.links {
             Some(links) if !vlans.is_none() => device(links, self.interface.index, vlans.tags()),
@@ -31,7 +31,7 @@ impl<'a> Receivers<'a> {
 
 impl Interface {
     /// The identifiers of the outer tags of `all` whose frames the interface drops: it has a filter for VLANs, and there is no
-    /// VLAN device of that tag.
+    /// VLAN device of that tag in this network namespace. None if the devices cannot be listed.
     #[must_use]
     pub fn filtered_vlans(&self, all: &BTreeSet<Vlans>) -> BTreeSet<u16> {
         let filtered =
@@ -39,7 +39,7 @@ impl Interface {
         if filtered.iter().all(|(_, is_filtered)| !is_filtered) {
             return BTreeSet::new();
         }
-        let links = rtnetlink::links().unwrap_or_default();
+        let Ok(links) = rtnetlink::links() else { return BTreeSet::new() };
         let has_device = |tag| device(&links, self.index, [tag].into_iter()).is_some();
         let outer = all.iter().filter_map(|vlans| vlans.tags().next());
         let dropped = outer.filter(|tag| filtered.contains(&(tag.protocol, true)) && !has_device(*tag));

@@ -43,8 +43,8 @@ fn unknown_mark(mark: FirewallMark) -> Diagnostic {
         format!("no matches are known for {mark}: the director takes frames before a firewall can mark them");
     let vip = if mark.family == IpFamily::Ipv4 { "192.0.2.10" } else { "[2001:db8::10]" };
     let remedy = format!(
-        "add a [[service]] with mark = {} and match = [\"tcp:{vip}:80\", \"tcp:{vip}:443\"] to the configuration file, \
-         and reload it",
+        "add a table [[mark]] with mark = {} and match = [\"tcp:{vip}:80\", \"tcp:{vip}:443\"] to the configuration file, \
+         reload it, then add the service again",
         mark.mark
     );
     Diagnostic::new(DiagnosticKind::UnknownMark, what).remedy(remedy).about([Subject::Service(mark.into())])
@@ -78,19 +78,20 @@ impl Rules {
         found.ok_or_else(|| no_such_service(identity))
     }
 
-    /// The VLANs of a new service: those of the other services of its VIPs, or else of the known groups of its VIPs.
+    /// The VLANs of a new service: those of the other services of its VIPs, or else of its own known group, or else of
+    /// the known groups of its VIPs.
     /// `group` has the matches of a new group, if a command names them.
     #[must_use]
     pub fn vlan(&self, service: ServiceIdentity, group: &[Match]) -> Vlans {
-        let known = |mark| self.marks.get(mark).map_or(&[][..], |of| &of.matches);
-        let vips: Vec<_> = match &service {
-            ServiceIdentity::Address(of) => vec![of.address.ip()],
-            ServiceIdentity::Mark(mark) if group.is_empty() => known(mark).iter().map(|of| of.vip).collect(),
-            ServiceIdentity::Mark(_) => group.iter().map(|of| of.vip).collect(),
+        let own = service.mark().and_then(|mark| self.marks.get(&mark)).filter(|_| group.is_empty());
+        let vips: Vec<_> = match (&service, own) {
+            (ServiceIdentity::Address(of), _) => vec![of.address.ip()],
+            (ServiceIdentity::Mark(_), Some(own)) => own.matches.iter().map(|of| of.vip).collect(),
+            (ServiceIdentity::Mark(_), None) => group.iter().map(|of| of.vip).collect(),
         };
         let shares = |of: &Match| vips.contains(&of.vip);
         let other = self.services.iter().find(|service| service.matches().any(|of| shares(&of)));
-        let known = || self.marks.values().find(|known| known.matches.iter().any(shares));
+        let known = || own.or_else(|| self.marks.values().find(|known| known.matches.iter().any(shares)));
         other.map(|of| of.vlan).or_else(|| known().map(|of| of.vlan)).unwrap_or_default()
     }
 

@@ -44,8 +44,8 @@ pub struct WrittenAnswer {
 /// Writes the answer to the frame that begins with `head` to `answer`.
 ///
 /// `None` for packets that must not be answered (RFC 1122 section 3.2.2, RFC 4443 section 2.4): those from an
-/// address of no single host or from their own destination, later fragments, resets (for [`Answer::Reset`]), packets not
-/// longer than the MTU (for [`Answer::TooBig`]), and other protocols than those of services, ICMP errors among them.
+/// address of no single host or from their own destination, later fragments, resets (for [`Answer::Reset`]), packets that
+/// fit the MTU with their tags (for [`Answer::TooBig`]), and other protocols than those of services, ICMP errors among them.
 #[must_use]
 pub fn write(kind: Answer, head: &[u8], answer: &mut [u8; ANSWER_MAX]) -> Option<WrittenAnswer> {
     let refused = RefusedPacket::parse(head)?;

@@ -1,4 +1,4 @@
-//! VLAN tags of a frame (IEEE 802.1Q, 802.1ad): one, or two with the service provider's outside.
+//! VLAN tags of a frame: one of IEEE 802.1Q, or two, of which the outer one is of 802.1ad or 802.1Q.
 
 use super::ethernet::{HEADER_LEN, SERVICE_TAG, TAG, TAG_LEN, TAGS_MAX, is_tag};
 use std::fmt;

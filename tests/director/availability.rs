@@ -3,7 +3,7 @@
 use crate::config;
 use crate::support::site::Site;
 
-const NONE_LEFT: &str = "no real server left: new connections are refused";
+const NONE_LEFT: &str = "no real server left for new connections";
 const BACK: &str = "the service has available real servers again";
 
 #[test]

@@ -132,7 +132,7 @@ impl NeighborInterface {
         }
     }
 
-    /// Sets the interface's link-local address. When one appears, IPv6 was off: the groups are reported anew.
+    /// Sets the interface's link-local address. When one appears, IPv6 was off or starting: the groups are reported anew.
     pub(super) fn set_link_local(&mut self, address: Option<Ipv6Addr>) {
         let before = std::mem::replace(&mut self.link_local, address);
         if before.is_some() || address.is_none() {

@@ -142,10 +142,10 @@ fn log(service: ServiceIdentity, counts: &Availability, event: AvailabilityEvent
             tracing::info!(%service, available, servers, "the service has available real servers again");
         }
         AvailabilityEvent::NoneLeft if counts.is_only_overloaded() => {
-            tracing::warn!(%service, servers, "no real server left below its threshold: new connections are refused");
+            tracing::warn!(%service, servers, "no real server below its threshold left for new connections");
         }
         AvailabilityEvent::NoneLeft => {
-            tracing::error!(%service, servers, "no real server left: new connections are refused")
+            tracing::error!(%service, servers, "no real server left for new connections")
         }
     }
 }

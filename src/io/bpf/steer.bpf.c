@@ -256,7 +256,8 @@ int directrix_guard(struct __sk_buff *skb)
 	// The kernel has taken the outer tag out of the bytes.
 	if (skb->vlan_present) {
 		vlans = (skb->vlan_tci & VLAN_ID) << 16;
-		if (!vlans && is_tag(skb->protocol))
+		// A priority tag beside another one, or of 802.1ad.
+		if (!vlans && (is_tag(skb->protocol) || skb->vlan_proto != htons(ETH_P_8021Q)))
 			return NEXT;
 		if (vlans && skb->vlan_proto == htons(ETH_P_8021Q))
 			vlans |= Q_IN_Q;

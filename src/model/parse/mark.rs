@@ -4,7 +4,7 @@ use super::readers::vlan;
 use super::report::invalid;
 use super::section::Section;
 use super::service::mark_and_matches;
-use crate::model::{FirewallMark, KnownGroup, Place, Places, ServiceIdentity, VirtualService};
+use crate::model::{FirewallMark, KnownGroup, Place, Places, ServiceIdentity, VirtualService, first_clash};
 use std::collections::{BTreeMap, HashMap};
 
 /// Reads all marks of all files. Each that is wrong, or that another table has, is reported.
@@ -23,9 +23,19 @@ pub(super) fn read(
                 format!("is {}: {mark} has matches already, {}", mark.mark, section.seen_from_here(&first));
             section.object("mark", invalid(what, "remove one of the two tables"));
         }
+        matches_clash(&section, &known);
         Some((mark, known))
     });
     marks.collect()
+}
+
+/// Reports two matches of a mark that would take the same frames.
+fn matches_clash(section: &Section<'_, '_>, known: &KnownGroup) {
+    let matches: Vec<_> = known.matches.iter().map(|of| (*of, ())).collect();
+    if let Some([(first, ()), (second, ())]) = first_clash(&matches) {
+        let what = format!("has {second}, which overlaps {first}");
+        section.object("match", invalid(what, "write one range for both, or remove one"));
+    }
 }
 
 fn mark(section: &Section<'_, '_>) -> Option<(FirewallMark, KnownGroup)> {

@@ -264,24 +264,30 @@ fn too_many(root: &Section<'_, '_>, what: &str, count: usize) {
 
 /// Reports the first service whose matches are too many, with those before.
 fn too_many_matches(services: &[VirtualService], sections: &[&Section<'_, '_>]) {
-    let (count, Some(first)) = match_ids(services) else { return };
-    let at = services.iter().zip(sections).find(|(service, _)| service.identity == first.identity);
-    if let Some((service, section)) = at.filter(|_| services.len() <= COUNT_MAX) {
-        let what = format!(
-            "is of a service too many: there are {count} matches, with those of FTP's data connections"
-        );
-        let remedy = format!("have at most {COUNT_MAX} in all services");
-        section.object(identity_key(service), invalid(what, remedy));
+    let (count, first) = match_ids(services);
+    if services.len() <= COUNT_MAX {
+        let what = format!("there are {count} matches, with those of FTP's data connections");
+        one_too_many(services, sections, first, &what, &format!("have at most {COUNT_MAX} in all services"));
     }
 }
 
 /// Reports the first service whose set of ports is one too many, with those before.
 fn too_many_port_sets(services: &[VirtualService], sections: &[&Section<'_, '_>]) {
-    let (sets, Some(first)) = port_sets(services) else { return };
-    let at = services.iter().zip(sections).find(|(service, _)| service.identity == first.identity);
-    if let Some((service, section)) = at {
-        let what = format!("is of a service too many: {}", check::too_many_port_sets(sets));
-        section.object(identity_key(service), invalid(what, FEWER_PORT_SETS));
+    let (sets, first) = port_sets(services);
+    one_too_many(services, sections, first, &check::too_many_port_sets(sets), FEWER_PORT_SETS);
+}
+
+fn one_too_many(
+    services: &[VirtualService],
+    sections: &[&Section<'_, '_>],
+    first: Option<&VirtualService>,
+    counted: &str,
+    remedy: &str,
+) {
+    let is_first = |service: &VirtualService| first.is_some_and(|first| first.identity == service.identity);
+    if let Some((service, section)) = services.iter().zip(sections).find(|(service, _)| is_first(service)) {
+        let what = format!("is of a service too many: {counted}");
+        section.object(identity_key(service), invalid(what, remedy));
     }
 }
 

@@ -584,6 +584,17 @@ fn a_mark_has_its_matches_in_one_place() {
 }
 
 #[test]
+fn a_mark_that_could_not_be_added_is_refused() {
+    let table = "[[mark]]\nmark = 8\nmatch = [\"tcp:10.0.0.1:80-90\", \"tcp:10.0.0.1:85\"]\n";
+    refused(
+        &service(table),
+        &[
+            "5: match has tcp:10.0.0.1:85, which overlaps tcp:10.0.0.1:80-90; write one range for both, or remove one",
+        ],
+    );
+}
+
+#[test]
 fn overlapping_matches_are_refused_with_both_services() {
     let ranges = "mark = 7\nmatch = [\"tcp:10.0.0.1:70-90\"]\n";
     let web = "[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\n";
