@@ -53,7 +53,7 @@ pub fn reject_all() -> Program {
 /// The most exact one keeps frames addressed to this host, with the tags of a service, for that service; the
 /// fragments for its VIP and protocol; ICMP errors to its VIP; and of IPv6 all frames for its VIP with an extension header. The next ones keep
 /// whatever a VIP gets of its protocols, first in the family of the longer program, then all packets of the protocols in a
-/// VLAN. The last ones, and all with more than [`VLANS_MAX`] VLANs, keep the protocols' packets of every VLAN: so the
+/// VLAN. The last ones, and all with more than 64 VLANs, keep the protocols' packets of every VLAN: so the
 /// last is short, whatever the services. The kernel may refuse a program for lack of option memory
 /// (`net.core.optmem_max`), then the next is to be tried.
 pub fn programs(services: &[SteeredService]) -> impl Iterator<Item = Program> {
