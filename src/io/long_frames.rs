@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn the_first_frames_are_kept_by_their_heads() {
         let mut long = LongFrames::default();
-        (0..FRAMES_MAX + 3).for_each(|n| long.keep(n, &[n as u8; 300]));
+        (0..FRAMES_MAX + 3).for_each(|n| long.keep(n, &[n as u8; 400]));
         let kept: Vec<_> = long.take().collect();
         assert_eq!(kept.len(), FRAMES_MAX);
         assert!(kept.iter().all(|(index, head)| head.bytes() == [*index as u8; HEAD_MAX]));

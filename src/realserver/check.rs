@@ -2,6 +2,7 @@
 
 mod arp;
 mod boot;
+mod effect;
 mod ndp;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use super::host::{Address, InterfaceInfo, is_own_address};
 use super::options::RealServerOptions;
 use super::step::add_command;
 use crate::model::Diagnostic;
+use effect::network_effect;
 use std::net::IpAddr;
 
 /// Checks everything that direct routing needs on this host. Needs no privilege.
@@ -85,18 +87,6 @@ fn vip_finding(address: &Address, link: &InterfaceInfo, facts: &Facts) -> HostFi
         return HostFinding::wrong(what, network_effect(ip, name), remedy);
     }
     HostFinding::right(what)
-}
-
-/// Consequence of a VIP with the prefix length of a network.
-fn network_effect(vip: IpAddr, interface: &str) -> String {
-    if vip.is_ipv4() {
-        return "every address of that network counts as this host's own: \
-                it answers itself instead of replying to clients and gateways there"
-            .into();
-    }
-    format!(
-        "the kernel here routes that whole network to {interface}: hosts and gateways in it get nothing from this server"
-    )
 }
 
 /// The way of the replies of one family.

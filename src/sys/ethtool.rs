@@ -5,16 +5,15 @@
 #![allow(unsafe_code)]
 
 mod features;
+mod request;
 
 use super::uapi::{
     ETH_FLAG_RXVLAN, ETHTOOL_GCHANNELS, ETHTOOL_GDRVINFO, ETHTOOL_GFLAGS, ETHTOOL_GGRO, ETHTOOL_GRXCSUM,
-    ETHTOOL_GTXCSUM, ETHTOOL_SGRO, SIOCETHTOOL,
+    ETHTOOL_GTXCSUM, ETHTOOL_SGRO,
 };
 use crate::wire::ethernet::TAG;
+use request::{Request, ioctl};
 use std::io;
-use std::mem;
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixDatagram;
 
 /// Queues in use, by direction (`struct ethtool_channels`; combined queues count in both).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +56,8 @@ pub(crate) fn strips_tags(name: &str) -> bool {
     reads && value.value & ETH_FLAG_RXVLAN != 0 && driver(name).as_deref() != Some("veth")
 }
 
-/// True if the interface `name` drops frames whose outer tag has this protocol identifier and a VLAN that no VLAN device above
-/// it has (NETIF_F_HW_VLAN_CTAG_FILTER and NETIF_F_HW_VLAN_STAG_FILTER).
+/// True if the interface `name` drops frames of VLANs that no VLAN device above it has (NETIF_F_HW_VLAN_CTAG_FILTER and
+/// NETIF_F_HW_VLAN_STAG_FILTER). `protocol` identifies the outer tag.
 pub(crate) fn filters_tags(name: &str, protocol: u16) -> bool {
     let feature = if protocol == TAG { "rx-vlan-filter" } else { "rx-vlan-stag-filter" };
     features::is_active(name, feature) == Some(true)
@@ -92,13 +91,6 @@ impl Drop for GroOff {
         let _ = ioctl(&self.0, &mut ValueRequest { command: ETHTOOL_SGRO, value: 1 });
     }
 }
-
-/// A structure that starts with the ethtool command that fills it in.
-///
-/// # Safety
-/// It must have the size and layout of the structure that linux/ethtool.h names for each command
-/// that this module puts into it.
-unsafe trait Request {}
 
 /// `struct ethtool_value`.
 #[repr(C)]
@@ -143,24 +135,3 @@ struct ChannelsRequest {
 
 // SAFETY: nine u32, as in linux/ethtool.h for ETHTOOL_GCHANNELS.
 unsafe impl Request for ChannelsRequest {}
-
-fn ioctl(name: &str, request: &mut impl Request) -> io::Result<()> {
-    // The ioctl acts on the device, not on the socket: any family will do.
-    let socket = UnixDatagram::unbound()?;
-    // SAFETY: an all-zero ifreq is a valid one: an empty name and null pointers.
-    let mut ifreq: libc::ifreq = unsafe { mem::zeroed() };
-    if name.len() >= ifreq.ifr_name.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENODEV));
-    }
-    for (to, from) in ifreq.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from as libc::c_char;
-    }
-    ifreq.ifr_ifru.ifru_data = (&raw mut *request).cast();
-    // SAFETY: SIOCETHTOOL reads a terminated name (the array was zero and one byte is left), then
-    // reads and writes the structure of the command that ifru_data starts with; by the contract
-    // of `Request` that is what is there, borrowed mutably until after the call.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut ifreq) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}

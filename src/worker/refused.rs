@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn push(frames: &RefusedFrames, n: u8) -> bool {
-        frames.push(DropReason::NoServer, &[n; 300])
+        frames.push(DropReason::NoServer, &[n; 400])
     }
 
     #[tokio::test]

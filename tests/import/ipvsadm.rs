@@ -336,8 +336,8 @@ fn other_formats_are_recognized() {
         ("[director]\n", "f: this is a configuration of directrix already; use it as it is"),
         (
             "upstream web {\n",
-            "f: \"upstream web {\" begins neither rules of ipvsadm nor a configuration of keepalived; \
-             give --from ipvsadm or --from keepalived if it is one",
+            "f: \"upstream web {\" begins neither rules of ipvsadm nor a configuration of keepalived, and no line is a \
+             sysctl of IPVS; give --from ipvsadm or --from keepalived if it is one of these",
         ),
         ("-C\n", "f: there is no virtual service in it"),
         (

@@ -282,7 +282,7 @@ pub(super) fn mac(value: &DeValue<'_>) -> Read<MacAddr> {
 pub(super) fn vip(value: &DeValue<'_>) -> Read<SocketAddr> {
     let example = |family| format!("VIP and port, as in {:?}", vip_example(family));
     let text = text(value, &format!("{},", example(IpFamily::Ipv4)))?;
-    let is_v6 = text.starts_with('[') || text.matches(':').count() > 1 && !text.contains('.');
+    let is_v6 = text.matches(':').count() > 1 && (text.starts_with('[') || !text.contains('.'));
     let example = example(if is_v6 { IpFamily::Ipv6 } else { IpFamily::Ipv4 });
     let fault = |flaw: &str| invalid(format!("is {text:?}{flaw}"), format!("write {example}"));
     if let Some(address) = in_brackets(text).or_else(|| text.parse().ok()) {

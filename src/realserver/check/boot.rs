@@ -1,5 +1,6 @@
 //! State after a reboot: the configuration that sets up the VIPs, and its faults.
 
+use super::effect::network_effect;
 use crate::realserver::boot_sysctls::disabling_ipv6;
 use crate::realserver::configured::{self, ConfiguredAddress};
 use crate::realserver::facts::Facts;
@@ -98,7 +99,7 @@ fn fault(
     let interface = place.interfaces.first().map_or("that interface", String::as_str);
     Some(HostFinding::wrong(
         format!("{path} sets up {vip}/{prefix} at boot"),
-        super::network_effect(vip, interface),
+        network_effect(vip, interface),
         format!("write {vip}/{single} there"),
     ))
 }

@@ -4,6 +4,7 @@
 //! net/ipv6/ndisc.c, with the strict `ipv6_get_ifaddr`). So a VIP on lo is quiet without any sysctl. There are two
 //! exceptions: a VRF device answers for its interfaces, and a proxy entry answers on an interface that forwards.
 
+use super::effect::network_effect;
 use crate::model::host_address;
 use crate::realserver::facts::Facts;
 use crate::realserver::finding::HostFinding;
@@ -53,7 +54,7 @@ pub(super) fn vip_finding(
         return HostFinding::wrong(what, effect, remedy);
     }
     if address.prefix < 128 {
-        return HostFinding::wrong(what, super::network_effect(address.ip, &link.name), remedy);
+        return HostFinding::wrong(what, network_effect(address.ip, &link.name), remedy);
     }
     if !address.deprecated {
         return HostFinding::note(

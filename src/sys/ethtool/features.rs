@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use super::{Request, ioctl};
+use super::request::{Request, ioctl};
 use crate::sys::uapi::{
     ETH_GSTRING_LEN, ETH_SS_FEATURES, ETHTOOL_GFEATURES, ETHTOOL_GSSET_INFO, ETHTOOL_GSTRINGS,
 };

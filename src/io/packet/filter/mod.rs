@@ -57,7 +57,7 @@ pub fn reject_all() -> Program {
 /// last is short, whatever the services. The kernel may refuse a program for lack of option memory
 /// (`net.core.optmem_max`), then the next is to be tried.
 pub fn programs(services: &[SteeredService]) -> impl Iterator<Item = Program> {
-    std::iter::successors(Some(Selection::new(services)), Selection::coarser)
+    std::iter::successors(Some(FrameSelection::new(services)), FrameSelection::coarser)
         .map(|selection| selection.program())
         .filter(|program| program.len() <= LONGEST)
 }
@@ -82,7 +82,7 @@ fn unless_tagged(instructions: usize) -> [sock_filter; 6] {
 
 /// The frames that a program selects.
 #[derive(Clone)]
-struct Selection {
+struct FrameSelection {
     untagged: Families,
     tagged: Tagged,
 }
@@ -96,7 +96,7 @@ enum Tagged {
     Every(Box<[Families; 2]>),
 }
 
-impl Selection {
+impl FrameSelection {
     fn new(services: &[SteeredService]) -> Self {
         let mut grouped: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for service in services {
