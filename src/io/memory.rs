@@ -94,6 +94,11 @@ impl Wire {
         self.sleeper.wake();
     }
 
+    /// Wakes the worker of the ports, if it sleeps.
+    pub fn wake(&self) {
+        self.sleeper.wake();
+    }
+
     /// Takes the frames sent on `interface`, in order.
     ///
     /// # Panics
