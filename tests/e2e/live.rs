@@ -415,7 +415,7 @@ fn plan_and_reload_refuse_a_file_without_free_ids() {
     let director = Director::start(&deployment, &config);
     let text = config.text(&deployment);
     let with_servers = |network: u8| {
-        let servers = (0..40_000_u16).map(|host| {
+        let servers = (0..33_000_u16).map(|host| {
             let [high, low] = host.to_be_bytes();
             format!("[[service.server]]\naddress = \"10.{network}.{high}.{low}\"\nmac = \"02:00:00:00:{high:02x}:{low:02x}\"\n")
         });
