@@ -283,6 +283,14 @@ fn setup_of_the_own_address_does_not_advise_its_removal() {
         let text = run.out + &run.err;
         assert!(run.status == 1 && text.contains("not the RIP") && !text.contains("address del"), "{text}");
     }
+    let other = "ip link add other0 type veth peer name other1";
+    site.server.run(&format!("{other}; ip address add {VIP}/24 dev other0"));
+    for command in ["setup", "check"] {
+        let run = site.realserver(&format!("{command} --vip {VIP}"));
+        let text = run.out + &run.err;
+        let removal = format!("ip address del {VIP}/24 dev other0");
+        assert!(run.status == 1 && text.contains("if it is the RIP") && text.contains(&removal), "{text}");
+    }
 }
 
 #[test]

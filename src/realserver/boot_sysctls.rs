@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Directories of settings. A file of a later one replaces a file of the same name.
-const DIRECTORIES: [&str; 3] = ["usr/lib/sysctl.d", "run/sysctl.d", "etc/sysctl.d"];
-/// File that comes after those of [`DIRECTORIES`].
-const LAST: &str = "etc/sysctl.conf";
+const DIRECTORIES: [&str; 4] = ["usr/lib/sysctl.d", "usr/local/lib/sysctl.d", "run/sysctl.d", "etc/sysctl.d"];
+/// File that comes after those of [`DIRECTORIES`], whatever their names.
+pub(super) const LAST: &str = "etc/sysctl.conf";
 
 /// Returns the file below `root` that switches IPv6 off on an interface at boot. The last setting counts.
 pub(super) fn disabling_ipv6(root: &Path, interface: &str) -> Option<PathBuf> {
@@ -67,6 +67,11 @@ mod tests {
                 None,
             ),
             (vec![("usr/lib/sysctl.d/10-a.conf", off), ("etc/sysctl.d/10-a.conf", "")], None),
+            (
+                vec![("usr/lib/sysctl.d/10-a.conf", ""), ("usr/local/lib/sysctl.d/10-a.conf", off)],
+                Some("usr/local/lib/sysctl.d/10-a.conf"),
+            ),
+            (vec![("usr/local/lib/sysctl.d/10-a.conf", off), ("run/sysctl.d/10-a.conf", "")], None),
             (vec![("etc/sysctl.conf", "-net/ipv6/conf/lo/disable_ipv6=1")], Some("etc/sysctl.conf")),
             (vec![("etc/sysctl.d/10-a.conf", "net.ipv6.conf.eth0.disable_ipv6 = 1\n")], None),
             (vec![("etc/sysctl.d/10-a.conf", "# net.ipv6.conf.lo.disable_ipv6 = 1\n")], None),

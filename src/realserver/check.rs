@@ -9,7 +9,7 @@ mod tests;
 
 use super::facts::Facts;
 use super::finding::HostFinding;
-use super::host::{Address, InterfaceInfo, is_own_address};
+use super::host::{Address, AddressUse, InterfaceInfo, address_use};
 use super::options::RealServerOptions;
 use super::step::add_command;
 use crate::model::Diagnostic;
@@ -70,11 +70,15 @@ fn vip_findings(vip: IpAddr, options: &RealServerOptions, facts: &Facts) -> Vec<
 fn vip_finding(address: &Address, link: &InterfaceInfo, facts: &Facts) -> HostFinding {
     let (ip, prefix, name) = (address.ip, address.prefix, &link.name);
     let what = format!("{ip}/{prefix} is on {name}");
-    if is_own_address(address, link, &facts.addresses) {
-        let effect = format!("it is this host's own address, the only one on {name}, and no VIP");
-        return HostFinding::wrong(what, effect, "name the VIP of the service with --vip, not the RIP");
-    }
     let remedy = format!("ip address del {ip}/{prefix} dev {name}, and {}", add_command(ip, "lo"));
+    match address_use(address, link, &facts.addresses) {
+        AddressUse::Own => {
+            let effect = format!("it is this host's own address, the only one on {name}, and no VIP");
+            return HostFinding::wrong(what, effect, "name the VIP of the service with --vip, not the RIP");
+        }
+        AddressUse::OwnOrVip => return own_or_vip(what, name, &remedy),
+        AddressUse::Vip => {}
+    }
     if ip.is_ipv6() {
         return ndp::vip_finding(address, link, what, remedy);
     }
@@ -87,6 +91,20 @@ fn vip_finding(address: &Address, link: &InterfaceInfo, facts: &Facts) -> HostFi
         return HostFinding::wrong(what, network_effect(ip, name), remedy);
     }
     HostFinding::right(what)
+}
+
+/// The only address of an interface. `removal` moves the VIP.
+fn own_or_vip(what: String, name: &str, removal: &str) -> HostFinding {
+    HostFinding::wrong(
+        what,
+        format!(
+            "it is the only address on {name}, so it may be the RIP; a VIP there answers, and clients reach this server \
+             past the director"
+        ),
+        format!(
+            "if it is the RIP, name the VIP of the service with --vip; if it is the VIP: {removal}, and check again"
+        ),
+    )
 }
 
 /// The way of the replies of one family.

@@ -5,19 +5,29 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-/// Files and directories in which distributions configure addresses. A VIP named in one of them counts as configured.
-const CONFIGURED_IN: &[(&str, Format)] = &[
-    ("etc/systemd/network", Format::Ini { section: "Match", key: "Name" }),
-    ("etc/network/interfaces", Format::Ifupdown),
-    ("etc/network/interfaces.d", Format::Ifupdown),
-    ("etc/netplan", Format::Netplan),
-    ("etc/NetworkManager/system-connections", Format::Ini { section: "connection", key: "interface-name" }),
-    ("etc/sysconfig/network-scripts", Format::Variables),
-    ("etc/rc.local", Format::Commands),
-    ("etc/keepalived/keepalived.conf", Format::Commands),
+/// Files, and files of directories, in which distributions configure addresses. A VIP named in one of them counts as
+/// configured.
+const CONFIGURED_IN: &[(&str, Names, Format)] = &[
+    ("etc/systemd/network", |name| name.ends_with(".network"), Format::Ini { section: "Match", key: "Name" }),
+    ("etc/network/interfaces", |_| true, Format::Ifupdown),
+    ("etc/network/interfaces.d", is_stanza_file, Format::Ifupdown),
+    ("etc/netplan", |name| name.ends_with(".yaml"), Format::Netplan),
+    (
+        "etc/NetworkManager/system-connections",
+        is_profile,
+        Format::Ini { section: "connection", key: "interface-name" },
+    ),
+    ("etc/sysconfig/network-scripts", is_script, Format::Variables),
+    ("etc/rc.local", |_| true, Format::Commands),
+    ("etc/keepalived/keepalived.conf", |_| true, Format::Commands),
 ];
+/// Quotes of the shell and of YAML.
+const QUOTES: [char; 2] = ['"', '\''];
 /// Maximum size of a configuration file in bytes; larger files are skipped.
 const FILE_MAX: u64 = 1 << 20;
+
+/// Whether the tools read a file of the directory, by its name. Backups have other names.
+type Names = fn(&str) -> bool;
 
 /// An address of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,16 +39,16 @@ pub(super) struct ConfiguredAddress {
     pub(super) interfaces: Vec<String>,
 }
 
-/// Ways to say which interface has an address, if the line itself has no `dev NAME`.
+/// Ways to say which interface has an address, if the command itself does not name it.
 #[derive(Clone, Copy, Debug)]
 enum Format {
     /// The key of one section of the file.
     Ini { section: &'static str, key: &'static str },
-    /// The `iface` line above; a `netmask` below may hold the prefix.
+    /// The `iface` line above; a `netmask` below may hold the prefix. Neither counts for a command of `up`.
     Ifupdown,
     /// The key below the one that names a kind of interface, or the name to match.
     Netplan,
-    /// The variable `DEVICE`.
+    /// The variable `DEVICE`; `PREFIX` or `NETMASK` hold the prefix.
     Variables,
     /// None.
     Commands,
@@ -46,33 +56,80 @@ enum Format {
 
 /// Addresses `vip` in the configuration below `root`, in the order of the files.
 pub(super) fn find(root: &Path, vip: IpAddr) -> Vec<ConfiguredAddress> {
-    let files = CONFIGURED_IN
-        .iter()
-        .flat_map(|(place, format)| files(root.join(place)).into_iter().map(move |path| (path, *format)));
+    let files = CONFIGURED_IN.iter().flat_map(|(place, names, format)| {
+        files(root.join(place), *names).into_iter().map(move |path| (path, *format))
+    });
     files.flat_map(|(path, format)| in_file(path, format, vip)).collect()
 }
 
-/// The file `place`, or the files of the directory `place`, sorted.
-fn files(place: PathBuf) -> Vec<PathBuf> {
+/// The file `place`, or the files of the directory `place` with such names, sorted.
+fn files(place: PathBuf, names: Names) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(&place) else { return vec![place] };
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    let entries = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(names));
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
     files.sort();
     files
+}
+
+/// True for a name that `source-directory` of interfaces(5) takes, or one that a `source` line usually names.
+fn is_stanza_file(name: &str) -> bool {
+    let stem = name.strip_suffix(".cfg").or_else(|| name.strip_suffix(".conf")).unwrap_or(name);
+    !stem.contains(['.', '~'])
+}
+
+/// True for the file of a NetworkManager profile. Old ones have no suffix.
+fn is_profile(name: &str) -> bool {
+    name.ends_with(".nmconnection") || !name.contains(['.', '~'])
+}
+
+/// True for `ifcfg-NAME`, also of a VLAN (`ifcfg-eth0.7`) or an alias (`ifcfg-lo:0`).
+fn is_script(name: &str) -> bool {
+    let is_vlan = |suffix: &str| suffix.starts_with(|c: char| c.is_ascii_digit());
+    let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix);
+    name.starts_with("ifcfg-") && !name.ends_with('~') && suffix.is_none_or(is_vlan)
 }
 
 fn in_file(path: PathBuf, format: Format, vip: IpAddr) -> Vec<ConfiguredAddress> {
     let is_small_file = fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= FILE_MAX);
     let text = if is_small_file { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
     let lines: Vec<_> = text.lines().map(|line| if is_comment(line) { "" } else { line }).collect();
-    let named = (0..lines.len()).filter_map(|at| Some((at, prefix_beside(lines[at], vip)?)));
-    let found = named.filter(|(at, _)| !sets_no_address(lines[*at]));
-    found
-        .map(|(at, prefix)| ConfiguredAddress {
+    let entries = (0..lines.len()).flat_map(|at| Entry::of_line(&lines, at, format));
+    let named = entries.filter_map(|entry| Some((entry, prefix_beside(entry.command, vip)?)));
+    named
+        .map(|(entry, prefix)| ConfiguredAddress {
             path: path.clone(),
-            prefix: prefix.or_else(|| format.prefix(&lines, at)),
-            interfaces: named_by_command(lines[at]).unwrap_or_else(|| format.interfaces(&lines, at)),
+            prefix: prefix.or_else(|| format.prefix(entry)),
+            interfaces: format.interfaces(entry),
         })
         .collect()
+}
+
+/// One of the commands of a line, or a line without commands.
+#[derive(Clone, Copy, Debug)]
+struct Entry<'t> {
+    lines: &'t [&'t str],
+    /// Index of the line.
+    at: usize,
+    command: &'t str,
+}
+
+impl<'t> Entry<'t> {
+    /// The entries of a line that may set up an address.
+    fn of_line(lines: &'t [&'t str], at: usize, format: Format) -> impl Iterator<Item = Self> {
+        let is_down = matches!(format, Format::Ifupdown)
+            && matches!(first_word(lines[at]), "down" | "pre-down" | "post-down");
+        let commands = lines[at].split([';', '&', '|']).filter(move |_| !is_down);
+        commands.filter(|command| !sets_no_address(command)).map(move |command| Self { lines, at, command })
+    }
+
+    /// True for a command that ifupdown runs.
+    fn is_hook(self) -> bool {
+        matches!(first_word(self.lines[self.at]), "up" | "pre-up" | "post-up")
+    }
+}
+
+fn first_word(line: &str) -> &str {
+    line.split_whitespace().next().unwrap_or_default()
 }
 
 fn is_comment(line: &str) -> bool {
@@ -103,48 +160,58 @@ fn prefix_at(text: &str, vip: IpAddr) -> Option<u8> {
     text[..end].parse().ok().filter(|prefix| *prefix <= single_prefix(vip))
 }
 
-/// True for a command about routes or neighbors.
-fn sets_no_address(line: &str) -> bool {
-    line.split_whitespace().any(|word| matches!(word, "route" | "rule" | "neigh" | "neighbor" | "neighbour"))
-}
-
-/// The interface behind the word `dev`.
-fn named_by_command(line: &str) -> Option<Vec<String>> {
-    let mut words = line.split_whitespace().skip_while(|word| *word != "dev");
-    let name = words.nth(1)?.trim_matches(['"', '\'', ';']);
-    Some(vec![name.into()])
+/// True for a command about routes or neighbors, or one that removes an address.
+fn sets_no_address(command: &str) -> bool {
+    let is_other = |word| {
+        matches!(word, "route" | "rule" | "neigh" | "neighbor" | "neighbour" | "del" | "delete" | "flush")
+    };
+    command.split_whitespace().any(is_other)
 }
 
 impl Format {
-    fn interfaces(self, lines: &[&str], at: usize) -> Vec<String> {
-        let name = match self {
-            Self::Ini { section, key } => {
-                return ini_value(lines, section, key).map(plain).unwrap_or_default();
-            }
-            Self::Ifupdown => stanza(lines, at),
-            Self::Netplan => netplan_interface(lines, at),
-            Self::Variables => lines.iter().find_map(|line| line.trim().strip_prefix("DEVICE=")),
-            Self::Commands => None,
+    fn interfaces(self, entry: Entry<'_>) -> Vec<String> {
+        let Entry { lines, at, command } = entry;
+        let name = match (command_interface(command), self) {
+            (Some("$IFACE" | "${IFACE}"), Self::Ifupdown) => stanza(lines, at),
+            (Some(name), _) => Some(name),
+            (None, Self::Ini { section, key }) => ini_value(lines, section, key),
+            (None, Self::Ifupdown) if entry.is_hook() => None,
+            (None, Self::Ifupdown) => stanza(lines, at),
+            (None, Self::Netplan) => netplan_interface(lines, at),
+            (None, Self::Variables) => variable(lines, "DEVICE"),
+            (None, Self::Commands) => None,
         };
         // "lo:0" is a label of lo.
-        let name = name.map(|name| name.trim_matches(['"', '\'']).split(':').next().unwrap_or_default());
+        let name = name.map(|name| name.trim_matches(QUOTES).split(':').next().unwrap_or_default());
         name.map(plain).unwrap_or_default()
     }
 
-    /// The prefix length in another line than the address.
-    fn prefix(self, lines: &[&str], at: usize) -> Option<u8> {
-        if !matches!(self, Self::Ifupdown) {
-            return None;
-        }
-        let mut below = lines[at + 1..].iter().take_while(|line| !line.trim_start().starts_with("iface "));
-        let mask = below.find_map(|line| line.trim_start().strip_prefix("netmask "))?.trim();
+    /// The prefix length apart from the address.
+    fn prefix(self, entry: Entry<'_>) -> Option<u8> {
+        let mask = match self {
+            Self::Ifupdown if !entry.is_hook() => stanza_netmask(entry.lines, entry.at),
+            Self::Ifupdown | Self::Commands => word_behind(entry.command, |word| word == "netmask"),
+            Self::Variables => script_netmask(entry),
+            Self::Ini { .. } | Self::Netplan => None,
+        }?;
         mask.parse().ok().or_else(|| Some(mask.parse::<Ipv4Addr>().ok()?.to_bits().leading_ones() as u8))
     }
 }
 
-/// The names of a list; empty if one is a pattern.
+/// The interface of `dev NAME` or `ifconfig NAME`.
+fn command_interface(command: &str) -> Option<&str> {
+    word_behind(command, |word| word == "dev" || word == "ifconfig" || word.ends_with("/ifconfig"))
+}
+
+/// The word that follows such a word, without quotes.
+fn word_behind(command: &str, is_key: fn(&str) -> bool) -> Option<&str> {
+    let mut words = command.split_whitespace().skip_while(|word| !is_key(word));
+    words.nth(1).map(|word| word.trim_matches(QUOTES))
+}
+
+/// The names of a list; empty if one is a pattern or a variable.
 fn plain(names: &str) -> Vec<String> {
-    let is_pattern = names.contains(['*', '?', '[', '!']);
+    let is_pattern = names.contains(['*', '?', '[', '!', '$']);
     if is_pattern { Vec::new() } else { names.split_whitespace().map(str::to_owned).collect() }
 }
 
@@ -160,6 +227,27 @@ fn ini_value<'t>(lines: &[&'t str], section: &str, key: &str) -> Option<&'t str>
 fn stanza<'t>(lines: &[&'t str], at: usize) -> Option<&'t str> {
     let mut above = lines[..at].iter().rev();
     above.find_map(|line| line.trim_start().strip_prefix("iface ")?.split_whitespace().next())
+}
+
+/// The `netmask` of the stanza, below the address.
+fn stanza_netmask<'t>(lines: &[&'t str], at: usize) -> Option<&'t str> {
+    let mut below = lines[at + 1..].iter().take_while(|line| first_word(line) != "iface");
+    below.find_map(|line| Some(line.trim_start().strip_prefix("netmask ")?.trim()))
+}
+
+/// Value of the last assignment to a shell variable; `None` if it is empty.
+fn variable<'t>(lines: &[&'t str], name: &str) -> Option<&'t str> {
+    let assigned = |line: &&'t str| line.trim().strip_prefix(name)?.strip_prefix('=');
+    let value = lines.iter().rev().find_map(assigned)?;
+    value.split_whitespace().next().map(|word| word.trim_matches(QUOTES)).filter(|word| !word.is_empty())
+}
+
+/// The prefix length or mask of `IPADDR`, `IPADDR0` …: `PREFIX` with the same number precedes `NETMASK`.
+fn script_netmask<'t>(entry: Entry<'t>) -> Option<&'t str> {
+    let (key, _) = entry.command.split_once('=')?;
+    let number = key.trim().strip_prefix("IPADDR")?;
+    let value = |name| variable(entry.lines, &format!("{name}{number}"));
+    value("PREFIX").or_else(|| value("NETMASK"))
 }
 
 /// The interface of a line of netplan: network, ethernets, ID, addresses. An ID with a `match` is no name.
@@ -244,6 +332,57 @@ mod tests {
     }
 
     #[test]
+    fn network_scripts_have_the_prefix_in_a_variable() {
+        let file = "etc/sysconfig/network-scripts/ifcfg-lo:0";
+        for (text, wanted) in [
+            ("IPADDR=192.0.2.10\nPREFIX=24\n", Some(24)),
+            ("NETMASK=\"255.255.255.0\"\nIPADDR=\"192.0.2.10\"\n", Some(24)),
+            ("IPADDR=192.0.2.10\nNETMASK=255.255.255.255\n", Some(32)),
+            ("IPADDR=192.0.2.10\nNETMASK=255.255.255.0\nPREFIX=32\n", Some(32)),
+            ("IPADDR=192.0.2.10\nPREFIX=24\nPREFIX='32' # later\n", Some(32)),
+            ("IPADDR0=192.0.2.1\nPREFIX0=24\nIPADDR1=192.0.2.10\nPREFIX1=32\n", Some(32)),
+            ("IPADDR1=192.0.2.10\nPREFIX=24\nNETMASK1=255.255.0.0\n", Some(16)),
+            ("IPADDR=192.0.2.10\nPREFIX=\n#NETMASK=255.255.255.0\n", None),
+        ] {
+            let all = found(file, &format!("DEVICE=lo:0\n{text}"), "192.0.2.10");
+            assert_eq!(all, [(wanted, "lo".into())], "{text}");
+        }
+    }
+
+    #[test]
+    fn backups_are_no_configuration() {
+        let cases: [(&str, &[&str], &[&str]); 5] = [
+            (
+                "etc/systemd/network",
+                &["10-vip.network"],
+                &["10-vip.network.dpkg-old", "10-vip.network~", "README"],
+            ),
+            (
+                "etc/network/interfaces.d",
+                &["vip", "50-lo_0", "50-cloud-init.cfg"],
+                &["vip.bak", "vip.cfg.bak", "vip~", ".vip.swp"],
+            ),
+            ("etc/netplan", &["50.yaml"], &["50.yaml.bak", "50.yaml.orig", "50"]),
+            (
+                "etc/NetworkManager/system-connections",
+                &["lo.nmconnection", "Wired connection 1"],
+                &["lo.nmconnection.bak", "lo.nmconnection~"],
+            ),
+            (
+                "etc/sysconfig/network-scripts",
+                &["ifcfg-lo:0", "ifcfg-eth0.7", "ifcfg-eth0.7:1"],
+                &["ifcfg-lo.bak", "ifcfg-lo:0.rpmsave", "ifcfg-lo~", "bak.ifcfg-lo", "route-lo"],
+            ),
+        ];
+        for (directory, read, unread) in cases {
+            let counted =
+                |name: &&str| !found(&format!("{directory}/{name}"), "192.0.2.10", "192.0.2.10").is_empty();
+            let names: Vec<_> = read.iter().chain(unread).copied().filter(counted).collect();
+            assert_eq!(names, read, "{directory}");
+        }
+    }
+
+    #[test]
     fn stanzas_and_commands_name_the_interface() {
         let file = "etc/network/interfaces";
         places(file, "iface lo:0 inet static\n  address 192.0.2.10/32\n", &[(32, "lo")]);
@@ -258,10 +397,45 @@ mod tests {
         places("etc/rc.local", "ip addr add 2001:db8::80/64 dev lo;\n", &[(64, "lo")]);
         let vrrp = "virtual_ipaddress {\n  192.0.2.10/24 dev eth0 label eth0:1\n}\n";
         places("etc/keepalived/keepalived.conf", vrrp, &[(24, "eth0")]);
-        assert_eq!(
-            found("etc/rc.local", "ifconfig lo:0 192.0.2.10\n", "192.0.2.10"),
-            [(None, String::new())]
-        );
+        assert_eq!(found("etc/rc.local", "ifconfig lo:0 192.0.2.10\n", "192.0.2.10"), [(None, "lo".into())]);
+    }
+
+    #[test]
+    fn hooks_of_ifupdown_have_their_own_interface_and_prefix() {
+        for (hook, prefix, interface) in [
+            ("up ifconfig lo:0 192.0.2.10 netmask 255.255.255.255 up", Some(32), "lo"),
+            ("up ifconfig lo:0 192.0.2.10 broadcast 192.0.2.10 netmask 255.255.255.0", Some(24), "lo"),
+            (
+                "post-up /sbin/ifconfig lo:0 192.0.2.10/32; route add -host 192.0.2.10 dev lo:0",
+                Some(32),
+                "lo",
+            ),
+            ("up ip address add 192.0.2.10 dev lo", None, "lo"),
+            ("pre-up ip link set dev eth1 up && ip address add 192.0.2.10/32 dev \"lo\"", Some(32), "lo"),
+            ("up ip address add 192.0.2.10/32 dev $IFACE || true", Some(32), "eth0"),
+            ("up ip address add 192.0.2.10/32 dev $VIP_DEVICE", Some(32), ""),
+            ("up /usr/local/sbin/add-vip 192.0.2.10", None, ""),
+        ] {
+            let text =
+                format!("iface eth0 inet static\n  address 192.0.2.1\n  {hook}\n  netmask 255.255.255.0\n");
+            let all = found("etc/network/interfaces", &text, "192.0.2.10");
+            assert_eq!(all, [(prefix, interface.into())], "{hook}");
+        }
+    }
+
+    #[test]
+    fn commands_that_remove_the_vip_do_not_count() {
+        for hook in [
+            "down ip address del 192.0.2.10/24 dev eth0",
+            "pre-down ifconfig lo:0 192.0.2.10 down",
+            "post-down /usr/local/sbin/remove-vip 192.0.2.10",
+            "pre-up ip address del 192.0.2.10/24 dev eth0 || true",
+        ] {
+            places("etc/network/interfaces", &format!("iface eth0 inet dhcp\n\t{hook}\n"), &[]);
+        }
+        let moved = "ip addr del 192.0.2.10/24 dev eth0; ip addr add 192.0.2.10/32 dev lo\n";
+        places("etc/rc.local", moved, &[(32, "lo")]);
+        places("etc/rc.local", "down=1; ip addr add 192.0.2.10/32 dev lo\n", &[(32, "lo")]);
     }
 
     #[test]

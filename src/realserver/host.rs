@@ -161,18 +161,34 @@ pub(super) fn single_prefix(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
 
-/// True for the host's own address on an interface with ARP or neighbor discovery, not a VIP at a wrong place.
+/// Use of an address of the host that was named as VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AddressUse {
+    /// A VIP, perhaps at a wrong place.
+    Vip,
+    /// The host's own address: the only one of its family on the host.
+    Own,
+    /// Either: the only one of its family on an interface with ARP or neighbor discovery.
+    OwnOrVip,
+}
+
+/// Returns the use of `address` on `link`. Loopback and link-local addresses do not count as others.
 ///
-/// It is the only one of its family there, but for link-local ones. A single address (/32, /128) is taken for a VIP if
-/// the host has an address with a network elsewhere.
-pub(super) fn is_own_address(address: &Address, link: &InterfaceInfo, addresses: &[Address]) -> bool {
+/// A single address (/32, /128) is a VIP if the host has an address with a network elsewhere.
+pub(super) fn address_use(address: &Address, link: &InterfaceInfo, addresses: &[Address]) -> AddressUse {
     let single = single_prefix(address.ip);
     let of_family =
         |other: &&Address| other.ip.is_ipv4() == address.ip.is_ipv4() && host_address(other.ip).is_ok();
-    let mut others = addresses.iter().filter(of_family).filter(|other| other.ip != address.ip);
-    let is_alternative =
-        |other: &Address| other.index == address.index || (address.prefix == single && other.prefix < single);
-    link.arp && !others.any(is_alternative)
+    let others: Vec<_> = addresses.iter().filter(of_family).filter(|other| other.ip != address.ip).collect();
+    let is_alternative = |other: &&Address| {
+        other.index == address.index || (address.prefix == single && other.prefix < single)
+    };
+    match others.as_slice() {
+        _ if !link.arp => AddressUse::Vip,
+        [] => AddressUse::Own,
+        others if others.iter().any(is_alternative) => AddressUse::Vip,
+        _ => AddressUse::OwnOrVip,
+    }
 }
 
 /// Lifetimes of an address that stays valid, in seconds.

@@ -1,7 +1,8 @@
 //! Setup of a real server, and undo.
 
 use super::host::{
-    Address, InterfaceInfo, NetlinkConnection, free_label, is_own_address, require_net_admin, single_prefix,
+    Address, AddressUse, InterfaceInfo, NetlinkConnection, address_use, free_label, require_net_admin,
+    single_prefix,
 };
 use super::options::RealServerOptions;
 use super::persist;
@@ -167,16 +168,20 @@ fn refuse_misplaced(
     };
     let at = links.iter().find(|link| link.index == address.index);
     let (name, what) = (at.map_or("?", |at| &at.name), format!("putting {vip}/{prefix} on {}", link.name));
-    if at.is_some_and(|at| is_own_address(address, at, addresses)) {
-        let cause = format!("it is this host's own address, the only one on {name}");
-        return Err(refused(what, cause, "name the VIP of the service with --vip, not the RIP".into()));
-    }
     let cause = format!("the host has it already, as {vip}/{} on {name}", address.prefix);
-    Err(refused(
-        what,
-        cause,
-        format!("remove that first: ip address del {vip}/{} dev {name}", address.prefix),
-    ))
+    let removal = format!("remove that first: ip address del {vip}/{} dev {name}", address.prefix);
+    let (cause, remedy) = match at.map(|at| address_use(address, at, addresses)) {
+        Some(AddressUse::Own) => (
+            format!("it is this host's own address, the only one on {name}"),
+            "name the VIP of the service with --vip, not the RIP".into(),
+        ),
+        Some(AddressUse::OwnOrVip) => {
+            let remedy = "if it is the RIP, name the VIP of the service with --vip; if it is the VIP,";
+            (format!("{cause}, the only address there"), format!("{remedy} {removal}"))
+        }
+        _ => (cause, removal),
+    };
+    Err(refused(what, cause, remedy))
 }
 
 /// The state, if any part of it is in effect. Otherwise it belongs to a removed namespace (the kernel reuses inodes), or

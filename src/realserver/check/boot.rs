@@ -1,11 +1,11 @@
 //! State after a reboot: the configuration that sets up the VIPs, and its faults.
 
 use super::effect::network_effect;
-use crate::realserver::boot_sysctls::disabling_ipv6;
+use crate::realserver::boot_sysctls::{LAST, disabling_ipv6};
 use crate::realserver::configured::{self, ConfiguredAddress};
 use crate::realserver::facts::Facts;
 use crate::realserver::finding::HostFinding;
-use crate::realserver::host::{Address, is_own_address, single_prefix};
+use crate::realserver::host::{AddressUse, address_use, single_prefix};
 use crate::realserver::options::RealServerOptions;
 use crate::realserver::persist::{is_enabled, unit_path};
 use std::collections::BTreeMap;
@@ -22,13 +22,13 @@ pub(super) fn findings(options: &RealServerOptions, facts: &Facts) -> Vec<HostFi
     found
 }
 
-/// True if the host has the VIP; false for an address of its own.
+/// True if the host has the VIP; false for an address that is or may be its own.
 fn has(vip: IpAddr, facts: &Facts) -> bool {
     let mut found = facts.addresses.iter().filter(|address| address.ip == vip);
-    let is_own = |address: &Address| {
-        facts.link(address.index).is_some_and(|link| is_own_address(address, link, &facts.addresses))
-    };
-    found.any(|address| !is_own(address))
+    found.any(|address| {
+        let link = facts.link(address.index);
+        link.is_none_or(|link| address_use(address, link, &facts.addresses) == AddressUse::Vip)
+    })
 }
 
 fn vip_findings(vip: IpAddr, options: &RealServerOptions, facts: &Facts) -> Vec<HostFinding> {
@@ -66,6 +66,7 @@ fn not_configured(vip: IpAddr) -> HostFinding {
 }
 
 /// Use of ARP and neighbor discovery on an interface of the configuration.
+#[derive(PartialEq, Eq)]
 enum Answering {
     Yes,
     No,
@@ -73,32 +74,34 @@ enum Answering {
     Unknown,
 }
 
-/// The fault of a configured address, which shows after a reboot.
+/// The worst fault of a configured address, which shows after a reboot.
 fn fault(
     vip: IpAddr,
     place: &ConfiguredAddress,
     options: &RealServerOptions,
     facts: &Facts,
 ) -> Option<HostFinding> {
-    let (path, single) = (place.path.display(), single_prefix(vip));
+    let first = |wanted| place.interfaces.iter().find(|name| answering(name, options, facts) == wanted);
+    let what = |name| format!("{} puts {vip} on {name} at boot", place.path.display());
     let protocol = if vip.is_ipv4() { "ARP" } else { "neighbor discovery" };
-    for name in &place.interfaces {
-        let what = format!("{path} puts {vip} on {name} at boot");
-        let uses = format!("{name} uses {protocol}");
-        let effect = "answers for the VIP: clients reach this server past the director";
-        let remedy = format!("configure {vip}/{single} on {} instead", options.interface);
-        match answering(name, options, facts) {
-            Answering::Yes => return Some(HostFinding::wrong(what, format!("{uses} and {effect}"), remedy)),
-            Answering::Unknown => {
-                return Some(HostFinding::note(what, format!("if {uses}, it {effect}"), remedy));
-            }
-            Answering::No => {}
-        }
+    let effect = "answers for the VIP: clients reach this server past the director";
+    let remedy = format!("configure {vip}/{} on {} instead", single_prefix(vip), options.interface);
+    if let Some(name) = first(Answering::Yes) {
+        return Some(HostFinding::wrong(what(name), format!("{name} uses {protocol} and {effect}"), remedy));
     }
+    network_fault(vip, place).or_else(|| {
+        let name = first(Answering::Unknown)?;
+        Some(HostFinding::note(what(name), format!("if {name} uses {protocol}, it {effect}"), remedy))
+    })
+}
+
+/// A configured address with the prefix length of a network.
+fn network_fault(vip: IpAddr, place: &ConfiguredAddress) -> Option<HostFinding> {
+    let single = single_prefix(vip);
     let prefix = place.prefix.filter(|prefix| *prefix < single)?;
     let interface = place.interfaces.first().map_or("that interface", String::as_str);
     Some(HostFinding::wrong(
-        format!("{path} sets up {vip}/{prefix} at boot"),
+        format!("{} sets up {vip}/{prefix} at boot", place.path.display()),
         network_effect(vip, interface),
         format!("write {vip}/{single} there"),
     ))
@@ -130,7 +133,8 @@ fn ipv6_switched_off(options: &RealServerOptions, facts: &Facts) -> Vec<HostFind
 
 fn switched_off(path: &Path, names: &[&str], vip_interface: &str) -> HostFinding {
     let what = format!("{} sets disable_ipv6 on {} at boot", path.display(), names.join(", "));
-    let remedy = format!("set it to 0 for {}, in a file of a later name", names.join(" and "));
+    let place = if path.ends_with(LAST) { "in that file, at its end" } else { "in a file of a later name" };
+    let remedy = format!("set it to 0 for {}, {place}", names.join(" and "));
     if names.contains(&vip_interface) {
         return HostFinding::wrong(what, format!("{vip_interface} then cannot have the VIP"), remedy);
     }

@@ -113,23 +113,33 @@ fn vip_with_arp_or_with_a_network_is_wrong() {
 
 #[test]
 fn own_address_is_not_to_be_removed() {
-    let facts = facts();
-    for (rip, on) in
-        [(RIP, "192.168.195.170/24 is on eth0"), ([10, 0, 0, 1].into(), "10.0.0.1/24 is on eth1")]
-    {
-        let lines = complaints(&RealServerOptions { vips: vec![rip], ..options() }, &facts);
-        check_complaints(&lines, &[&[on, "this host's own address", "name the VIP", "not the RIP"]]);
-        assert!(!lines[0].contains("ip address del"), "{lines:#?}");
-        let options = RealServerOptions { vips: vec![rip], ..options() };
-        assert!(super::boot::findings(&options, &facts).is_empty(), "it need not be set up as VIP");
-    }
-    let mut misplaced = facts;
-    misplaced.addresses[2] = address(3, VIP, 32);
-    misplaced.addresses.remove(0);
-    complains(
-        &misplaced,
-        &[&["192.168.195.150/32 is on eth1", "ip address del 192.168.195.150/32 dev eth1"]],
-    );
+    let facts = Facts { addresses: vec![address(2, RIP, 24)], ..facts() };
+    let options = RealServerOptions { vips: vec![RIP], ..options() };
+    let lines = complaints(&options, &facts);
+    let on = "192.168.195.170/24 is on eth0";
+    check_complaints(&lines, &[&[on, "this host's own address", "name the VIP", "not the RIP"]]);
+    assert!(!lines[0].contains("ip address del"), "{lines:#?}");
+    assert!(super::boot::findings(&options, &facts).is_empty(), "it need not be set up as VIP");
+}
+
+#[test]
+fn only_address_of_an_interface_may_be_rip_or_vip() {
+    let either = |named, at: &str, dev: &str, facts: &Facts| {
+        let options = RealServerOptions { vips: vec![named], ..options() };
+        let (on, del) = (format!("{at} is on {dev}: "), format!("ip address del {at} dev {dev}, and ip"));
+        let vip = "if it is the VIP: ";
+        check_complaints(&complaints(&options, facts), &[&[&on, "if it is the RIP, name", vip, &del]]);
+        assert!(super::boot::findings(&options, facts).is_empty(), "it may need no setup as VIP");
+    };
+    let mut facts = facts();
+    either(RIP, "192.168.195.170/24", "eth0", &facts);
+    facts.addresses.remove(0);
+    facts.addresses[1] = address(3, VIP, 24);
+    either(VIP, "192.168.195.150/24", "eth1", &facts);
+    facts.addresses[1].prefix = 32;
+    let moved =
+        ["192.168.195.150/32 is on eth1: it uses ARP", "; ip address del 192.168.195.150/32 dev eth1"];
+    complains(&facts, &[&moved]);
 }
 
 #[test]

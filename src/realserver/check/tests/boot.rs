@@ -93,6 +93,9 @@ fn configured_interface_that_answers_is_wrong() {
     let unknown =
         ["note: ", " puts 2001:db8::80 on ens9 at boot: if ens9 uses neighbor discovery, it answers"];
     finds(VIP6, &[(NETWORKD, &file("ens9"))], &[&unknown]);
+    finds(VIP6, &[(NETWORKD, &file("ens9 lo eth0"))], &[&wrong]);
+    let network = file("ens9").replace("/128", "/64");
+    finds(VIP6, &[(NETWORKD, &network)], &[&["wrong: ", "sets up 2001:db8::80/64 at boot"]]);
     let right = ("etc/rc.local", "ip address add 2001:db8::80/128 dev lo preferred_lft 0\n");
     finds(
         VIP6,
@@ -108,12 +111,17 @@ fn ipv6_that_is_off_after_a_reboot_is_named() {
     let sysctls = "etc/sysctl.d/99-no-ipv6.conf";
     let wrong = [
         "wrong: etc/sysctl.d/99-no-ipv6.conf sets disable_ipv6 on lo, eth0, eth1 at boot: lo then cannot have the VIP",
-        "set it to 0 for lo and eth0 and eth1",
+        "; set it to 0 for lo and eth0 and eth1, in a file of a later name",
     ];
     finds(VIP6, &[vip, (sysctls, "net.ipv6.conf.all.disable_ipv6 = 1\n")], &[&ok, &wrong]);
     let note =
         ["note: etc/sysctl.d/99-no-ipv6.conf sets disable_ipv6 on eth1 at boot: if the director sends"];
     finds(VIP6, &[vip, (sysctls, "net.ipv6.conf.eth1.disable_ipv6 = 1\n")], &[&ok, &note]);
+    let last = [
+        "wrong: etc/sysctl.conf sets disable_ipv6 on lo at boot",
+        "; set it to 0 for lo, in that file, at its end",
+    ];
+    finds(VIP6, &[vip, ("etc/sysctl.conf", "net.ipv6.conf.lo.disable_ipv6 = 1\n")], &[&ok, &last]);
     let ipv4 = ("etc/rc.local", "ip address add 192.168.195.150/32 dev lo\n");
     finds(
         "192.168.195.150",
