@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Files, and files of directories, in which distributions configure addresses. A VIP named in one of them counts as
 /// configured.
-const CONFIGURED_IN: &[(&str, Names, Format)] = &[
+const CONFIGURED_IN: &[(&str, FileNames, Format)] = &[
     ("etc/systemd/network", |name| name.ends_with(".network"), Format::Ini { section: "Match", key: "Name" }),
     ("etc/network/interfaces", |_| true, Format::Ifupdown),
     ("etc/network/interfaces.d", is_stanza_file, Format::Ifupdown),
@@ -27,7 +27,7 @@ const QUOTES: [char; 2] = ['"', '\''];
 const FILE_MAX: u64 = 1 << 20;
 
 /// Whether the tools read a file of the directory, by its name. Backups have other names.
-type Names = fn(&str) -> bool;
+type FileNames = fn(&str) -> bool;
 
 /// An address of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) fn find(root: &Path, vip: IpAddr) -> Vec<ConfiguredAddress> {
 }
 
 /// The file `place`, or the files of the directory `place` with such names, sorted.
-fn files(place: PathBuf, names: Names) -> Vec<PathBuf> {
+fn files(place: PathBuf, names: FileNames) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(&place) else { return vec![place] };
     let entries = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(names));
     let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
@@ -93,7 +93,7 @@ fn in_file(path: PathBuf, format: Format, vip: IpAddr) -> Vec<ConfiguredAddress>
     let is_small_file = fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= FILE_MAX);
     let text = if is_small_file { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
     let lines: Vec<_> = text.lines().map(|line| if is_comment(line) { "" } else { line }).collect();
-    let entries = (0..lines.len()).flat_map(|at| Entry::of_line(&lines, at, format));
+    let entries = (0..lines.len()).flat_map(|at| ConfigEntry::of_line(&lines, at, format));
     let named = entries.filter_map(|entry| Some((entry, prefix_beside(entry.command, vip)?)));
     named
         .map(|(entry, prefix)| ConfiguredAddress {
@@ -106,14 +106,14 @@ fn in_file(path: PathBuf, format: Format, vip: IpAddr) -> Vec<ConfiguredAddress>
 
 /// One of the commands of a line, or a line without commands.
 #[derive(Clone, Copy, Debug)]
-struct Entry<'t> {
+struct ConfigEntry<'t> {
     lines: &'t [&'t str],
     /// Index of the line.
     at: usize,
     command: &'t str,
 }
 
-impl<'t> Entry<'t> {
+impl<'t> ConfigEntry<'t> {
     /// The entries of a line that may set up an address.
     fn of_line(lines: &'t [&'t str], at: usize, format: Format) -> impl Iterator<Item = Self> {
         let is_down = matches!(format, Format::Ifupdown)
@@ -169,8 +169,8 @@ fn sets_no_address(command: &str) -> bool {
 }
 
 impl Format {
-    fn interfaces(self, entry: Entry<'_>) -> Vec<String> {
-        let Entry { lines, at, command } = entry;
+    fn interfaces(self, entry: ConfigEntry<'_>) -> Vec<String> {
+        let ConfigEntry { lines, at, command } = entry;
         let name = match (command_interface(command), self) {
             (Some("$IFACE" | "${IFACE}"), Self::Ifupdown) => stanza(lines, at),
             (Some(name), _) => Some(name),
@@ -187,7 +187,7 @@ impl Format {
     }
 
     /// The prefix length apart from the address.
-    fn prefix(self, entry: Entry<'_>) -> Option<u8> {
+    fn prefix(self, entry: ConfigEntry<'_>) -> Option<u8> {
         let mask = match self {
             Self::Ifupdown if !entry.is_hook() => stanza_netmask(entry.lines, entry.at),
             Self::Ifupdown | Self::Commands => word_behind(entry.command, |word| word == "netmask"),
@@ -243,7 +243,7 @@ fn variable<'t>(lines: &[&'t str], name: &str) -> Option<&'t str> {
 }
 
 /// The prefix length or mask of `IPADDR`, `IPADDR0` …: `PREFIX` with the same number precedes `NETMASK`.
-fn script_netmask<'t>(entry: Entry<'t>) -> Option<&'t str> {
+fn script_netmask<'t>(entry: ConfigEntry<'t>) -> Option<&'t str> {
     let (key, _) = entry.command.split_once('=')?;
     let number = key.trim().strip_prefix("IPADDR")?;
     let value = |name| variable(entry.lines, &format!("{name}{number}"));
