@@ -7,6 +7,7 @@ use crate::flow::ConnState;
 use crate::model::{Match, MatchId, Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService};
 use crate::schedule::{Candidate, Loads, Params, Pool, Thresholds};
 use crate::wire::{MacAddr, Protocol};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -158,10 +159,6 @@ impl ServiceEntry {
         unclaimed.or(self.vips.first()).copied()
     }
 
-    pub(in crate::control) fn find(&self, rip: IpAddr) -> Option<&ServerEntry> {
-        self.servers.iter().find(|server| server.config.address == rip)
-    }
-
     /// Returns the pool of the next snapshot, the present one if nothing has changed.
     ///
     /// Its candidates are the servers that take new connections, the last added first: IPVS adds each new server at the
@@ -193,6 +190,20 @@ impl ServiceEntry {
         self.pool = self.pool.successor(params, candidates, loads);
         self.pool.clone()
     }
+}
+
+/// Positions of real servers by RIP: of the service in its list, and of the server in that of the service.
+pub(super) type ServerPlaces = HashMap<IpAddr, Vec<(usize, usize)>>;
+
+/// Returns the positions of all servers.
+pub(super) fn places(services: &[ServiceEntry]) -> ServerPlaces {
+    let mut places = ServerPlaces::new();
+    for (at, service) in services.iter().enumerate() {
+        for (server, entry) in service.servers.iter().enumerate() {
+            places.entry(entry.config.address).or_default().push((at, server));
+        }
+    }
+    places
 }
 
 /// Returns the time that a closed connection is counted.

@@ -3,6 +3,7 @@
 pub use crate::control::state::entry::{Drain, Reachability, ServerEntry, ServiceEntry, VipState};
 
 use crate::control::api::Stats;
+use crate::control::state::entry::{ServerPlaces, places};
 use crate::control::state::ids::Ids;
 use crate::control::state::rates::Estimator;
 use crate::control::state::removed::{RemovedCounters, RemovedMatch, RemovedServer, RemovedService};
@@ -38,6 +39,7 @@ pub struct Registry {
     pub policy: Policy,
     /// Services in the order of addition.
     pub services: Vec<ServiceEntry>,
+    places: ServerPlaces,
     /// Stations that also answer for a claimed VIP. A real server among them is excluded.
     holders: HashSet<(IpAddr, MacAddr)>,
     /// Removed groups: see [`Rules::marks`].
@@ -75,6 +77,7 @@ impl Registry {
             reserved: Vec::new(),
             policy: Policy::default(),
             services: Vec::new(),
+            places: ServerPlaces::new(),
             holders: HashSet::new(),
             marks: BTreeMap::new(),
             removed_services: HashMap::new(),
@@ -121,6 +124,7 @@ impl Registry {
             let ServiceEntry { id, pool, generation, .. } = removed;
             self.removed_services.insert(identity, RemovedService { id, pool, generation });
         }
+        self.places = places(&self.services);
         if !self.holders.is_empty() {
             self.exclude_holders();
         }
@@ -196,7 +200,7 @@ impl Registry {
 
     /// Records that the server `rip` answers with `mac`.
     pub fn set_reachable(&mut self, rip: IpAddr, mac: MacAddr) {
-        self.servers_at(rip).for_each(|server| server.reachability = Reachability::Reachable(mac));
+        self.change_servers(rip, |server| server.reachability = Reachability::Reachable(mac));
         if !self.holders.is_empty() {
             self.exclude_holders();
         }
@@ -204,13 +208,14 @@ impl Registry {
 
     /// Records that the MAC address of the server `rip` is no longer known.
     pub fn set_resolving(&mut self, rip: IpAddr) {
-        self.servers_at(rip).for_each(|server| server.reachability = Reachability::Resolving);
+        self.change_servers(rip, |server| server.reachability = Reachability::Resolving);
     }
 
     /// Records that the server `rip` does not answer.
     pub fn set_unreachable(&mut self, rip: IpAddr) {
-        self.servers_at(rip)
-            .for_each(|server| server.reachability = Reachability::Unreachable(server.reachability.mac()));
+        self.change_servers(rip, |server| {
+            server.reachability = Reachability::Unreachable(server.reachability.mac());
+        });
     }
 
     /// Returns the server `rip` of `service`.
@@ -381,9 +386,9 @@ impl Registry {
         }
     }
 
-    fn servers_at(&mut self, rip: IpAddr) -> impl Iterator<Item = &mut ServerEntry> {
-        let servers = self.services.iter_mut().flat_map(|service| &mut service.servers);
-        servers.filter(move |server| server.config.address == rip)
+    fn change_servers(&mut self, rip: IpAddr, change: impl Fn(&mut ServerEntry)) {
+        let places = self.places.get(&rip).into_iter().flatten();
+        places.for_each(|(service, server)| change(&mut self.services[*service].servers[*server]));
     }
 }
 
@@ -674,7 +679,9 @@ mod tests {
             }
             registry.apply(&all, &counted(7));
             let entry = registry.services.iter().find(|entry| entry.config.identity == service).unwrap();
-            let baseline = entry.find("192.0.2.10".parse().unwrap()).unwrap().baseline.connections;
+            let rip: IpAddr = "192.0.2.10".parse().unwrap();
+            let server = entry.servers.iter().find(|server| server.config.address == rip).unwrap();
+            let baseline = server.baseline.connections;
             assert_eq!((entry.past.connections, baseline), (0, 7), "zeroed: {zeroed}");
         }
     }

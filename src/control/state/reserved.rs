@@ -32,8 +32,10 @@ impl Registry {
                 let is_removed = id.is_some_and(|id| self.removed_matches.contains_key(&(id, of)));
                 matches_needed += usize::from(!is_present && !is_removed);
             }
+            let rips: HashSet<_> =
+                entry.iter().flat_map(|entry| &entry.servers).map(|of| of.config.address).collect();
             for server in &rule.servers {
-                let is_present = entry.is_some_and(|entry| entry.find(server.address).is_some());
+                let is_present = rips.contains(&server.address);
                 let removed = id.and_then(|id| self.removed_servers.get(&(id, server.address)));
                 let is_removed = removed.is_some_and(|removed| !removed.is_idle());
                 servers_needed += usize::from(!is_present && !is_removed);
