@@ -9,13 +9,16 @@ use directrix::model::DiagnosticKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const EXE: &str = env!("CARGO_BIN_EXE_directrix");
 
-/// Options with a name unique to this process, so that tests run in parallel.
-fn options(tag: &str) -> LabOptions {
-    LabOptions::new(format!("dl{}{tag}", std::process::id()), EXE)
+/// Options with a name that no other lab has, so that tests run in parallel.
+fn options() -> LabOptions {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    LabOptions::new(format!("dl{}n{number}", std::process::id()), EXE)
 }
 
 fn run(options: LabOptions) -> RunReport {
@@ -74,22 +77,22 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn af_xdp_with_arp_sysctls() {
-    assert_good(&run(LabOptions { backend: LabBackend::Xdp, ..options("a") }));
+    assert_good(&run(LabOptions { backend: LabBackend::Xdp, ..options() }));
 }
 
 #[test]
 fn af_packet_with_arp_sysctls() {
-    assert_good(&run(LabOptions { backend: LabBackend::Packet, ..options("b") }));
+    assert_good(&run(LabOptions { backend: LabBackend::Packet, ..options() }));
 }
 
 #[test]
 fn arptables_on_the_real_servers() {
-    assert_good(&run(LabOptions { arp: Arp::Arptables, ..options("c") }));
+    assert_good(&run(LabOptions { arp: Arp::Arptables, ..options() }));
 }
 
 #[test]
 fn a_static_entry_on_the_router() {
-    let report = run(LabOptions { arp: Arp::Static, ..options("d") });
+    let report = run(LabOptions { arp: Arp::Static, ..options() });
     assert_good(&report);
     let owners = &report.measurements[0].owners;
     assert!(owners.contains(&LabHost::Rs1.mac()), "real servers are unprotected here: {owners:?}");
@@ -97,9 +100,9 @@ fn a_static_entry_on_the_router() {
 
 #[test]
 fn static_entries_of_ipv6() {
-    for (tag, layout) in [("u", Layout::OneSubnet), ("v", Layout::TwoSubnets)] {
+    for layout in [Layout::OneSubnet, Layout::TwoSubnets] {
         let family = Family::V6;
-        let report = run(LabOptions { arp: Arp::Static, family, layout, ..options(tag) });
+        let report = run(LabOptions { arp: Arp::Static, family, layout, ..options() });
         assert_good(&report);
         let owners = &report.measurements[0].owners;
         assert!(owners.contains(&LabHost::Rs1.mac()), "real servers answer for the VIP here: {owners:?}");
@@ -108,17 +111,17 @@ fn static_entries_of_ipv6() {
 
 #[test]
 fn real_servers_in_a_private_subnet() {
-    for (tag, backend) in [("e", LabBackend::Xdp), ("f", LabBackend::Packet)] {
-        assert_good(&run(LabOptions { layout: Layout::TwoSubnets, backend, ..options(tag) }));
+    for backend in [LabBackend::Xdp, LabBackend::Packet] {
+        assert_good(&run(LabOptions { layout: Layout::TwoSubnets, backend, ..options() }));
     }
 }
 
 /// With one worker the split is exact: two take the last frame of a connection and the first of the next in no order.
 #[test]
 fn the_reference_run_over_ipv6_is_exact() {
-    for (tag, backend) in [("u", LabBackend::Xdp), ("v", LabBackend::Packet)] {
+    for backend in [LabBackend::Xdp, LabBackend::Packet] {
         let director = vec![("workers".to_owned(), "1".to_owned())];
-        let options = LabOptions { family: Family::V6, backend, director, ..options(tag) };
+        let options = LabOptions { family: Family::V6, backend, director, ..options() };
         let report = run_load(options, ClientLoad::default());
         assert_good(&report);
         let [run] = &report.measurements[..] else { panic!("one run") };
@@ -136,8 +139,8 @@ fn the_reference_run_over_ipv6_is_exact() {
 
 #[test]
 fn both_families_are_served_side_by_side() {
-    for (tag, layout) in [("w", Layout::OneSubnet), ("x", Layout::TwoSubnets)] {
-        let report = run(LabOptions { family: Family::Both, layout, ..options(tag) });
+    for layout in [Layout::OneSubnet, Layout::TwoSubnets] {
+        let report = run(LabOptions { family: Family::Both, layout, ..options() });
         assert_good(&report);
         assert_eq!(
             report.measurements.iter().map(|run| run.vip.is_ipv6()).collect::<Vec<_>>(),
@@ -154,8 +157,8 @@ fn page_for(deployment: &Deployment, host: LabHost, url: &str) -> String {
 
 #[test]
 fn ipv6_topology_delivers_to_real_servers() {
-    for (tag, layout) in [("q", Layout::OneSubnet), ("r", Layout::TwoSubnets)] {
-        let options = LabOptions { family: Family::Both, layout, directs: false, ..options(tag) };
+    for layout in [Layout::OneSubnet, Layout::TwoSubnets] {
+        let options = LabOptions { family: Family::Both, layout, directs: false, ..options() };
         let deployment = Deployment::up(options, Console::silent(), Interrupt::never()).unwrap();
         let director = deployment.command(LabHost::Director, ["ip", "-6", "address"]).output().unwrap();
         assert!(!text(&director.stdout).contains("::150"), "the director has no VIP");
@@ -177,8 +180,8 @@ fn ipv6_topology_delivers_to_real_servers() {
 
 #[test]
 fn ipv6_vip_is_answered_by_no_real_server_on_lo() {
-    for (tag, arp, owners) in [("s", Arp::Sysctl, 0), ("t", Arp::None, 2)] {
-        let options = LabOptions { family: Family::V6, arp, directs: false, ..options(tag) };
+    for (arp, owners) in [(Arp::Sysctl, 0), (Arp::None, 2)] {
+        let options = LabOptions { family: Family::V6, arp, directs: false, ..options() };
         let deployment = Deployment::up(options, Console::silent(), Interrupt::never()).unwrap();
         let usable = || {
             let addresses = deployment.command(LabHost::Router, ["ip", "-6", "address"]).output().unwrap();
@@ -194,7 +197,7 @@ fn ipv6_vip_is_answered_by_no_real_server_on_lo() {
 
 #[test]
 fn real_servers_that_answer_arp_for_the_vip_are_reported() {
-    let report = run(LabOptions { arp: Arp::None, ..options("g") });
+    let report = run(LabOptions { arp: Arp::None, ..options() });
     assert!(!report.is_good());
     let arp = report.findings.iter().find(|finding| finding.what.contains("ARP")).unwrap();
     assert!(
@@ -205,7 +208,7 @@ fn real_servers_that_answer_arp_for_the_vip_are_reported() {
 
 #[test]
 fn real_servers_that_advertise_the_vip_fail_as_expected() {
-    let report = run(LabOptions { arp: Arp::None, family: Family::V6, ..options("w") });
+    let report = run(LabOptions { arp: Arp::None, family: Family::V6, ..options() });
     assert!(!report.is_good());
     let failed = |finding: &&RunFinding| finding.outcome == RunOutcome::Failed;
     let failed: Vec<_> = report.findings.iter().filter(failed).map(ToString::to_string).collect();
@@ -216,7 +219,7 @@ fn real_servers_that_advertise_the_vip_fail_as_expected() {
 
 #[test]
 fn lab_of_both_families_shows_both() {
-    let name = options("x").name;
+    let name = options().name;
     let up = directrix(&["lab", "up", "--name", &name, "--family", "both"]);
     let guard = Down(name.clone());
     let shown = text(&up.stdout);
@@ -235,7 +238,7 @@ fn lab_of_both_families_shows_both() {
 
 #[test]
 fn many_connections_at_a_time_are_all_answered() {
-    let deployment = Deployment::up(options("h"), Console::silent(), Interrupt::never()).unwrap();
+    let deployment = Deployment::up(options(), Console::silent(), Interrupt::never()).unwrap();
     let report = deployment.run(ClientLoad { connections: 600, concurrency: 20 }).unwrap();
     assert_good(&report);
     // wlc: a server that closes its connections sooner gets more, so the shares only approximate the weights.
@@ -245,7 +248,7 @@ fn many_connections_at_a_time_are_all_answered() {
 
 #[test]
 fn failed_director_shows_its_log_and_is_removed() {
-    let options = LabOptions { director: vec![("interface".into(), "\"nosuch0\"".into())], ..options("i") };
+    let options = LabOptions { director: vec![("interface".into(), "\"nosuch0\"".into())], ..options() };
     let name = options.name.clone();
     let error = Deployment::up(options, Console::silent(), Interrupt::never()).err().unwrap();
     assert!(error.kind == DiagnosticKind::System && error.what.contains("nosuch0"), "{error}");
@@ -254,7 +257,7 @@ fn failed_director_shows_its_log_and_is_removed() {
 
 #[test]
 fn up_shell_run_and_down_work_together() {
-    let name = options("j").name;
+    let name = options().name;
     let up = directrix(&["lab", "up", "--name", &name]);
     let guard = Down(name.clone());
     assert!(up.status.success(), "{}", text(&up.stderr));
@@ -293,7 +296,7 @@ fn up_shell_run_and_down_work_together() {
 
 #[test]
 fn a_run_without_its_director_fails_with_the_log() {
-    let deployment = Deployment::up(options("k"), Console::silent(), Interrupt::never()).unwrap();
+    let deployment = Deployment::up(options(), Console::silent(), Interrupt::never()).unwrap();
     let director = deployment.process("director").unwrap();
     director.signal(nix::sys::signal::Signal::SIGKILL);
     wait_until("the end of the director", || !director.is_alive());
@@ -307,7 +310,7 @@ fn a_run_without_its_director_fails_with_the_log() {
 
 #[test]
 fn a_panic_removes_the_lab() {
-    let options = options("m");
+    let options = options();
     let name = options.name.clone();
     let panicked = std::panic::catch_unwind(|| {
         let _deployment = Deployment::up(options, Console::silent(), Interrupt::never()).unwrap();
@@ -320,8 +323,8 @@ fn a_panic_removes_the_lab() {
 
 #[test]
 fn ctrl_c_at_any_moment_leaves_nothing() {
-    for (index, milliseconds) in [20, 150, 400, 900, 2500].into_iter().enumerate() {
-        let name = format!("{}{index}", options("l").name);
+    for milliseconds in [20, 150, 400, 900, 2500] {
+        let name = options().name;
         let mut lab = Command::new(EXE);
         lab.args(["lab", "--name", &name, "--connections", "500000"]);
         let mut child = lab.env(MARK, &name).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -345,7 +348,7 @@ fn ctrl_c_at_any_moment_leaves_nothing() {
 
 #[test]
 fn capture_has_each_frame_before_and_after_the_director() {
-    let name = options("p").name;
+    let name = options().name;
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("run.pcapng");
     let output =

@@ -173,12 +173,16 @@ fn conns(run: &Measurements) -> RunFinding {
     finding("Conns in ipvsadm's table", good, figures, "the client counted differently")
 }
 
-/// Whether the shares differ from the weights by at most 1 %, or by one connection in a short run.
+/// Connections by which the shares of a short run may differ. Two workers may count the last frame of a connection after
+/// the first of the next, more often on a busy machine.
+const SHORT_RUN: u64 = 3;
+
+/// Whether the shares differ from the weights by at most 1 %, or by [`SHORT_RUN`] connections.
 fn is_split(got: [u64; 2], total: u64) -> bool {
     let weights = LabHost::REAL_SERVERS.map(|host| u64::from(host.weight()));
     let sum: u64 = weights.iter().sum();
     let mut shares = got.into_iter().zip(weights).map(|(got, weight)| (got * sum, total * weight));
-    total > 0 && shares.all(|(got, due)| got.abs_diff(due) <= (due / 100).max(sum))
+    total > 0 && shares.all(|(got, due)| got.abs_diff(due) <= (due / 100).max(SHORT_RUN * sum))
 }
 
 fn split([first, second]: [u64; 2]) -> String {
@@ -390,11 +394,9 @@ mod tests {
     }
 
     #[test]
-    fn short_run_tolerates_one_connection() {
-        for first in 19..=21 {
-            assert!(is_split([first, 60 - first], 60), "{first}");
-        }
-        assert!(!is_split([18, 42], 60) && !is_split([22, 38], 60) && !is_split([0, 0], 0));
+    fn short_run_tolerates_a_few_connections() {
+        assert!(is_split([20, 40], 60) && is_split([22, 38], 60) && is_split([17, 43], 60));
+        assert!(!is_split([24, 36], 60) && !is_split([30, 30], 60) && !is_split([0, 0], 0));
     }
 
     #[test]
