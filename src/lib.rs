@@ -11,6 +11,7 @@
 //! | 1 | `time`, `hash`, `random` | Ticks, seeded hashing, SplitMix64. Time is a parameter everywhere; no clock is read. |
 //! | 1 | `popt` | Command lines as ipvsadm reads them, without ipvsadm's words. |
 //! | 2 | `model` | Services, real servers, the checked configuration, rules and their differences. No sockets, no tables. |
+//! | 2 | `deadlines` | A queue of deadlines for many keys. Time is a parameter. |
 //! | 2 | `ipvsadm` | ipvsadm's commands, options and switches, for the command line and for import. |
 //! | 2 | `sys` | Thin system calls: netlink, ethtool, packet sockets, credentials, memory. No decisions. |
 //! | 3 | `flow` | The flow table, its keys, the TCP states. No lock, no allocation after `new`. |
@@ -34,6 +35,7 @@
 pub mod bench_wire;
 pub mod cli;
 pub mod control;
+mod deadlines;
 pub mod flow;
 pub mod forward;
 pub mod hash;

@@ -26,7 +26,6 @@
 
 #![forbid(unsafe_code)]
 
-mod deadlines;
 pub mod encoding;
 mod events;
 mod message;

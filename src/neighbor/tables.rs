@@ -1,10 +1,10 @@
 //! Tables of VIPs and real servers; dispatches events to their entries.
 
-use super::deadlines::Deadlines;
 use super::server::ServerMachine;
 use super::turn::Turn;
 use super::vip::VipMachine;
 use super::{NeighborMessage, NeighborTarget};
+use crate::deadlines::Deadlines;
 use crate::model::InterfaceIndex;
 use crate::time::Tick;
 use crate::wire::MacAddr;

@@ -1,11 +1,13 @@
-//! Deadline queue for many VIPs or real servers. The next deadline is found without a scan.
+//! Deadline queue for many keys. The next deadline is found without a scan.
+
+#![forbid(unsafe_code)]
 
 use crate::time::{Span, Tick};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Deadlines by key, in milliseconds since the first call, which do not wrap.
 #[derive(Debug)]
-pub(super) struct Deadlines<K> {
+pub(crate) struct Deadlines<K> {
     due: BTreeSet<(u64, K)>,
     by_key: BTreeMap<K, u64>,
     /// Milliseconds since the first [`Deadlines::advance`].
@@ -21,7 +23,7 @@ impl<K> Default for Deadlines<K> {
 
 impl<K: Copy + Ord> Deadlines<K> {
     /// Advances the clock to `now`. Returns the milliseconds since the last call.
-    pub(super) fn advance(&mut self, now: Tick) -> u64 {
+    pub(crate) fn advance(&mut self, now: Tick) -> u64 {
         let passed = u64::from(now.since(self.now.unwrap_or(now)).millis());
         self.clock += passed;
         self.now = Some(now);
@@ -29,7 +31,7 @@ impl<K: Copy + Ord> Deadlines<K> {
     }
 
     /// Sets or removes the deadline of `key`.
-    pub(super) fn set(&mut self, key: K, due: Option<Tick>) {
+    pub(crate) fn set(&mut self, key: K, due: Option<Tick>) {
         if let Some(before) = self.by_key.remove(&key) {
             self.due.remove(&(before, key));
         }
@@ -41,14 +43,14 @@ impl<K: Copy + Ord> Deadlines<K> {
     }
 
     /// Removes and returns the key with the earliest deadline that has been reached.
-    pub(super) fn pop_due(&mut self) -> Option<K> {
+    pub(crate) fn pop_due(&mut self) -> Option<K> {
         let (_, key) = *self.due.first().filter(|(at, _)| *at <= self.clock)?;
         self.set(key, None);
         Some(key)
     }
 
     /// The earliest deadline, at least 1 ms from now: an overdue one is due then.
-    pub(super) fn next(&self) -> Option<Tick> {
+    pub(crate) fn next(&self) -> Option<Tick> {
         let (at, _) = self.due.first()?;
         let wait = (at - self.clock.min(*at)).max(1);
         Some(self.now?.after(Span::from_millis(u32::try_from(wait).unwrap_or(u32::MAX))))
