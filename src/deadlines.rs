@@ -30,13 +30,23 @@ impl<K: Copy + Ord> Deadlines<K> {
         passed
     }
 
+    /// The clock: milliseconds since the first [`Deadlines::advance`].
+    pub(crate) fn clock(&self) -> u64 {
+        self.clock
+    }
+
     /// Sets or removes the deadline of `key`.
     pub(crate) fn set(&mut self, key: K, due: Option<Tick>) {
+        let at = due.map(|due| self.clock + u64::from(due.since(self.now.unwrap_or(due)).millis()));
+        self.set_at(key, at);
+    }
+
+    /// Sets or removes the deadline of `key`, a time of [`Deadlines::clock`].
+    pub(crate) fn set_at(&mut self, key: K, at: Option<u64>) {
         if let Some(before) = self.by_key.remove(&key) {
             self.due.remove(&(before, key));
         }
-        if let Some(due) = due {
-            let at = self.clock + u64::from(due.since(self.now.unwrap_or(due)).millis());
+        if let Some(at) = at {
             self.by_key.insert(key, at);
             self.due.insert((at, key));
         }

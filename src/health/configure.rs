@@ -1,0 +1,89 @@
+//! Change of the services: checks that stay keep their state, servers that stay are reported only if they change.
+
+use super::entry::{CheckEntry, UserPlace};
+use super::events::{HealthAction, ServiceChecks};
+use super::freeze::GuardShare;
+use super::service::ServiceHealth;
+use super::{CheckKey, CheckState, Health};
+use std::collections::{BTreeMap, HashSet};
+
+type Users = BTreeMap<CheckKey, Vec<UserPlace>>;
+
+impl Health {
+    pub(super) fn configure(&mut self, services: &[ServiceChecks], actions: &mut Vec<HealthAction>) {
+        let mut users = users(services);
+        self.remove_unused(&users, actions);
+        self.add_missing(&users);
+        for entry in self.checks.values_mut() {
+            entry.users = users.remove(&entry.key).unwrap_or_default();
+        }
+        self.recount();
+        let before = std::mem::replace(&mut self.services, services.iter().map(ServiceHealth::new).collect());
+        self.restore(&before);
+        self.services.iter_mut().for_each(|service| service.settle_all(actions));
+        self.thaw(actions);
+    }
+
+    fn remove_unused(&mut self, users: &Users, actions: &mut Vec<HealthAction>) {
+        let unused: Vec<_> = self.ids.keys().filter(|key| !users.contains_key(key)).cloned().collect();
+        for id in unused.iter().filter_map(|key| self.ids.remove(key)).collect::<Vec<_>>() {
+            self.due.set_at(id, None);
+            let probe = self.checks.remove(&id).and_then(|entry| entry.probe);
+            if let Some(probe) = probe {
+                self.probes.remove(&probe.id);
+                actions.push(HealthAction::Abort(probe.id));
+            }
+        }
+    }
+
+    fn add_missing(&mut self, users: &Users) {
+        let now = self.due.clock();
+        for key in users.keys().filter(|key| !self.ids.contains_key(key)).cloned().collect::<Vec<_>>() {
+            let id = self.next_check;
+            self.next_check += 1;
+            let entry = CheckEntry::new(key.clone(), now);
+            self.due.set_at(id, Some(entry.due));
+            self.checks.insert(id, entry);
+            self.ids.insert(key, id);
+        }
+    }
+
+    /// Counts the checks that are up and that fail anew.
+    fn recount(&mut self) {
+        self.guard.clear();
+        for entry in self.checks.values() {
+            let share = GuardShare::of(&entry.record);
+            self.guard.replace(GuardShare::default(), share, entry.key.server, entry.services());
+        }
+    }
+
+    /// Gives the services the states of their checks, and those of before: what was reported about them.
+    fn restore(&mut self, before: &[ServiceHealth]) {
+        let panics: HashSet<_> = before.iter().filter(|of| of.panicking).map(|of| of.identity).collect();
+        let out: HashSet<_> = before.iter().flat_map(ServiceHealth::out).collect();
+        for service in &mut self.services {
+            service.panicking = panics.contains(&service.identity);
+            for server in &mut service.servers {
+                server.out = out.contains(&(service.identity, server.address));
+            }
+        }
+        let down = self.checks.values().filter(|entry| entry.record.state == CheckState::Down);
+        for user in down.flat_map(|entry| &entry.users).filter(|user| user.decides) {
+            self.services[user.service].count(user.server, true);
+        }
+    }
+}
+
+/// Every check with its users.
+fn users(services: &[ServiceChecks]) -> Users {
+    let mut users = Users::new();
+    for (service, of) in services.iter().enumerate() {
+        for (server, of) in of.servers.iter().enumerate() {
+            for check in &of.checks {
+                let place = UserPlace { service, server, decides: check.decides };
+                users.entry(check.key.clone()).or_default().push(place);
+            }
+        }
+    }
+    users
+}

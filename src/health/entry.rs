@@ -1,0 +1,84 @@
+//! A check in the machine: its users, its record, its probe.
+
+use super::events::ProbeId;
+use super::key::CheckKey;
+use super::outcome::{LocalError, ProbeOutcome};
+use super::record::Record;
+use super::timetable;
+use std::time::Duration;
+
+/// A check in the machine.
+#[derive(Debug)]
+pub(super) struct CheckEntry {
+    pub(super) key: CheckKey,
+    pub(super) users: Vec<UserPlace>,
+    pub(super) record: Record,
+    phase: u64,
+    /// Start of the next probe, if none runs.
+    pub(super) due: u64,
+    pub(super) probe: Option<RunningProbe>,
+}
+
+/// A user of a check: positions of the service, and of the server in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UserPlace {
+    pub(super) service: usize,
+    pub(super) server: usize,
+    /// See [`super::CheckUse::decides`].
+    pub(super) decides: bool,
+}
+
+/// A probe in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RunningProbe {
+    pub(super) id: ProbeId,
+    started: u64,
+    late: bool,
+}
+
+impl CheckEntry {
+    pub(super) fn new(key: CheckKey, now: u64) -> Self {
+        let phase = timetable::phase(&key);
+        let due = timetable::first(phase, key.timing.interval.millis().into(), now);
+        Self { key, users: Vec::new(), record: Record::new(now), phase, due, probe: None }
+    }
+
+    /// Starts a probe that was due before.
+    pub(super) fn start(&mut self, id: ProbeId, now: u64) {
+        let late = now.saturating_sub(self.due) > self.tolerance();
+        self.probe = Some(RunningProbe { id, started: now, late });
+    }
+
+    /// Ends the probe and counts its outcome.
+    pub(super) fn finish(&mut self, outcome: ProbeOutcome, took: Duration, random: u64, now: u64) {
+        let Some(probe) = self.probe.take() else { return };
+        let end = probe.started + u64::from(self.key.timing.timeout.millis()) + self.tolerance();
+        let outcome = match outcome {
+            // The host that was late may have been too late for an answer that was there.
+            ProbeOutcome::Failed(_) if probe.late || now > end => ProbeOutcome::Unknown(LocalError::Late),
+            outcome => outcome,
+        };
+        self.record.observe(outcome, took, now);
+        self.schedule(probe.started, random, now);
+    }
+
+    /// Sets the start of the next probe, by the state after the last one.
+    pub(super) fn schedule(&mut self, started: u64, random: u64, now: u64) {
+        let fast = u64::from(self.key.timing.fast_interval.millis());
+        let due = match self.record.pace(&self.key.timing) {
+            (interval, true) => timetable::during_change(interval, started, random),
+            (interval, false) => timetable::next(self.phase, interval, fast, started, random),
+        };
+        self.due = due.max(now);
+    }
+
+    /// Delay from which on a probe is late: half the shortest interval.
+    fn tolerance(&self) -> u64 {
+        u64::from(self.key.timing.fast_interval.millis()) / 2
+    }
+
+    /// The services of its users.
+    pub(super) fn services(&self) -> impl Iterator<Item = usize> {
+        self.users.iter().map(|user| user.service)
+    }
+}

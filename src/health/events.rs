@@ -1,0 +1,121 @@
+//! Events into the health machine, and actions out of it.
+
+use super::cause::FailureCause;
+use super::key::{CheckKey, CheckUse};
+use super::outcome::{LocalError, ProbeOutcome};
+use super::record::CheckState;
+use crate::model::{ServiceIdentity, Weight};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Number of a probe, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeId(pub u64);
+
+/// A service with its checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceChecks {
+    /// The service.
+    pub service: ServiceIdentity,
+    /// Panic share: when more than this part of the configured weight is down, in percent, health is ignored; 0: never.
+    pub panic: u8,
+    /// Its real servers, those without checks, too.
+    pub servers: Vec<ServerChecks>,
+}
+
+/// A real server of a service with its checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerChecks {
+    /// RIP.
+    pub server: IpAddr,
+    /// Configured weight.
+    pub weight: Weight,
+    /// Checks; all that decide must pass.
+    pub checks: Vec<CheckUse>,
+}
+
+/// Input of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthEvent {
+    /// These are all services from now on. A check that was there before keeps its state.
+    Configure(Vec<ServiceChecks>),
+    /// A probe has ended. Ignored if it was aborted.
+    Finished {
+        /// The probe.
+        probe: ProbeId,
+        /// Its outcome.
+        outcome: ProbeOutcome,
+        /// Time that it took.
+        took: Duration,
+    },
+    /// Time has passed: due at [`super::Health::next_deadline`].
+    Timer,
+}
+
+/// Output of the machine, to be carried out in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthAction {
+    /// Start this probe. [`HealthEvent::Finished`] must follow after the timeout of the check at the latest.
+    Start {
+        /// The probe.
+        probe: ProbeId,
+        /// The check.
+        key: CheckKey,
+    },
+    /// End this probe; its outcome does not matter any more.
+    Abort(ProbeId),
+    /// Report to the control thread.
+    Report(HealthReport),
+}
+
+/// A change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthReport {
+    /// A check has another state.
+    Check {
+        /// The check.
+        key: CheckKey,
+        /// Its state.
+        state: CheckState,
+        /// Cause, if it is down.
+        cause: Option<FailureCause>,
+        /// Times that it went down in the last ten minutes.
+        downs: usize,
+    },
+    /// A server of a service takes new connections or not, as far as its health is concerned.
+    Server {
+        /// The service.
+        service: ServiceIdentity,
+        /// RIP.
+        server: IpAddr,
+        /// Whether it is out.
+        out: bool,
+    },
+    /// Health is ignored in a service, or no longer: more than the panic share of its weight is down.
+    Panic {
+        /// The service.
+        service: ServiceIdentity,
+        /// Whether it is ignored.
+        on: bool,
+        /// Weight that is down.
+        down: u64,
+        /// Weight of all servers.
+        total: u64,
+    },
+    /// Nearly all checks that were up fail at once: no check goes down, or may again.
+    Freeze {
+        /// Whether states are frozen.
+        on: bool,
+        /// Checks that are up and fail.
+        failing: u32,
+        /// Checks that are up.
+        up: u32,
+    },
+    /// A check has had no result several times in a row, or has one again.
+    Blind {
+        /// The check.
+        key: CheckKey,
+        /// The error; `None`: it has results again.
+        error: Option<LocalError>,
+    },
+}

@@ -1,0 +1,74 @@
+//! Identity of a check: server address and settings. Checks of several services that are equal are one.
+
+use crate::model::{CheckKind, CheckTarget, CheckTiming, HealthCheck};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Identity of a check. A reload that leaves it as it is loses no state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckKey {
+    /// RIP.
+    pub server: IpAddr,
+    /// VIP that the probe is sent to; `None`: it is sent to the RIP.
+    pub vip: Option<IpAddr>,
+    /// Destination port, in host byte order.
+    pub port: u16,
+    /// Protocol and expected answer.
+    pub kind: Arc<CheckKind>,
+    /// Intervals and counts.
+    pub timing: CheckTiming,
+}
+
+/// A check in use by a real server of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckUse {
+    /// The check.
+    pub key: CheckKey,
+    /// Whether the server is down with it. If not, it only explains the failure of another.
+    pub decides: bool,
+}
+
+impl CheckUse {
+    /// The uses of a configured check by the server `server` of a service with this VIP and port: two for
+    /// [`CheckTarget::Both`].
+    #[must_use]
+    pub fn of(check: &HealthCheck, server: IpAddr, service: SocketAddr) -> Vec<Self> {
+        let port = check.port.unwrap_or(service.port());
+        let kind = Arc::new(check.kind.clone());
+        let to = |vip, decides| Self {
+            key: CheckKey { server, vip, port, kind: Arc::clone(&kind), timing: check.timing },
+            decides,
+        };
+        let vip = Some(service.ip());
+        match check.target {
+            CheckTarget::Rip => vec![to(None, true)],
+            CheckTarget::Vip => vec![to(vip, true)],
+            CheckTarget::Both => vec![to(vip, true), to(None, false)],
+        }
+    }
+}
+
+impl CheckKey {
+    /// The destination of the probe.
+    #[must_use]
+    pub fn destination(&self) -> SocketAddr {
+        SocketAddr::new(self.vip.unwrap_or(self.server), self.port)
+    }
+
+    /// The same check of the RIP.
+    #[must_use]
+    pub(super) fn of_rip(&self) -> Self {
+        Self { vip: None, ..self.clone() }
+    }
+}
+
+impl fmt::Display for CheckKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, port, vip, .. } = self;
+        match vip {
+            None => write!(f, "{kind} port {port}"),
+            Some(vip) => write!(f, "{kind} port {port} of VIP {vip}"),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! State machine of health checks, without I/O and without a clock.
+//!
+//! [`Health`] turns (event, now) into actions: probes to start and to abort, and reports of changes. A test can
+//! simulate days in a moment and replay any failure from its seed.
+//!
+//! Invariants:
+//! - A check is identified by the server's address and its settings ([`CheckKey`]). Equal checks of several services are
+//!   one, and a reload that leaves a check as it is changes nothing about it.
+//! - The first result decides. After that `fall` failures or `rise` successes in a row change the state; each further
+//!   change to down within ten minutes doubles the successes that are needed, up to sixteen times.
+//! - An error of the director's own host, and the failure of a probe that started or ended late, are no results: they
+//!   change no state and interrupt no run of results.
+//! - Probes of a check start in slots of its interval, with a fixed phase. There is one at a time, and two starts are
+//!   at least the fast interval, or four fifths of the interval, apart.
+//! - A server is down with any of its checks that decide. While more than the panic share of a service's configured
+//!   weight is down, none of its servers is out.
+//! - When nine of ten checks that are up fail at once, of ten servers and two services at least, none goes down. Checks
+//!   that are not up yet are no part of that: at the start only the panic share protects.
+//! - Every change is reported once.
+
+#![forbid(unsafe_code)]
+
+mod cause;
+mod configure;
+mod entry;
+mod events;
+mod freeze;
+mod key;
+mod outcome;
+mod record;
+mod service;
+mod status;
+mod timetable;
+
+pub use cause::FailureCause;
+pub use events::{HealthAction, HealthEvent, HealthReport, ProbeId, ServerChecks, ServiceChecks};
+pub use key::{CheckKey, CheckUse};
+pub use outcome::{LocalError, ProbeFailure, ProbeOutcome};
+pub use record::{CheckState, LastResult};
+pub use status::{CheckStatus, ServerStatus, ServiceStatus};
+
+use crate::deadlines::Deadlines;
+use crate::random::SplitMix64;
+use crate::time::Tick;
+use entry::CheckEntry;
+use freeze::{FreezeGuard, GuardShare};
+use service::ServiceHealth;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Settings of [`Health`].
+#[derive(Clone, Copy, Debug)]
+pub struct HealthSettings {
+    /// Most probes in flight.
+    pub in_flight_max: usize,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// Number of a check, never reused.
+type CheckId = u64;
+
+/// The health machine.
+#[derive(Debug)]
+pub struct Health {
+    in_flight_max: usize,
+    random: SplitMix64,
+    /// Checks without a probe, by the start of their next one.
+    due: Deadlines<CheckId>,
+    ids: BTreeMap<CheckKey, CheckId>,
+    checks: BTreeMap<CheckId, CheckEntry>,
+    probes: BTreeMap<ProbeId, CheckId>,
+    services: Vec<ServiceHealth>,
+    guard: FreezeGuard,
+    next_check: CheckId,
+    next_probe: u64,
+}
+
+impl Health {
+    /// Creates a machine without services.
+    #[must_use]
+    pub fn new(settings: HealthSettings) -> Self {
+        Self {
+            in_flight_max: settings.in_flight_max.max(1),
+            random: SplitMix64::new(settings.seed),
+            due: Deadlines::default(),
+            ids: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            services: Vec::new(),
+            guard: FreezeGuard::default(),
+            next_check: 0,
+            next_probe: 0,
+        }
+    }
+
+    /// Time of the next [`HealthEvent::Timer`] unless another event comes first. None while all probes are in flight
+    /// that may be: the end of one is the next event.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.has_room().then(|| self.due.next()).flatten()
+    }
+
+    /// Handles an event, and all deadlines up to `now`. Appends to `actions`.
+    pub fn handle(&mut self, event: HealthEvent, now: Tick, actions: &mut Vec<HealthAction>) {
+        self.due.advance(now);
+        match event {
+            HealthEvent::Configure(services) => self.configure(&services, actions),
+            HealthEvent::Finished { probe, outcome, took } => self.finish(probe, outcome, took, actions),
+            HealthEvent::Timer => {}
+        }
+        self.start_due(actions);
+    }
+
+    fn has_room(&self) -> bool {
+        self.probes.len() < self.in_flight_max
+    }
+
+    fn start_due(&mut self, actions: &mut Vec<HealthAction>) {
+        while self.has_room()
+            && let Some(id) = self.due.pop_due()
+        {
+            let Some(entry) = self.checks.get_mut(&id) else { continue };
+            let probe = ProbeId(self.next_probe);
+            self.next_probe += 1;
+            entry.start(probe, self.due.clock());
+            self.probes.insert(probe, id);
+            actions.push(HealthAction::Start { probe, key: entry.key.clone() });
+        }
+    }
+
+    fn finish(
+        &mut self,
+        probe: ProbeId,
+        outcome: ProbeOutcome,
+        took: Duration,
+        actions: &mut Vec<HealthAction>,
+    ) {
+        let Some(id) = self.probes.remove(&probe) else { return };
+        let (now, random) = (self.due.clock(), self.random.next());
+        let Some(entry) = self.checks.get_mut(&id) else { return };
+        let (before, blind) = (GuardShare::of(&entry.record), entry.record.is_blind());
+        entry.finish(outcome, took, random, now);
+        report_sight(entry, blind, actions);
+        self.guard.replace(before, GuardShare::of(&entry.record), entry.key.server, entry.services());
+        if let Some(state) = entry.record.due_state(&entry.key.timing, now) {
+            self.change(id, state, random, actions);
+        }
+        self.thaw(actions);
+        self.due.set_at(id, self.checks.get(&id).map(|entry| entry.due));
+    }
+
+    /// Changes the state of a check, unless it would go down while states are frozen.
+    fn change(&mut self, id: CheckId, state: CheckState, random: u64, actions: &mut Vec<HealthAction>) {
+        if state == CheckState::Down && self.is_frozen(actions) {
+            return;
+        }
+        let cause = self.cause(id).filter(|_| state == CheckState::Down);
+        let now = self.due.clock();
+        let Some(entry) = self.checks.get_mut(&id) else { return };
+        let (before, was_down) = (GuardShare::of(&entry.record), entry.record.state == CheckState::Down);
+        entry.record.enter(state, now);
+        entry.schedule(now, random, now);
+        self.guard.replace(before, GuardShare::of(&entry.record), entry.key.server, entry.services());
+        let (key, downs) = (entry.key.clone(), entry.record.downs_lately(now));
+        actions.push(HealthAction::Report(HealthReport::Check { key, state, cause, downs }));
+        let is_down = state == CheckState::Down;
+        if is_down == was_down {
+            return;
+        }
+        for user in entry.users.iter().filter(|user| user.decides) {
+            let service = &mut self.services[user.service];
+            if service.count(user.server, is_down) {
+                service.settle(user.server, actions);
+            }
+        }
+    }
+
+    /// Returns true if no check may go down, from now on if nearly all fail.
+    fn is_frozen(&mut self, actions: &mut Vec<HealthAction>) -> bool {
+        if !self.guard.frozen && self.guard.is_mass_failure() {
+            self.set_frozen(true, actions);
+        }
+        self.guard.frozen
+    }
+
+    /// Ends a freeze when enough checks pass. Failures until then are forgotten: they say nothing about the servers.
+    fn thaw(&mut self, actions: &mut Vec<HealthAction>) {
+        if self.guard.frozen && !self.guard.is_mass_failure() {
+            self.set_frozen(false, actions);
+            self.checks.values_mut().for_each(|entry| entry.record.pardon());
+            self.guard.pardon();
+        }
+    }
+
+    fn set_frozen(&mut self, on: bool, actions: &mut Vec<HealthAction>) {
+        self.guard.frozen = on;
+        let FreezeGuard { failing, up, .. } = self.guard;
+        actions.push(HealthAction::Report(HealthReport::Freeze { on, failing, up }));
+    }
+
+    /// The cause of the latest failure of a check.
+    fn cause(&self, id: CheckId) -> Option<FailureCause> {
+        let entry = self.checks.get(&id)?;
+        let rip = entry.key.vip.and_then(|_| self.ids.get(&entry.key.of_rip()));
+        let rip = rip.and_then(|id| self.checks.get(id)?.record.last.as_ref());
+        let failure = entry.record.failure.as_ref()?;
+        Some(FailureCause::of(&entry.key, failure, rip.map(|last| &last.outcome)))
+    }
+}
+
+/// Reports that a check has become blind, or is no longer.
+fn report_sight(entry: &CheckEntry, was_blind: bool, actions: &mut Vec<HealthAction>) {
+    let error = entry.record.became_blind();
+    if error.is_some() || was_blind && !entry.record.is_blind() {
+        actions.push(HealthAction::Report(HealthReport::Blind { key: entry.key.clone(), error }));
+    }
+}

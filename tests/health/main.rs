@@ -1,0 +1,8 @@
+//! The health machine against its rules, and over virtual time against a naive model.
+
+mod naive;
+mod random;
+mod rules;
+mod simulation;
+mod trouble;
+mod world;

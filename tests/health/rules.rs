@@ -1,0 +1,161 @@
+//! Single rules of the machine.
+
+use crate::world::{Behaviour, World, server, service};
+use directrix::health::{
+    CheckState, CheckUse, FailureCause, Health, HealthAction, HealthEvent, HealthReport, HealthSettings,
+    LocalError, ProbeFailure, ProbeOutcome, ServerChecks, ServiceChecks,
+};
+use directrix::model::{CheckKind, CheckTarget, CheckTiming, HealthCheck, Weight};
+use directrix::time::{Span, Tick};
+use std::time::Duration;
+
+pub(crate) fn check(target: CheckTarget) -> HealthCheck {
+    HealthCheck { kind: CheckKind::Tcp, target, port: None, timing: CheckTiming::default() }
+}
+
+pub(crate) fn with_servers(
+    port: u16,
+    servers: impl IntoIterator<Item = u8>,
+    target: CheckTarget,
+) -> ServiceChecks {
+    let address = ([198, 51, 100, 1], port).into();
+    let servers = servers.into_iter().map(|n| ServerChecks {
+        server: server(n),
+        weight: Weight(1),
+        checks: CheckUse::of(&check(target), server(n), address),
+    });
+    ServiceChecks { service: service(port), panic: 50, servers: servers.collect() }
+}
+
+fn machine() -> Health {
+    let mut health = Health::new(HealthSettings { in_flight_max: 8, seed: 1 });
+    let config = vec![with_servers(80, [1, 2, 3], CheckTarget::Rip)];
+    health.handle(HealthEvent::Configure(config), Tick(0), &mut Vec::new());
+    health
+}
+
+/// The states of all checks of the first service.
+fn states(health: &Health) -> Vec<CheckState> {
+    health.status()[0].servers.iter().map(|server| server.checks[0].state).collect()
+}
+
+#[test]
+fn a_black_hole_is_out_within_the_longest_detection_time() {
+    for (behaviour, longest) in [(Behaviour::Refuses, 4_900), (Behaviour::IsSilent, 5_400)] {
+        let mut world = World::new(3, 8);
+        world.configure(vec![with_servers(80, [1, 2, 3], CheckTarget::Rip)]);
+        world.run(10_000);
+        assert_eq!(world.changes(CheckState::Up), 3);
+        world.set([2], behaviour);
+        let since = world.now;
+        while world.out.is_empty() {
+            assert!(world.step(since + 60_000).is_some(), "it is never out");
+        }
+        let took = world.now - since;
+        assert!((2_000..=longest).contains(&took), "{behaviour:?}: {took} ms");
+        assert!(world.out.contains(&(service(80), server(2))));
+        world.set([2], Behaviour::Answers);
+        let since = world.now;
+        while !world.out.is_empty() {
+            assert!(world.step(since + 60_000).is_some(), "it never comes back");
+        }
+        assert!(world.now - since <= 5_500 + 1_100 + 500, "{} ms", world.now - since);
+    }
+}
+
+#[test]
+fn a_probe_that_starts_late_proves_no_failure() {
+    let mut health = machine();
+    for (late, state) in [(499, CheckState::Down), (501, CheckState::Unknown)] {
+        let mut health_late = machine();
+        let due = health_late.next_deadline().unwrap().after(Span::from_millis(late));
+        let mut actions = Vec::new();
+        health_late.handle(HealthEvent::Timer, due, &mut actions);
+        let HealthAction::Start { probe, key } = &actions[0] else { panic!("{actions:?}") };
+        let failed = ProbeOutcome::Failed(ProbeFailure::Refused);
+        let finished = HealthEvent::Finished { probe: *probe, outcome: failed, took: Duration::ZERO };
+        health_late.handle(finished, due, &mut Vec::new());
+        let status = health_late.status();
+        let checked = status[0].servers.iter().find(|of| of.server == key.server).unwrap();
+        assert_eq!(checked.checks[0].state, state, "{late} ms late");
+        let (last, _) = checked.checks[0].last.clone().unwrap();
+        let is_late = last.outcome == ProbeOutcome::Unknown(LocalError::Late);
+        assert_eq!(is_late, state == CheckState::Unknown);
+    }
+    health.handle(HealthEvent::Timer, Tick(1), &mut Vec::new());
+    assert_eq!(states(&health), [CheckState::Unknown; 3]);
+}
+
+#[test]
+fn equal_checks_of_several_services_are_one() {
+    let mut world = World::new(5, 8);
+    let shared = HealthCheck { port: Some(8080), ..check(CheckTarget::Rip) };
+    let config = (80..90).map(|port| {
+        let address = ([198, 51, 100, 1], port).into();
+        let checks = CheckUse::of(&shared, server(1), address);
+        let of = ServerChecks { server: server(1), weight: Weight(1), checks };
+        ServiceChecks { service: service(port), panic: 0, servers: vec![of] }
+    });
+    world.configure(config.collect());
+    assert_eq!(world.health.counts().0, 1);
+    world.set([1], Behaviour::Refuses);
+    world.run(3_000);
+    assert_eq!(world.out.len(), 10, "one probe counts for all services");
+}
+
+#[test]
+fn the_rip_explains_a_failure_of_the_vip_but_does_not_decide() {
+    let mut world = World::new(7, 8);
+    let mut config = vec![with_servers(80, [1, 2, 3], CheckTarget::Both)];
+    world.set([1, 2, 3], Behaviour::IsSilent);
+    for server in &mut config[0].servers[..2] {
+        server.checks.retain(|check| !check.decides);
+    }
+    world.configure(config);
+    world.run(20_000);
+    let out: Vec<_> = world.out.iter().map(|(_, server)| *server).collect();
+    assert_eq!(out, [server(3)], "only where the VIP decides");
+    let status = world.health.status();
+    let causes: Vec<_> = status[0].servers[2].checks.iter().map(|check| check.cause.clone()).collect();
+    assert_eq!(causes, [Some(FailureCause::Silent), Some(FailureCause::Silent)]);
+}
+
+#[test]
+fn results_of_an_aborted_probe_are_ignored() {
+    let mut health = machine();
+    let mut actions = Vec::new();
+    let due = Tick(2_100);
+    health.handle(HealthEvent::Timer, due, &mut actions);
+    let started = std::mem::take(&mut actions);
+    assert_eq!(health.counts(), (3, 3));
+    health.handle(HealthEvent::Configure(Vec::new()), due, &mut actions);
+    let aborted = actions.drain(..).filter(|action| matches!(action, HealthAction::Abort(_))).count();
+    assert_eq!((aborted, health.counts()), (3, (0, 0)));
+    for action in started {
+        let HealthAction::Start { probe, .. } = action else { panic!("{action:?}") };
+        let outcome = ProbeOutcome::Passed;
+        health.handle(HealthEvent::Finished { probe, outcome, took: Duration::ZERO }, due, &mut actions);
+    }
+    assert_eq!(actions, []);
+}
+
+#[test]
+fn panic_ends_when_enough_servers_are_back() {
+    let mut world = World::new(9, 8);
+    world.configure(vec![with_servers(80, 1..=4, CheckTarget::Rip)]);
+    world.run(5_000);
+    world.set([1, 2], Behaviour::Refuses);
+    world.run(20_000);
+    assert_eq!(world.out.len(), 2, "half is not above the share");
+    world.set([3], Behaviour::Refuses);
+    world.run(20_000);
+    assert_eq!(world.out.len(), 0);
+    world.set([1], Behaviour::Answers);
+    world.run(20_000);
+    assert_eq!(world.out.len(), 2);
+    let panics = world.reports.iter().filter_map(|(_, report)| match report {
+        HealthReport::Panic { on, down, total, .. } => Some((*on, *down, *total)),
+        _ => None,
+    });
+    assert_eq!(panics.collect::<Vec<_>>(), [(true, 3, 4), (false, 2, 4)]);
+}
