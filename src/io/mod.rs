@@ -29,6 +29,7 @@ pub use interface::{Interface, OwnAddress};
 pub use long_frames::{FrameHead, HEAD_MAX, LongFrames};
 pub use sender::FrameSender;
 pub use steered::SteeredService;
+pub use veth::VethPeer;
 
 use crate::forward::{Batch, Verdict};
 use crate::model::{Diagnostic, InterfaceIndex, ServiceAddress};

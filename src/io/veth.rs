@@ -24,35 +24,74 @@ pub(super) enum Checksums {
     Unknown,
 }
 
-/// Determines the state for `interface`; `None` if it is not a veth.
-///
-/// A peer in another network namespace is found if that is init's or one of `ip netns`. This takes
-/// CAP_SYS_ADMIN, and the calling thread enters that namespace meanwhile.
+/// The other end of a veth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VethPeer {
+    /// Its name, in its network namespace.
+    pub name: String,
+    /// File of its network namespace; `None` if it is in the same one.
+    pub namespace: Option<PathBuf>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Its transmit queues, at least 1.
+    pub transmit_queues: u32,
+    /// Whether it leaves checksums unfinished; `None` if the driver does not report that.
+    pub unfinished_checksums: Option<bool>,
+}
+
+impl VethPeer {
+    /// Finds the peer of `interface`; `None` if it is not accessible, or `interface` is not a veth.
+    ///
+    /// A peer in another network namespace is found if that is init's or one of `ip netns`. This takes
+    /// CAP_SYS_ADMIN, and the calling thread enters that namespace meanwhile.
+    #[must_use]
+    pub fn of(interface: &Interface) -> Option<Self> {
+        let link = rtnetlink::link(interface.index).ok().flatten()?;
+        if link.kind.as_deref() == Some("veth") { of_peer(&link) } else { None }
+    }
+
+    /// A shell command that runs in the network namespace of the peer.
+    #[must_use]
+    pub fn command(&self, words: &str) -> String {
+        match &self.namespace {
+            Some(file) => format!("nsenter --net={} {words}", file.display()),
+            None => words.to_owned(),
+        }
+    }
+}
+
+/// Determines the state for `interface`, as [`VethPeer::of`] finds the peer; `None` if it is not a veth.
 pub(super) fn checksums(interface: &Interface) -> Option<Checksums> {
     let link = rtnetlink::link(interface.index).ok().flatten()?;
-    (link.kind.as_deref() == Some("veth")).then(|| of_peer(&link))
+    (link.kind.as_deref() == Some("veth")).then(|| match of_peer(&link) {
+        Some(VethPeer { name, unfinished_checksums: Some(true), .. }) => Checksums::Unfinished(name),
+        Some(VethPeer { unfinished_checksums: Some(false), .. }) => Checksums::Finished,
+        _ => Checksums::Unknown,
+    })
 }
 
-fn of_peer(link: &LinkInfo) -> Checksums {
-    let Some(peer) = link.link else { return Checksums::Unknown };
-    let answer = match link.link_netns {
-        None => Some(checksums_here(peer)),
-        Some(id) => namespace(id).and_then(|namespace| within(&namespace, || checksums_here(peer)).ok()),
-    };
-    answer.flatten().unwrap_or(Checksums::Unknown)
+fn of_peer(link: &LinkInfo) -> Option<VethPeer> {
+    let peer = link.link?;
+    let Some(id) = link.link_netns else { return peer_here(peer, None) };
+    let (path, file) = namespace(id)?;
+    within(&file, || peer_here(peer, Some(path))).ok().flatten()
 }
 
-/// State by the offload setting of the interface with this index, in the calling thread's network namespace.
-fn checksums_here(index: u32) -> Option<Checksums> {
-    let LinkInfo { name, .. } = rtnetlink::link(index).ok()??;
-    Some(if ethtool::transmit_checksums(&name)? { Checksums::Unfinished(name) } else { Checksums::Finished })
+/// The interface with this index in the calling thread's network namespace, whose file is `namespace`.
+fn peer_here(index: u32, namespace: Option<PathBuf>) -> Option<VethPeer> {
+    let LinkInfo { name, mtu, transmit_queues, .. } = rtnetlink::link(index).ok()??;
+    let transmit_queues =
+        ethtool::channels(&name).map_or(transmit_queues, |channels| channels.transmit).max(1);
+    let unfinished_checksums = ethtool::transmit_checksums(&name);
+    Some(VethPeer { name, namespace, mtu, transmit_queues, unfinished_checksums })
 }
 
 /// Opens the network namespace with this id, if it can be found.
-fn namespace(id: i32) -> Option<File> {
+fn namespace(id: i32) -> Option<(PathBuf, File)> {
     let named = fs::read_dir("/run/netns").into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files = named.chain([PathBuf::from("/proc/1/ns/net")]).filter_map(|path| File::open(path).ok());
-    files.find(|file| rtnetlink::netns_id(file.as_fd()).ok().flatten() == Some(id))
+    let files = named.chain([PathBuf::from("/proc/1/ns/net")]);
+    let mut files = files.filter_map(|path| File::open(&path).ok().map(|file| (path, file)));
+    files.find(|(_, file)| rtnetlink::netns_id(file.as_fd()).ok().flatten() == Some(id))
 }
 
 /// Calls `f` in another network namespace.

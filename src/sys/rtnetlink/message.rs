@@ -28,10 +28,10 @@ pub(super) fn dump(kind: u16, body: &[u8], mut each: impl FnMut(&[u8])) -> io::R
 }
 
 /// A failed or refused request (NLMSG_ERROR, `struct nlmsgerr` of linux/netlink.h).
-pub(super) struct Refused {
+pub(in crate::sys) struct Refused {
     error: io::Error,
     /// Text of the extended acknowledgement (NLMSGERR_ATTR_MSG).
-    pub(super) text: Option<String>,
+    pub(in crate::sys) text: Option<String>,
 }
 
 impl From<io::Error> for Refused {
@@ -46,15 +46,25 @@ impl From<Refused> for io::Error {
     }
 }
 
-/// Sends a request and passes the payload of each answer to `each`, up to NLMSG_DONE or the acknowledgement.
-/// `flags` is NLM_F_DUMP, or NLM_F_ACK for a request with one answer or none.
+/// Sends a request of rtnetlink, as [`exchange`].
 pub(super) fn request(
     kind: u16,
     flags: libc::c_int,
     body: &[u8],
+    each: impl FnMut(&[u8]) -> Option<()>,
+) -> Result<(), Refused> {
+    exchange(NETLINK_ROUTE, (kind, flags), body, each)
+}
+
+/// Sends a request and passes the payload of each answer to `each`, up to NLMSG_DONE or the acknowledgement.
+/// `flags` is NLM_F_DUMP, or NLM_F_ACK for a request with one answer or none.
+pub(in crate::sys) fn exchange(
+    protocol: isize,
+    (kind, flags): (u16, libc::c_int),
+    body: &[u8],
     mut each: impl FnMut(&[u8]) -> Option<()>,
 ) -> Result<(), Refused> {
-    let socket = Socket::new(NETLINK_ROUTE)?;
+    let socket = Socket::new(protocol)?;
     socket.set_ext_ack(true)?;
     socket.set_cap_ack(true)?;
     socket.send_to(&encode(kind, flags, body), &SocketAddr::new(0, 0), 0)?;
@@ -83,7 +93,7 @@ fn encode(kind: u16, flags: libc::c_int, body: &[u8]) -> Vec<u8> {
 }
 
 /// Adds an attribute, padded to four bytes.
-pub(super) fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(in crate::sys) fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let len = (ATTRIBUTE_HEADER + value.len()) as u16; // a few dozen
     bytes.extend(len.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
@@ -124,7 +134,7 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 /// The attributes that follow a message's header, by type, without its flag bits.
-pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
+pub(in crate::sys) struct Attributes<'a>(pub(in crate::sys) &'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);
@@ -138,11 +148,11 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(in crate::sys) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(in crate::sys) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().copied().map(u16::from_ne_bytes)
 }
 
