@@ -27,9 +27,11 @@
 //! | 7 | `realserver` | The real server's side: the VIP without ARP. |
 //! | 7 | `lab`, `bench_wire` | The reference deployment in network namespaces, and the throughput bench over it. |
 //! | 7 | `top` | The live screen: state and events in, lines out. |
+//! | 7 | `doctor` | Diagnosis of a host: facts in, findings out. Changes nothing. |
 //! | 7 | `cli` | One file for each subcommand. No logic. |
 //!
-//! Within a layer only: `control → worker`, `bench_wire → lab`, `cli → lab`, `cli → bench_wire`, `cli → realserver`, `cli → top`.
+//! Within a layer only: `control → worker`, `bench_wire → lab`, `cli → lab`, `cli → bench_wire`, `cli → realserver`, `cli → top`, `cli → doctor`,
+//! `doctor → realserver`.
 //!
 //! `unsafe` is in `sys` and `io` alone, each block with its proof.
 
@@ -37,6 +39,7 @@ pub mod bench_wire;
 pub mod cli;
 pub mod control;
 mod deadlines;
+pub mod doctor;
 pub mod flow;
 pub mod forward;
 pub mod hash;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod change;
+mod doctor;
 mod exe;
 mod generate;
 mod import;
@@ -66,6 +67,8 @@ enum CliCommand {
     Top(top::Args),
     /// Prepare a real server: VIP on lo, ARP and neighbor discovery suppressed
     Realserver(realserver::Args),
+    /// Examine this host: traps of direct routing, each with its effect and the command that mends it
+    Doctor(doctor::Args),
     /// Run the reference deployment in network namespaces
     Lab(lab::Args),
     /// Generate man pages and shell completions, for packages
@@ -95,13 +98,14 @@ pub fn main() -> ExitCode {
         CliCommand::Workers(args) => listings::workers(&args, &socket),
         CliCommand::Top(args) => top::main(&args, &socket),
         CliCommand::Realserver(args) => realserver::main(&args),
+        CliCommand::Doctor(args) => doctor::main(&args),
         CliCommand::Lab(args) => lab::main(&args),
         CliCommand::Generate(args) => generate::main(&args, program()),
     }
 }
 
 /// Commands that need no running director. Their help omits `--socket`.
-const WITHOUT_SOCKET: [&str; 4] = ["import", "realserver", "lab", "generate"];
+const WITHOUT_SOCKET: [&str; 5] = ["import", "realserver", "doctor", "lab", "generate"];
 
 fn parse() -> Result<Cli, clap::Error> {
     let matches = program().try_get_matches()?;

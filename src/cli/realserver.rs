@@ -105,7 +105,11 @@ impl CommonArgs {
     }
 }
 
-fn vip(text: &str) -> Result<IpAddr, String> {
+/// Parses a VIP.
+///
+/// # Errors
+/// The text is no address that a host can have; the message gives a valid form.
+pub(super) fn vip(text: &str) -> Result<IpAddr, String> {
     let remedy = "write an IP address, as in 192.168.195.150 or 2001:db8::80";
     let address: IpAddr = text.parse().map_err(|_| remedy.to_owned())?;
     host_address(address).map(|()| address).map_err(|flaw| format!("this is {flaw}; {remedy}"))

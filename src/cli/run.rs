@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Default path of the configuration file.
-const DEFAULT_CONFIG: &str = "/etc/directrix/directrix.toml";
+pub(super) const DEFAULT_CONFIG: &str = "/etc/directrix/directrix.toml";
 
 /// The arguments of `directrix run`.
 #[derive(Clone, Debug, clap::Args)]

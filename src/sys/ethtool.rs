@@ -20,14 +20,27 @@ use std::io;
 pub(crate) struct Channels {
     pub(crate) receive: u32,
     pub(crate) transmit: u32,
+    /// The most receive queues that the driver has.
+    pub(crate) receive_max: u32,
+    /// The most transmit queues.
+    pub(crate) transmit_max: u32,
+    /// Queues for both directions: `ethtool -L` takes `combined`.
+    pub(crate) is_combined: bool,
 }
 
 /// Queue counts of the interface `name` (ETHTOOL_GCHANNELS); `None` if the driver does not report them.
 pub(crate) fn channels(name: &str) -> Option<Channels> {
     let mut request = ChannelsRequest { command: ETHTOOL_GCHANNELS, ..ChannelsRequest::default() };
     ioctl(name, &mut request).ok()?;
-    let ChannelsRequest { receive, transmit, combined, .. } = request;
-    Some(Channels { receive: receive + combined, transmit: transmit + combined })
+    let ChannelsRequest { max, receive, transmit, combined, .. } = request;
+    let [receive_max, transmit_max, _, combined_max] = max;
+    Some(Channels {
+        receive: receive + combined,
+        transmit: transmit + combined,
+        receive_max: receive_max.max(combined_max),
+        transmit_max: transmit_max.max(combined_max),
+        is_combined: combined_max > 0,
+    })
 }
 
 /// Driver name of the interface `name` (ETHTOOL_GDRVINFO).
@@ -61,6 +74,11 @@ pub(crate) fn strips_tags(name: &str) -> bool {
 pub(crate) fn filters_tags(name: &str, protocol: u16) -> bool {
     let feature = if protocol == TAG { "rx-vlan-filter" } else { "rx-vlan-stag-filter" };
     features::is_active(name, feature) == Some(true)
+}
+
+/// Whether the feature called `feature` is on, as `ethtool -k` shows it; `None` if it is unknown there.
+pub(crate) fn feature(name: &str, feature: &str) -> Option<bool> {
+    features::is_active(name, feature)
 }
 
 /// A boolean setting; `None` if the driver does not report it.

@@ -7,6 +7,8 @@ mod errno;
 pub(crate) mod ethtool;
 pub mod live_frames;
 pub(crate) mod memory;
+pub(crate) mod netdev;
+pub(crate) mod nftables;
 pub(crate) mod packet_socket;
 pub mod peer;
 pub(crate) mod poll;
@@ -14,6 +16,7 @@ pub mod process;
 pub mod rtnetlink;
 pub(crate) mod signals;
 pub mod sleeper;
+pub(crate) mod trial;
 mod uapi;
 
 pub(crate) use errno::errno;

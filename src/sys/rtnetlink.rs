@@ -9,14 +9,17 @@
 //! skipped. And netlink-packet-core 0.9 does not decode the text of an extended acknowledgement in `NLMSG_ERROR`,
 //! which is the driver's reason for refusing an XDP program.
 
-mod message;
+pub(super) mod message;
+mod neighbor;
 mod route;
 pub mod watch;
 
-pub(crate) use route::{RouteInfo, route, route_entry};
+pub(crate) use neighbor::neighbors;
+pub(crate) use route::{LocalRoute, RouteInfo, default_gateways, local_routes, route, route_entry};
 
 use super::uapi::{
-    IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL, IFLA_XDP_FD, IFLA_XDP_FLAGS, IFLA_XDP_PROG_IDS, NETNSA_FD, NETNSA_NSID,
+    IFLA_BOND_FAIL_OVER_MAC, IFLA_BOND_MODE, IFLA_MACVLAN_MODE, IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL,
+    IFLA_XDP_FD, IFLA_XDP_FLAGS, IFLA_XDP_PROG_IDS, NETNSA_FD, NETNSA_NSID,
 };
 use crate::wire::MacAddr;
 use crate::wire::vlan::Tag;
@@ -51,6 +54,10 @@ pub(crate) struct LinkInfo {
     pub(crate) kind: Option<String>,
     /// Tag of a VLAN device, with priority 0.
     pub(crate) tag: Option<Tag>,
+    /// Settings of a bond.
+    pub(crate) bond: Option<BondSettings>,
+    /// Mode of a macvlan: MACVLAN_MODE_* of linux/if_link.h.
+    pub(crate) macvlan_mode: Option<u32>,
     /// IFF_MASTER: a master device; other interfaces carry its frames.
     pub(crate) is_master: bool,
     /// Index of its master device.
@@ -59,6 +66,15 @@ pub(crate) struct LinkInfo {
     pub(crate) link: Option<u32>,
     /// Network namespace of `link`, by its id here (IFLA_LINK_NETNSID); `None` if it is this one.
     pub(crate) link_netns: Option<i32>,
+}
+
+/// Settings of a bond, as numbers of linux/if_bonding.h and drivers/net/bonding/bond_options.c.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BondSettings {
+    /// 0 balance-rr, 1 active-backup, … 5 balance-tlb, 6 balance-alb.
+    pub(crate) mode: u8,
+    /// 0 none, 1 active, 2 follow.
+    pub(crate) fail_over_mac: u8,
 }
 
 /// Lists all interfaces (dump of RTM_GETLINK).
@@ -147,7 +163,10 @@ impl LinkInfo {
             libc::IFLA_NUM_TX_QUEUES => self.transmit_queues = number,
             libc::IFLA_NUM_RX_QUEUES => self.receive_queues = number,
             libc::IFLA_XDP => self.xdp_program = program_of(value),
-            libc::IFLA_LINKINFO => (self.kind, self.tag) = (kind_of(value), tag_of(value)),
+            libc::IFLA_LINKINFO => {
+                (self.kind, self.tag) = (kind_of(value), tag_of(value));
+                (self.bond, self.macvlan_mode) = (bond_of(value), macvlan_mode_of(value));
+            }
             libc::IFLA_MASTER => self.master = Some(number),
             // Without a lower device it is the own index, or 0.
             libc::IFLA_LINK => self.link = Some(number).filter(|link| *link != 0),
@@ -169,11 +188,29 @@ fn kind_of(info: &[u8]) -> Option<String> {
 
 /// Tag of a VLAN device.
 fn tag_of(info: &[u8]) -> Option<Tag> {
-    let find = |attributes, wanted| Attributes(attributes).find(|(kind, _)| *kind == wanted).map(|of| of.1);
-    let data = find(info, libc::IFLA_INFO_DATA).filter(|_| kind_of(info).as_deref() == Some("vlan"))?;
-    let control = u16_at(find(data, IFLA_VLAN_ID)?, 0)?;
-    let protocol = u16_at(find(data, IFLA_VLAN_PROTOCOL)?, 0).map(u16::from_be)?;
+    let data = data_of(info, "vlan")?;
+    let control = u16_at(value_of(data, IFLA_VLAN_ID)?, 0)?;
+    let protocol = u16_at(value_of(data, IFLA_VLAN_PROTOCOL)?, 0).map(u16::from_be)?;
     Some(Tag { protocol, control })
+}
+
+fn bond_of(info: &[u8]) -> Option<BondSettings> {
+    let data = data_of(info, "bond")?;
+    let byte = |wanted| value_of(data, wanted)?.first().copied();
+    Some(BondSettings { mode: byte(IFLA_BOND_MODE)?, fail_over_mac: byte(IFLA_BOND_FAIL_OVER_MAC)? })
+}
+
+fn macvlan_mode_of(info: &[u8]) -> Option<u32> {
+    u32_at(value_of(data_of(info, "macvlan")?, IFLA_MACVLAN_MODE)?, 0)
+}
+
+/// IFLA_INFO_DATA of a virtual interface of this kind.
+fn data_of<'a>(info: &'a [u8], kind: &str) -> Option<&'a [u8]> {
+    value_of(info, libc::IFLA_INFO_DATA).filter(|_| kind_of(info).as_deref() == Some(kind))
+}
+
+fn value_of(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    Attributes(attributes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
 /// Id of the network namespace `netns` in this one (RTM_GETNSID, linux/net_namespace.h); `None` if it has none.
@@ -309,6 +346,23 @@ mod tests {
         let read = |kind: &[u8]| link_of(&payload(4, 0, &[(libc::IFLA_LINKINFO, &info(kind))])).unwrap().tag;
         assert_eq!(read(b"vlan\0"), Some(Tag { protocol: 0x88a8, control: 100 }));
         assert_eq!(read(b"bond\0"), None, "the numbers have another meaning");
+    }
+
+    #[test]
+    fn bonds_and_macvlans_have_their_settings() {
+        let read = |kind: &[u8], attributes: &[(u16, &[u8])]| {
+            let (mut data, mut info) = (Vec::new(), Vec::new());
+            attributes.iter().for_each(|(kind, value)| attribute(&mut data, *kind, value));
+            attribute(&mut info, libc::IFLA_INFO_KIND, kind);
+            attribute(&mut info, libc::IFLA_INFO_DATA, &data);
+            link_of(&payload(4, 0, &[(libc::IFLA_LINKINFO, &info)])).unwrap()
+        };
+        let bond = read(b"bond\0", &[(IFLA_BOND_MODE, &[1]), (IFLA_BOND_FAIL_OVER_MAC, &[2])]);
+        assert_eq!(bond.bond, Some(BondSettings { mode: 1, fail_over_mac: 2 }));
+        let macvlan = read(b"macvlan\0", &[(IFLA_MACVLAN_MODE, &4_u32.to_ne_bytes())]);
+        assert_eq!((macvlan.bond, macvlan.macvlan_mode), (None, Some(4)));
+        let vlan = read(b"vlan\0", &[(IFLA_MACVLAN_MODE, &4_u32.to_ne_bytes())]);
+        assert_eq!((vlan.bond, vlan.macvlan_mode), (None, None), "the numbers have another meaning");
     }
 
     #[test]

@@ -41,6 +41,20 @@ pub(super) const IFLA_VLAN_ID: u16 = 1;
 /// linux/if_link.h.
 pub(super) const IFLA_VLAN_PROTOCOL: u16 = 5;
 
+/// linux/if_link.h, within IFLA_INFO_DATA of a bond.
+pub(super) const IFLA_BOND_MODE: u16 = 1;
+/// linux/if_link.h.
+pub(super) const IFLA_BOND_FAIL_OVER_MAC: u16 = 13;
+/// linux/if_link.h, within IFLA_INFO_DATA of a macvlan.
+pub(super) const IFLA_MACVLAN_MODE: u16 = 1;
+
+/// linux/netdev.h, family "netdev" of generic netlink: the request for one device, and its attributes.
+pub(super) const NETDEV_CMD_DEV_GET: u8 = 1;
+/// linux/netdev.h.
+pub(super) const NETDEV_A_DEV_IFINDEX: u16 = 1;
+/// linux/netdev.h.
+pub(super) const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
+
 /// linux/net_namespace.h: attributes of RTM_GETNSID.
 pub(super) const NETNSA_NSID: u16 = 1;
 /// linux/net_namespace.h.

@@ -26,9 +26,9 @@ const DRIVER_ROOM: u32 = 320 + 4;
 
 /// Largest MTU, in bytes, at which every driver with XDP takes a program for frames in one buffer: 3494. mlx5 takes
 /// 3498, veth refuses above 3506 (`veth_xdp_set`, Linux 6.18).
-const ONE_BUFFER_MTU_MAX: u32 = room(CHUNK_LENS[1]) - LINK_HEADERS - DRIVER_ROOM;
+pub const ONE_BUFFER_MTU_MAX: u32 = room(CHUNK_LENS[1]) - LINK_HEADERS - DRIVER_ROOM;
 /// Largest MTU whose frames fit a chunk that the kernel copies into, in bytes.
-pub(super) const MTU_MAX: u32 = room(CHUNK_LENS[1]) - LINK_HEADERS;
+pub const MTU_MAX: u32 = room(CHUNK_LENS[1]) - LINK_HEADERS;
 /// Largest MTU whose frames fit the usable part of a chunk with every NIC, in bytes.
 pub(super) const ZERO_COPY_MTU_MAX: u32 = room(CHUNK_LENS[1]) / GRANULE * GRANULE - LINK_HEADERS;
 

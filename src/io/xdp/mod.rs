@@ -17,6 +17,7 @@ mod socket;
 mod steering;
 
 pub(super) use chunk::chunk_len;
+pub use chunk::{MTU_MAX, ONE_BUFFER_MTU_MAX};
 pub(super) use copy_mode::CopyMode;
 pub use frame::XdpBatch;
 pub use ports::{FrameCount, XdpPorts};
@@ -27,7 +28,7 @@ use super::{Interface, Opened, PortInfo, PortPlan};
 use crate::model::Diagnostic;
 use crate::sys::memory;
 use bind::{BindError, SocketOptions};
-use chunk::{MTU_MAX, ZERO_COPY_MTU_MAX};
+use chunk::ZERO_COPY_MTU_MAX;
 use queue_assignment::WorkerQueues;
 use steering::{AttachOptions, SteeredInterface, XdpSteering};
 use tracing::{info, warn};

@@ -1,6 +1,6 @@
 //! Route lookups (RTM_GETROUTE of linux/rtnetlink.h).
 
-use super::message::{Attributes, attribute, get};
+use super::message::{Attributes, attribute, dump, get, u32_at};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -55,6 +55,72 @@ fn get_route(to: IpAddr, through: u32, flags: u32) -> io::Result<Option<RouteInf
     }
 }
 
+/// A destination that the kernel takes as its own: a route of the type RTN_LOCAL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LocalRoute {
+    /// First address of the network.
+    pub(crate) network: IpAddr,
+    /// Prefix length.
+    pub(crate) prefix: u8,
+    /// Index of the interface.
+    pub(crate) index: u32,
+    /// Number of the routing table: 255 is `local`.
+    pub(crate) table: u32,
+}
+
+/// Lists the local routes of all tables and both families, own addresses included (dump of RTM_GETROUTE).
+pub(crate) fn local_routes() -> io::Result<Vec<LocalRoute>> {
+    let mut routes = Vec::new();
+    each_route(|header, payload| routes.extend(local_route_of(header, payload)))?;
+    Ok(routes)
+}
+
+/// Lists the gateways of the default routes of both families.
+pub(crate) fn default_gateways() -> io::Result<Vec<IpAddr>> {
+    let mut gateways = Vec::new();
+    each_route(|header, attributes| {
+        if header[1] == 0 && header[7] == libc::RTN_UNICAST {
+            let found = Attributes(attributes).find(|(kind, _)| *kind == libc::RTA_GATEWAY);
+            gateways.extend(found.and_then(|(_, value)| ip_of(value)));
+        }
+    })?;
+    Ok(gateways)
+}
+
+/// Calls `each` with the header and the attributes of every route.
+fn each_route(mut each: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let mut request = [0; ROUTE_HEADER];
+        request[0] = family as u8; // 2 or 10
+        dump(libc::RTM_GETROUTE, &request, |payload| {
+            if let Some((header, attributes)) = payload.split_at_checked(ROUTE_HEADER) {
+                each(header, attributes);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn local_route_of(header: &[u8], attributes: &[u8]) -> Option<LocalRoute> {
+    if header[7] != libc::RTN_LOCAL {
+        return None;
+    }
+    let any = match header[0].into() {
+        libc::AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let mut route = LocalRoute { network: any, prefix: header[1], index: 0, table: header[4].into() };
+    for (kind, value) in Attributes(attributes) {
+        match kind {
+            libc::RTA_DST => route.network = ip_of(value)?,
+            libc::RTA_OIF => route.index = u32_at(value, 0)?,
+            libc::RTA_TABLE => route.table = u32_at(value, 0)?,
+            _ => (),
+        }
+    }
+    Some(route)
+}
+
 fn route_of(payload: &[u8]) -> Option<RouteInfo> {
     let (header, attributes) = payload.split_at_checked(ROUTE_HEADER)?;
     let mut route = RouteInfo { is_unicast: header[7] == libc::RTN_UNICAST, ..RouteInfo::default() };
@@ -69,7 +135,19 @@ fn route_of(payload: &[u8]) -> Option<RouteInfo> {
 }
 
 /// An address of 4 or 16 bytes.
-fn ip_of(value: &[u8]) -> Option<IpAddr> {
+pub(super) fn ip_of(value: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(value).ok().map(|bytes| Ipv4Addr::from(bytes).into());
     v4.or_else(|| Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_network_is_local() {
+        let routes = local_routes().unwrap();
+        let loopback = IpAddr::from([127, 0, 0, 0]);
+        assert!(routes.iter().any(|route| (route.network, route.prefix, route.table) == (loopback, 8, 255)));
+    }
 }

@@ -1,0 +1,170 @@
+//! Gathering of the facts: reads and trials, without a change to the host.
+
+use super::conf::{self, Ipv4Settings};
+use super::facts::{DirectorFacts, KernelFacts, LocalNetwork, NetworkFacts, Refusal, WantedSetup};
+use super::gathered::Trial;
+use super::interface_facts::InterfaceFacts;
+use super::process_facts::ProcessFacts;
+use crate::control::host::resolve::ResolvedHost;
+use crate::io::{Interface, OwnAddress, VethPeer, bpf};
+use crate::model::{Config, Diagnostic, DirectorConfig, VirtualService, WorkerCount};
+use crate::sys::rtnetlink::{self, LinkInfo, LocalRoute};
+use crate::sys::{errno, ethtool, netdev, nftables, trial};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::num::NonZero;
+use std::thread;
+
+/// Features by ethtool's names that merge received frames.
+const MERGING: [&str; 3] = ["rx-lro", "rx-gro-list", "rx-udp-gro-forwarding"];
+/// Settings of /proc/sys/net/bridge that pass bridged frames to the filters of IP.
+const BRIDGE_FILTERS: [&str; 3] =
+    ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables"];
+
+/// Gathers the facts about this host as a director with `config`.
+pub(super) fn facts(config: &Config) -> DirectorFacts {
+    let links = rtnetlink::links().unwrap_or_default();
+    let interfaces: Vec<_> =
+        named(&config.director).filter_map(|name| Interface::lookup(name).ok()).collect();
+    let tcx = interfaces.first().map(|client| tried(trial::tcx_programs(client.index).map(drop)));
+    DirectorFacts {
+        wanted: wanted(config),
+        interfaces: interfaces.into_iter().filter_map(|one| interface(one, &links)).collect(),
+        refusals: refusals(config),
+        network: network(&links),
+        process: ProcessFacts::read(),
+        kernel: kernel(tcx),
+    }
+}
+
+fn named(director: &DirectorConfig) -> impl Iterator<Item = &String> {
+    [Some(&director.interface), director.server_interface.as_ref()].into_iter().flatten()
+}
+
+fn wanted(config: &Config) -> WantedSetup {
+    let vips: BTreeSet<_> = config.services.iter().flat_map(VirtualService::vips).collect();
+    let servers = config.services.iter().flat_map(|service| &service.servers);
+    let servers: BTreeSet<_> = servers.map(|server| server.address).collect();
+    WantedSetup {
+        backend: config.director.backend,
+        workers: match config.director.workers {
+            WorkerCount::Auto => None,
+            WorkerCount::Count(count) => Some(count.into()),
+        },
+        vips: vips.into_iter().collect(),
+        servers: servers.into_iter().collect(),
+        has_vlans: config.services.iter().any(|service| !service.vlan.is_none()),
+    }
+}
+
+/// The errors of a start on this host, which needs no permission to find them.
+fn refusals(config: &Config) -> Vec<Refusal> {
+    let errors = ResolvedHost::resolve(config).err().map(|error| error.errors.0).unwrap_or_default();
+    let of_server = |error: &Diagnostic| {
+        let place = error.place.as_deref();
+        place.is_some_and(|place| config.places.servers.contains(place))
+    };
+    errors.into_iter().map(|error| Refusal { of_server: of_server(&error), diagnostic: error }).collect()
+}
+
+fn interface(interface: Interface, links: &[LinkInfo]) -> Option<InterfaceFacts> {
+    let link = links.iter().find(|link| link.index == interface.index)?.clone();
+    let name = interface.name.as_str();
+    let above = |upper: &&LinkInfo| {
+        let is_virtual = matches!(upper.kind.as_deref(), Some("macvlan" | "ipvlan" | "macvtap" | "ipvtap"));
+        is_virtual && upper.link == Some(link.index) && upper.link_netns.is_none()
+    };
+    let is_veth = link.kind.as_deref() == Some("veth");
+    Some(InterfaceFacts {
+        master: links.iter().find(|other| Some(other.index) == link.master).cloned(),
+        above: links.iter().find(above).map(|upper| upper.name.clone()),
+        features: netdev::xdp_features(interface.index).map_err(|error| features_unknown(&error)),
+        program: bpf::attached_program(&interface).map_err(|error| errno(&error)),
+        channels: ethtool::channels(name),
+        peer: is_veth.then(|| VethPeer::of(&interface).ok_or_else(|| hidden_peer(name))),
+        merging: MERGING
+            .into_iter()
+            .filter(|feature| ethtool::feature(name, feature) == Some(true))
+            .collect(),
+        strips_tags: ethtool::strips_tags(name),
+        settings: Ipv4Settings::read(name),
+        link,
+        interface,
+    })
+}
+
+fn features_unknown(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => "the kernel does not report it before Linux 6.3".into(),
+        _ => errno(error),
+    }
+}
+
+fn hidden_peer(name: &str) -> String {
+    format!("the other end of {name} is in a network namespace that this process cannot enter or find")
+}
+
+fn network(links: &[LinkInfo]) -> NetworkFacts {
+    let addresses = Interface::own_addresses().map_err(|error| errno(&error));
+    let local_routes = rtnetlink::local_routes().map_err(|error| errno(&error));
+    let own = addresses.as_deref().unwrap_or_default();
+    let unexplained = |routes: Vec<LocalRoute>| {
+        routes
+            .into_iter()
+            .filter(|route| !is_own(route, own))
+            .map(|route| local_network(&route, links))
+            .collect()
+    };
+    let neighbors = rtnetlink::neighbors().map_err(|error| errno(&error));
+    NetworkFacts {
+        local_routes: local_routes.map(unexplained),
+        neighbors: neighbors.map(|all| all.iter().map(|entry| (entry.address, entry.mac)).collect()),
+        gateways: rtnetlink::default_gateways().unwrap_or_default(),
+        chains: nftables::base_chains().map_err(|error| errno(&error)),
+        arp_tables: arp_tables(),
+        all: Ipv4Settings::read("all"),
+        bridge_filters: bridge_filters(),
+        addresses,
+    }
+}
+
+/// Whether the kernel has made the route for an own address, or for the loopback network.
+fn is_own(route: &LocalRoute, own: &[OwnAddress]) -> bool {
+    let single = if route.network.is_ipv4() { 32 } else { 128 };
+    let is_loopback = route.network == IpAddr::from([127, 0, 0, 0]);
+    is_loopback || (route.prefix == single && own.iter().any(|address| address.address == route.network))
+}
+
+fn local_network(route: &LocalRoute, links: &[LinkInfo]) -> LocalNetwork {
+    let link = links.iter().find(|link| link.index == route.index);
+    let interface = link.map_or_else(|| "lo".to_owned(), |link| link.name.clone());
+    LocalNetwork { network: route.network, prefix: route.prefix, interface, table: route.table }
+}
+
+/// Names of the tables of arptables; none if the file cannot be read, which takes root.
+fn arp_tables() -> Vec<String> {
+    let names = fs::read_to_string("/proc/net/arp_tables_names").unwrap_or_default();
+    names.lines().map(str::to_owned).collect()
+}
+
+fn bridge_filters() -> Vec<&'static str> {
+    let is_on = |name: &&str| conf::number(&format!("/proc/sys/net/bridge/{name}")) == Some(1);
+    BRIDGE_FILTERS.into_iter().filter(is_on).collect()
+}
+
+fn kernel(tcx: Option<Trial>) -> KernelFacts {
+    KernelFacts {
+        xdp_socket: tried(trial::xdp_socket()),
+        packet_socket: tried(trial::packet_socket()),
+        program: tried(trial::load_program()),
+        tcx,
+        jit: conf::number("/proc/sys/net/core/bpf_jit_enable"),
+        cores: thread::available_parallelism().map_or(1, NonZero::get) as u32, // a few hundred
+    }
+}
+
+fn tried(outcome: io::Result<()>) -> Trial {
+    outcome.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
+}

@@ -1,0 +1,136 @@
+//! The list of checks.
+
+use super::checks::{
+    addresses, bonding, bpf, filters, kernel, mtu, offloads, process, queues, servers, stacking, start, xdp,
+};
+use super::facts::DirectorFacts;
+use super::fault::{Fault, Judgement};
+use super::finding::{Finding, FindingLevel};
+use super::gather;
+use super::report::HealthReport;
+use crate::model::Config;
+
+/// Id of every finding about a real server.
+pub const REAL_SERVER: &str = "real-server";
+
+/// A check for one trap.
+struct Check {
+    /// Stable name of the trap.
+    id: &'static str,
+    /// State of a host that is not in the trap.
+    sound: &'static str,
+    judge: fn(&DirectorFacts) -> Judgement,
+}
+
+const fn check(id: &'static str, sound: &'static str, judge: fn(&DirectorFacts) -> Judgement) -> Check {
+    Check { id, sound, judge }
+}
+
+/// Every check of a director's host, by subject.
+const CHECKS: [Check; 30] = [
+    check("start", "the configuration fits this host", start::refused),
+    check("capabilities", "the process has every capability that a start needs", process::capabilities),
+    check("locked-memory", "locked memory is not limited", process::locked_memory),
+    check("open-files", "enough files may be open", process::open_files),
+    check("sockets", "the kernel opens AF_XDP and packet sockets", bpf::sockets),
+    check("bpf-load", "the kernel loads BPF programs", bpf::load),
+    check("guard", "the kernel has TCX, so the guard program keeps it from the VIPs' frames", bpf::guard),
+    check("bpf-jit", "BPF programs are compiled", bpf::jit),
+    check("native-xdp", "the driver runs XDP programs", xdp::native),
+    check("zero-copy", "the driver has AF_XDP without a copy", xdp::zero_copy),
+    check("foreign-xdp", "no other XDP program is attached", xdp::foreign),
+    check(
+        "veth-queues",
+        "the peer has no more transmit queues than there are receive queues",
+        xdp::veth_queues,
+    ),
+    check("bond", "the interface is no bond", bonding::master),
+    check("bond-mac", "the bond keeps its MAC address", bonding::mac),
+    check("bridge-port", "the interface is no port of a bridge", stacking::bridge_port),
+    check("macvlan", "the interface has a MAC address and a segment of its own", stacking::shared_mac),
+    check("worker-queues", "there are queues for every worker", queues::workers),
+    check("single-queue", "the interface uses the queues that it has", queues::single),
+    check("xdp-mtu", "every frame fits the buffers of AF_XDP", mtu::buffers),
+    check("mtu", "the interfaces have one MTU", mtu::equal),
+    check("merged-frames", "no feature merges received frames", offloads::merging),
+    check("veth-checksums", "frames from the veth's peer have finished checksums", offloads::checksums),
+    check("vlan-stripping", "VLAN tags stay in received frames", offloads::tags),
+    check("vip-local", "no VIP is an address of this host", addresses::vip_local),
+    check("vip-local-route", "no route makes a VIP local", addresses::vip_routed),
+    check("arp-flux", "no two interfaces are in one network", addresses::flux),
+    check("send-redirects", "the kernel sends no redirects", kernel::redirects),
+    check(
+        "rp-filter",
+        "no strict reverse path filter on a director with two interfaces",
+        kernel::reverse_path,
+    ),
+    check("bridge-netfilter", "bridged frames do not pass the filters of IP", kernel::bridge_filters),
+    check("frame-filters", "no filter of ARP, bridge or device sees the director's frames", filters::frames),
+];
+
+/// Checks of the neighbors, after those of the host itself.
+const NEIGHBOR_CHECKS: [Check; 2] = [
+    check("server-off-link", "every real server is in a network of this host", servers::off_link),
+    check("server-mac", "every real server has a MAC address of its own", servers::mac),
+];
+
+/// Examines this host as a director with `config`. Changes nothing.
+#[must_use]
+pub fn director(config: &Config) -> HealthReport {
+    judged(&gather::facts(config))
+}
+
+/// The id of every trap with the state of a host without it, in the order of docs/doctor.md.
+pub fn documented() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let real_server = [(REAL_SERVER, "the host is ready as a real server")];
+    checks().map(|check| (check.id, check.sound)).chain(real_server)
+}
+
+fn checks() -> impl Iterator<Item = &'static Check> {
+    CHECKS.iter().chain(&NEIGHBOR_CHECKS)
+}
+
+/// Judges gathered facts.
+pub(super) fn judged(facts: &DirectorFacts) -> HealthReport {
+    HealthReport::new(checks().flat_map(|check| check.findings(facts)).collect())
+}
+
+impl Check {
+    fn findings(&self, facts: &DirectorFacts) -> Vec<Finding> {
+        match (self.judge)(facts) {
+            Judgement::Moot => Vec::new(),
+            Judgement::Examined(faults) if faults.is_empty() => {
+                vec![self.finding(Fault::new(FindingLevel::Ok, self.sound, ""))]
+            }
+            Judgement::Examined(faults) => faults.into_iter().map(|fault| self.finding(fault)).collect(),
+        }
+    }
+
+    fn finding(&self, fault: Fault) -> Finding {
+        let Fault { level, what, effect, remedy } = fault;
+        Finding { id: self.id, level, what, effect, remedy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn ids_are_unique_and_can_be_anchors() {
+        let ids: Vec<_> = documented().map(|(id, _)| id).collect();
+        let is_plain = |id: &&str| id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        assert!(ids.iter().all(is_plain), "{ids:?}");
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    }
+
+    #[test]
+    fn a_sound_host_has_neither_error_nor_warning() {
+        let report = judged(&sample::sound());
+        let bad = report.findings.iter().filter(|finding| finding.level < FindingLevel::Hint);
+        assert_eq!(bad.collect::<Vec<_>>(), Vec::<&Finding>::new());
+        assert!(report.findings.len() > 20, "{report}");
+    }
+}

@@ -1,0 +1,26 @@
+//! Diagnosis of a host as a director: traps that keep direct routing from working, each with its remedy.
+//!
+//! `gather` reads and tries, and changes nothing. Each file of `checks` has the pure functions from the gathered facts
+//! to findings about one subject. `list` names every check with its stable id; docs/doctor.md has a section for each.
+
+#![forbid(unsafe_code)]
+
+mod checks;
+mod conf;
+mod facts;
+mod fault;
+mod finding;
+mod gather;
+mod gathered;
+mod interface_facts;
+mod list;
+mod process_facts;
+mod real_server;
+mod report;
+#[cfg(test)]
+mod sample;
+
+pub use finding::{Finding, FindingLevel, Remedy};
+pub use list::{REAL_SERVER, director, documented};
+pub use real_server::real_server;
+pub use report::HealthReport;
