@@ -4,7 +4,7 @@ use super::output::print_all;
 use super::realserver::vip;
 use super::run::DEFAULT_CONFIG;
 use super::status::{BAD_INPUT, fail, fail_with};
-use crate::doctor::{self, HealthReport};
+use crate::doctor::{self, DoctorReport};
 use crate::model::{Config, Diagnostic, Diagnostics, parse};
 use crate::realserver::{DEFAULT_STATE_DIR, RealServerOptions};
 use std::net::IpAddr;
@@ -104,7 +104,7 @@ impl Args {
         }
     }
 
-    fn text(&self, report: &HealthReport) -> String {
+    fn text(&self, report: &DoctorReport) -> String {
         match (self.json, self.fix) {
             (true, _) => serde_json::to_string_pretty(report).expect("a report is plain data") + "\n",
             (_, true) => report.script(),

@@ -7,7 +7,7 @@ use super::facts::DirectorFacts;
 use super::fault::{Fault, Judgement};
 use super::finding::{Finding, FindingLevel};
 use super::gather;
-use super::report::HealthReport;
+use super::report::DoctorReport;
 use crate::model::Config;
 
 /// Id of every finding about a real server.
@@ -76,7 +76,7 @@ const NEIGHBOR_CHECKS: [Check; 2] = [
 
 /// Examines this host as a director with `config`. Changes nothing.
 #[must_use]
-pub fn director(config: &Config) -> HealthReport {
+pub fn director(config: &Config) -> DoctorReport {
     judged(&gather::facts(config))
 }
 
@@ -91,8 +91,8 @@ fn checks() -> impl Iterator<Item = &'static Check> {
 }
 
 /// Judges gathered facts.
-pub(super) fn judged(facts: &DirectorFacts) -> HealthReport {
-    HealthReport::new(checks().flat_map(|check| check.findings(facts)).collect())
+pub(super) fn judged(facts: &DirectorFacts) -> DoctorReport {
+    DoctorReport::new(checks().flat_map(|check| check.findings(facts)).collect())
 }
 
 impl Check {

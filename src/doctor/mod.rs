@@ -23,4 +23,4 @@ mod sample;
 pub use finding::{Finding, FindingLevel, Remedy};
 pub use list::{REAL_SERVER, director, documented};
 pub use real_server::real_server;
-pub use report::HealthReport;
+pub use report::DoctorReport;

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, FindingLevel, Remedy};
 use super::list::REAL_SERVER;
-use super::report::HealthReport;
+use super::report::DoctorReport;
 use crate::model::Diagnostic;
 use crate::realserver::{self, HostFinding, RealServerOptions, Severity};
 
@@ -10,8 +10,8 @@ use crate::realserver::{self, HostFinding, RealServerOptions, Severity};
 ///
 /// # Errors
 /// As [`realserver::check`].
-pub fn real_server(options: &RealServerOptions) -> Result<HealthReport, Diagnostic> {
-    Ok(HealthReport::new(realserver::check(options)?.into_iter().map(finding).collect()))
+pub fn real_server(options: &RealServerOptions) -> Result<DoctorReport, Diagnostic> {
+    Ok(DoctorReport::new(realserver::check(options)?.into_iter().map(finding).collect()))
 }
 
 fn finding(found: HostFinding) -> Finding {

@@ -11,12 +11,12 @@ const LEVELS: [FindingLevel; 5] =
 
 /// Every finding of a run, the most urgent first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HealthReport {
+pub struct DoctorReport {
     /// Findings by level, and by the order of the checks within a level.
     pub findings: Vec<Finding>,
 }
 
-impl HealthReport {
+impl DoctorReport {
     pub(super) fn new(mut findings: Vec<Finding>) -> Self {
         findings.sort_by_key(|finding| finding.level);
         Self { findings }
@@ -56,7 +56,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-impl fmt::Display for HealthReport {
+impl fmt::Display for DoctorReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))?;
         let count = |level| self.findings.iter().filter(|finding| finding.level == level).count();
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn findings_are_in_the_order_of_levels() {
-        let report = HealthReport::new(vec![
+        let report = DoctorReport::new(vec![
             finding("a", FindingLevel::Ok, None),
             finding("b", FindingLevel::Error, None),
             finding("c", FindingLevel::Hint, None),
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn the_script_has_each_command_once_and_advice_as_comment() {
         let command = || Some(Remedy::Command("ip link set a up".into()));
-        let report = HealthReport::new(vec![
+        let report = DoctorReport::new(vec![
             finding("a", FindingLevel::Error, command()),
             finding("b", FindingLevel::Warn, command()),
             finding("c", FindingLevel::Hint, Some(Remedy::Advice("replace it;\nreboot".into()))),
