@@ -113,6 +113,13 @@ const ARGUMENTS: &[Case] = &[
          write an IP address, as in 192.168.195.150 or 2001:db8::80\n…",
     ),
     (
+        "directrix lab --name x --family 6 up",
+        2,
+        "error: the subcommand 'up' cannot be used with:\n  --name <NAME>\n  --family <FAMILY>\n\n  \
+         tip: write the options behind the subcommand: 'up --name <NAME> --family <FAMILY>'\n\n\
+         Usage: directrix lab [OPTIONS]\n…",
+    ),
+    (
         "directrix lab shell nosuchhost",
         2,
         "error: invalid value 'nosuchhost' for '<HOST>'\n  \

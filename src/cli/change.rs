@@ -168,7 +168,7 @@ pub(super) fn drain(args: &DrainArgs, socket: &Path) -> ExitCode {
         director.change(&[ChangeRequest::Drain { service, server, deadline }])?;
         if no_wait {
             println!(
-                "draining; remove {server} from the configuration file, too, or a reload brings it back"
+                "draining; if the configuration file has {server}, remove it there, too, or a reload brings it back"
             );
             return Ok(());
         }

@@ -23,7 +23,7 @@ mod status;
 mod summary;
 mod top;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use socket::default_socket;
 use std::path::{Path, PathBuf};
@@ -140,16 +140,29 @@ const SYNONYMS: [(&str, &str); 12] = [
     ("conns", "ipvsadm -Lnc"),
 ];
 
-/// Adds the right command to the error about an unknown subcommand, if it is a known synonym.
+/// Adds the remedy to the error about a subcommand that is unknown, and a known synonym, or that stands behind its options.
 fn with_hint(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
-    let Some(hint) = hint(word) else { return error };
+    let is_misplaced = error.kind() == ErrorKind::ArgumentConflict;
+    let Some(hint) = (if is_misplaced { options_last(&error, word) } else { synonym(word) }) else {
+        return error;
+    };
     error.remove(ContextKind::SuggestedSubcommand); // similar in spelling only
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error
 }
 
-fn hint(word: &str) -> Option<String> {
+/// Remedy for options that stand before their subcommand.
+fn options_last(error: &clap::Error, subcommand: &str) -> Option<String> {
+    let options = match error.get(ContextKind::PriorArg)? {
+        ContextValue::String(option) => option.clone(),
+        ContextValue::Strings(options) => options.join(" "),
+        _ => return None,
+    };
+    Some(format!("write the options behind the subcommand: '{subcommand} {options}'"))
+}
+
+fn synonym(word: &str) -> Option<String> {
     match word {
         "start" | "daemon" => Some(
             "'directrix run' is the director, in the foreground; its unit: 'systemctl start directrix'"

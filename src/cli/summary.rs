@@ -53,9 +53,10 @@ fn query(args: &Args, socket: &Path) -> Result<usize, Diagnostic> {
     Ok(status.warnings.len())
 }
 
-/// Formats a block of rows, the first behind the heading.
+/// Formats a block of rows, the first behind the heading. A row of several lines, such as the errors of a file, stays in
+/// the column of the rows.
 fn block(heading: &str, rows: impl IntoIterator<Item = String>) -> String {
-    let rows = rows.into_iter().enumerate();
+    let rows = rows.into_iter().map(|row| row.replace('\n', "\n               ")).enumerate();
     rows.map(|(number, row)| format!("{:<13}{row}\n", if number == 0 { heading } else { "" })).collect()
 }
 
@@ -102,7 +103,8 @@ fn services(services: &[ServiceSummary]) -> Vec<String> {
 fn service_row(service: &ServiceSummary) -> String {
     let ServiceSummary { identity, available, servers, detail } = service;
     let why = if available == servers && *servers > 0 { String::new() } else { format!(" ({detail})") };
-    format!("{identity}  {available} of {servers} servers available{why}")
+    let noun = if *servers == 1 { "server" } else { "servers" };
+    format!("{identity}  {available} of {servers} {noun} available{why}")
 }
 
 /// Truncates to [`ROWS`] rows, and names the command that shows all.
@@ -177,7 +179,7 @@ fn span(seconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::control::api::overview::{Backend, DropCount, Interface, Vip, Warning};
-    use crate::model::ServiceAddress;
+    use crate::model::{FirewallMark, IpFamily, ServiceAddress};
     use crate::wire::Protocol;
 
     fn service(port: u16, available: usize, detail: &str) -> ServiceSummary {
@@ -233,6 +235,42 @@ Last reload  2025-01-01T00:00:00Z by SIGHUP: 2 changes
 Warnings     TCP 192.0.2.1:443 has none
 ";
         assert_eq!(screen(&status()), expected);
+    }
+
+    #[test]
+    fn screen_shows_ipv6_groups_and_vlans() {
+        let identity = ServiceAddress {
+            protocol: Protocol::Sctp,
+            address: "[2001:db8:ffff:ffff:ffff:ffff:ffff:150]:65535".parse().unwrap(),
+        };
+        let summary = |identity, servers| ServiceSummary { identity, available: 1, servers, detail: "1 with weight 0".into() };
+        let mark = |family| FirewallMark { mark: u32::MAX.try_into().unwrap(), family };
+        let vlan = Vlans::new(&[100]).unwrap();
+        let vip = |address: &str, state: &str, vlan| Vip { address: address.parse().unwrap(), state: state.into(), vlan };
+        let text = screen(&Status {
+            services: vec![
+                summary(identity.into(), 1),
+                summary(mark(IpFamily::Ipv4).into(), 1),
+                summary(mark(IpFamily::Ipv6).into(), 2),
+            ],
+            vips: vec![
+                vip("2001:db8::80", "claimed", Vlans::NONE),
+                vip("2001:db8::81", "standby: 02:00:00:00:00:09 answers for it", vlan),
+            ],
+            warnings: vec![Warning::new("file-unusable", "cannot be used: f:1: a is wrong\nf:2: b is wrong")],
+            ..Status::default()
+        });
+        let blocks = "\
+VIPs         2001:db8::80 claimed
+             2001:db8::81 standby: 02:00:00:00:00:09 answers for it, VLAN 100
+Services     FWM 4294967295 IPv6  1 of 2 servers available (1 with weight 0)
+             SCTP [2001:db8:ffff:ffff:ffff:ffff:ffff:150]:65535  1 of 1 server available
+             FWM 4294967295  1 of 1 server available
+Drops        none
+";
+        assert!(text.contains(blocks), "{text}");
+        let warning = "Warnings     cannot be used: f:1: a is wrong\n               f:2: b is wrong\n";
+        assert!(text.ends_with(warning), "{text}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub enum Difference {
     KnownGroup(char, FirewallMark, String),
     /// Timeouts change, in words.
     Timeouts(String),
-    /// IPVS's switches for connections change, in words.
+    /// IPVS's switches, `reject` or `ping` change, in words.
     Policy(String),
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Difference {
             Self::ServerSettings(service, rip, what) => write!(f, "~ {service} -> {rip}: {what}"),
             Self::KnownGroup(sign, mark, what) => write!(f, "{sign} {mark} without a service: {what}"),
             Self::Timeouts(what) => write!(f, "~ timeouts: {what}"),
-            Self::Policy(what) => write!(f, "~ connections: {what}"),
+            Self::Policy(what) => write!(f, "~ director: {what}"),
         }
     }
 }
@@ -224,7 +224,7 @@ mod tests {
             "~ TCP 192.0.2.1:80 -> 192.0.2.11: weight 1 -> 4",
             "+ TCP 192.0.2.1:80 -> 192.0.2.12, weight 1",
             "~ timeouts: udp 300 -> 10",
-            "~ connections: expire_nodest_conn false -> true",
+            "~ director: expire_nodest_conn false -> true",
         ];
         assert_eq!(lines, expected);
         assert_eq!(new.differences(&new), []);

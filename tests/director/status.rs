@@ -32,7 +32,7 @@ fn a_healthy_director_is_one_screen_and_status_0() {
         "Backend      packet: set by configuration or command line\n",
         "Interfaces   eth0 ",
         "VIPs         10.0.0.100 claimed\n",
-        "Services     TCP 10.0.0.100:80  1 of 1 servers available\n",
+        "Services     TCP 10.0.0.100:80  1 of 1 server available\n",
         "File         matches the running configuration\n",
         "Last reload  none since the start\n",
         "Warnings     none\n",
@@ -55,7 +55,7 @@ fn what_needs_attention_is_named_and_status_is_3() {
     let (status, text) = site.run("status");
     assert_eq!(status, Some(3), "{text}");
     for part in [
-        "Services     TCP 10.0.0.100:80  0 of 1 servers available (1 with weight 0)\n",
+        "Services     TCP 10.0.0.100:80  0 of 1 server available (1 with weight 0)\n",
         "File         1 unsaved change",
         "  ~ TCP 10.0.0.100:80 -> 10.0.0.2: weight 1 -> 0\n",
         "Warnings     TCP 10.0.0.100:80 has no available real server: 1 with weight 0\n",
