@@ -243,10 +243,19 @@ Warnings     TCP 192.0.2.1:443 has none
             protocol: Protocol::Sctp,
             address: "[2001:db8:ffff:ffff:ffff:ffff:ffff:150]:65535".parse().unwrap(),
         };
-        let summary = |identity, servers| ServiceSummary { identity, available: 1, servers, detail: "1 with weight 0".into() };
+        let summary = |identity, servers| ServiceSummary {
+            identity,
+            available: 1,
+            servers,
+            detail: "1 with weight 0".into(),
+        };
         let mark = |family| FirewallMark { mark: u32::MAX.try_into().unwrap(), family };
         let vlan = Vlans::new(&[100]).unwrap();
-        let vip = |address: &str, state: &str, vlan| Vip { address: address.parse().unwrap(), state: state.into(), vlan };
+        let vip = |address: &str, state: &str, vlan| Vip {
+            address: address.parse().unwrap(),
+            state: state.into(),
+            vlan,
+        };
         let text = screen(&Status {
             services: vec![
                 summary(identity.into(), 1),

@@ -9,7 +9,7 @@ mod tests;
 
 use super::facts::Facts;
 use super::finding::HostFinding;
-use super::host::{Address, AddressUse, InterfaceInfo, address_use};
+use super::host::{Address, AddressUse, InterfaceInfo, address_use, single_prefix};
 use super::options::RealServerOptions;
 use super::step::add_command;
 use crate::model::Diagnostic;
@@ -70,7 +70,10 @@ fn vip_findings(vip: IpAddr, options: &RealServerOptions, facts: &Facts) -> Vec<
 fn vip_finding(address: &Address, link: &InterfaceInfo, facts: &Facts) -> HostFinding {
     let (ip, prefix, name) = (address.ip, address.prefix, &link.name);
     let what = format!("{ip}/{prefix} is on {name}");
-    let remedy = format!("ip address del {ip}/{prefix} dev {name}, and {}", add_command(ip, "lo"));
+    let mut remedy = format!("ip address del {ip}/{prefix} dev {name}");
+    if !is_on_quiet(ip, facts) {
+        remedy += &format!(", and {}", add_command(ip, "lo"));
+    }
     match address_use(address, link, &facts.addresses) {
         AddressUse::Own => {
             let effect = format!("it is this host's own address, the only one on {name}, and no VIP");
@@ -91,6 +94,13 @@ fn vip_finding(address: &Address, link: &InterfaceInfo, facts: &Facts) -> HostFi
         return HostFinding::wrong(what, network_effect(ip, name), remedy);
     }
     HostFinding::right(what)
+}
+
+/// True if the VIP is as it should be on an interface that does not answer for it, beside another one.
+fn is_on_quiet(vip: IpAddr, facts: &Facts) -> bool {
+    let of_vip = |address: &&Address| address.ip == vip && address.prefix == single_prefix(vip);
+    let mut links = facts.addresses.iter().filter(of_vip).filter_map(|address| facts.link(address.index));
+    links.any(|link| !link.arp && !link.vrf)
 }
 
 /// The only address of an interface. `removal` moves the VIP.

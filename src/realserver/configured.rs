@@ -1,16 +1,15 @@
 //! VIPs in the host's network configuration: networkd, ifupdown, netplan, NetworkManager, network-scripts, commands.
 
 use super::host::single_prefix;
+use super::ifupdown::{self, first_word};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-/// Files, and files of directories, in which distributions configure addresses. A VIP named in one of them counts as
-/// configured.
+/// Files, and files of directories, in which distributions configure addresses, beside those of ifupdown. A VIP named in
+/// one of them counts as configured.
 const CONFIGURED_IN: &[(&str, FileNames, Format)] = &[
     ("etc/systemd/network", |name| name.ends_with(".network"), Format::Ini { section: "Match", key: "Name" }),
-    ("etc/network/interfaces", |_| true, Format::Ifupdown),
-    ("etc/network/interfaces.d", is_stanza_file, Format::Ifupdown),
     ("etc/netplan", |name| name.ends_with(".yaml"), Format::Netplan),
     (
         "etc/NetworkManager/system-connections",
@@ -35,7 +34,8 @@ pub(super) struct ConfiguredAddress {
     pub(super) path: PathBuf,
     /// `None` if the line has none.
     pub(super) prefix: Option<u8>,
-    /// Interfaces that get it. Empty if they are unknown, such as those of a pattern.
+    /// Names and patterns of the interfaces that get it; a `!` before the first one inverts the list. Empty if they are
+    /// unknown.
     pub(super) interfaces: Vec<String>,
 }
 
@@ -56,10 +56,11 @@ enum Format {
 
 /// Addresses `vip` in the configuration below `root`, in the order of the files.
 pub(super) fn find(root: &Path, vip: IpAddr) -> Vec<ConfiguredAddress> {
-    let files = CONFIGURED_IN.iter().flat_map(|(place, names, format)| {
+    let ifupdown = ifupdown::files(root, text_of).into_iter().map(|path| (path, Format::Ifupdown));
+    let others = CONFIGURED_IN.iter().flat_map(|(place, names, format)| {
         files(root.join(place), *names).into_iter().map(move |path| (path, *format))
     });
-    files.flat_map(|(path, format)| in_file(path, format, vip)).collect()
+    ifupdown.chain(others).flat_map(|(path, format)| in_file(path, format, vip)).collect()
 }
 
 /// The file `place`, or the files of the directory `place` with such names, sorted.
@@ -69,12 +70,6 @@ fn files(place: PathBuf, names: FileNames) -> Vec<PathBuf> {
     let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
     files.sort();
     files
-}
-
-/// True for a name that `source-directory` of interfaces(5) takes, or one that a `source` line usually names.
-fn is_stanza_file(name: &str) -> bool {
-    let stem = name.strip_suffix(".cfg").or_else(|| name.strip_suffix(".conf")).unwrap_or(name);
-    !stem.contains(['.', '~'])
 }
 
 /// True for the file of a NetworkManager profile. Old ones have no suffix.
@@ -90,18 +85,24 @@ fn is_script(name: &str) -> bool {
 }
 
 fn in_file(path: PathBuf, format: Format, vip: IpAddr) -> Vec<ConfiguredAddress> {
-    let is_small_file = fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= FILE_MAX);
-    let text = if is_small_file { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
+    let text = text_of(&path);
     let lines: Vec<_> = text.lines().map(|line| if is_comment(line) { "" } else { line }).collect();
     let entries = (0..lines.len()).flat_map(|at| ConfigEntry::of_line(&lines, at, format));
     let named = entries.filter_map(|entry| Some((entry, prefix_beside(entry.command, vip)?)));
     named
         .map(|(entry, prefix)| ConfiguredAddress {
             path: path.clone(),
-            prefix: prefix.or_else(|| format.prefix(entry)),
+            prefix: prefix.or_else(|| format.prefix(entry, vip)),
             interfaces: format.interfaces(entry),
         })
         .collect()
+}
+
+/// Text of a file, with each line that ends in a backslash joined to the next one; empty if it cannot be read.
+fn text_of(path: &Path) -> String {
+    let is_small_file = fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= FILE_MAX);
+    let text = if is_small_file { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+    text.replace("\\\n", " ")
 }
 
 /// One of the commands of a line, or a line without commands.
@@ -126,10 +127,12 @@ impl<'t> ConfigEntry<'t> {
     fn is_hook(self) -> bool {
         matches!(first_word(self.lines[self.at]), "up" | "pre-up" | "post-up")
     }
-}
 
-fn first_word(line: &str) -> &str {
-    line.split_whitespace().next().unwrap_or_default()
+    /// True for a line whose IPv4 address has the prefix length of its class, if it names none.
+    fn is_classful(self, format: Format) -> bool {
+        let is_address = matches!(format, Format::Ifupdown) && first_word(self.lines[self.at]) == "address";
+        is_address || word_behind(self.command, is_ifconfig).is_some()
+    }
 }
 
 fn is_comment(line: &str) -> bool {
@@ -172,35 +175,48 @@ impl Format {
     fn interfaces(self, entry: ConfigEntry<'_>) -> Vec<String> {
         let ConfigEntry { lines, at, command } = entry;
         let name = match (command_interface(command), self) {
-            (Some("$IFACE" | "${IFACE}"), Self::Ifupdown) => stanza(lines, at),
+            (Some("$IFACE" | "${IFACE}"), Self::Ifupdown) => ifupdown::interface(lines, at),
             (Some(name), _) => Some(name),
             (None, Self::Ini { section, key }) => ini_value(lines, section, key),
             (None, Self::Ifupdown) if entry.is_hook() => None,
-            (None, Self::Ifupdown) => stanza(lines, at),
+            (None, Self::Ifupdown) => ifupdown::interface(lines, at),
             (None, Self::Netplan) => netplan_interface(lines, at),
             (None, Self::Variables) => variable(lines, "DEVICE"),
             (None, Self::Commands) => None,
         };
         // "lo:0" is a label of lo.
         let name = name.map(|name| name.trim_matches(QUOTES).split(':').next().unwrap_or_default());
-        name.map(plain).unwrap_or_default()
+        name.map(words).unwrap_or_default()
     }
 
     /// The prefix length apart from the address.
-    fn prefix(self, entry: ConfigEntry<'_>) -> Option<u8> {
+    fn prefix(self, entry: ConfigEntry<'_>, vip: IpAddr) -> Option<u8> {
         let mask = match self {
-            Self::Ifupdown if !entry.is_hook() => stanza_netmask(entry.lines, entry.at),
+            Self::Ifupdown if !entry.is_hook() => ifupdown::netmask(entry.lines, entry.at),
             Self::Ifupdown | Self::Commands => word_behind(entry.command, |word| word == "netmask"),
             Self::Variables => script_netmask(entry),
             Self::Ini { .. } | Self::Netplan => None,
-        }?;
-        mask.parse().ok().or_else(|| Some(mask.parse::<Ipv4Addr>().ok()?.to_bits().leading_ones() as u8))
+        };
+        match (mask, vip) {
+            (Some(mask), _) => prefix_of(mask),
+            (None, IpAddr::V4(vip)) if entry.is_classful(self) => Some(ifupdown::class_prefix(vip)),
+            (None, _) => None,
+        }
     }
+}
+
+/// The length of a mask, or of a number as it stands.
+fn prefix_of(mask: &str) -> Option<u8> {
+    mask.parse().ok().or_else(|| Some(mask.parse::<Ipv4Addr>().ok()?.to_bits().leading_ones() as u8))
 }
 
 /// The interface of `dev NAME` or `ifconfig NAME`.
 fn command_interface(command: &str) -> Option<&str> {
-    word_behind(command, |word| word == "dev" || word == "ifconfig" || word.ends_with("/ifconfig"))
+    word_behind(command, |word| word == "dev" || is_ifconfig(word))
+}
+
+fn is_ifconfig(word: &str) -> bool {
+    word == "ifconfig" || word.ends_with("/ifconfig")
 }
 
 /// The word that follows such a word, without quotes.
@@ -209,10 +225,9 @@ fn word_behind(command: &str, is_key: fn(&str) -> bool) -> Option<&str> {
     words.nth(1).map(|word| word.trim_matches(QUOTES))
 }
 
-/// The names of a list; empty if one is a pattern or a variable.
-fn plain(names: &str) -> Vec<String> {
-    let is_pattern = names.contains(['*', '?', '[', '!', '$']);
-    if is_pattern { Vec::new() } else { names.split_whitespace().map(str::to_owned).collect() }
+/// The names and patterns of a list; empty if one is a variable.
+fn words(list: &str) -> Vec<String> {
+    if list.contains('$') { Vec::new() } else { list.split_whitespace().map(str::to_owned).collect() }
 }
 
 fn ini_value<'t>(lines: &[&'t str], section: &str, key: &str) -> Option<&'t str> {
@@ -221,18 +236,6 @@ fn ini_value<'t>(lines: &[&'t str], section: &str, key: &str) -> Option<&'t str>
     let mut entries =
         below.take_while(|line| !line.trim().starts_with('[')).filter_map(|l| l.split_once('='));
     entries.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
-}
-
-/// The interface of the `iface` line above.
-fn stanza<'t>(lines: &[&'t str], at: usize) -> Option<&'t str> {
-    let mut above = lines[..at].iter().rev();
-    above.find_map(|line| line.trim_start().strip_prefix("iface ")?.split_whitespace().next())
-}
-
-/// The `netmask` of the stanza, below the address.
-fn stanza_netmask<'t>(lines: &[&'t str], at: usize) -> Option<&'t str> {
-    let mut below = lines[at + 1..].iter().take_while(|line| first_word(line) != "iface");
-    below.find_map(|line| Some(line.trim_start().strip_prefix("netmask ")?.trim()))
 }
 
 /// Value of the last assignment to a shell variable; `None` if it is empty.
@@ -319,7 +322,7 @@ mod tests {
         let file = "etc/systemd/network/10-lo.network";
         places(file, "[Match]\nName=lo\n[Address]\nAddress=2001:db8::80/64\n", &[(64, "lo")]);
         places(file, "[Match]\nName = eth0 eth1\n[Network]\nAddress=192.0.2.10/32\n", &[(32, "eth0 eth1")]);
-        places(file, "[Match]\nName=en*\n[Network]\nAddress=192.0.2.10/32\n", &[(32, "")]);
+        places(file, "[Match]\nName=!en* lo\n[Network]\nAddress=192.0.2.10/32\n", &[(32, "!en* lo")]);
         places(file, "[Match]\nName=lo\n[Network]\n#Address=192.0.2.10/32\n;Address=192.0.2.10/32\n", &[]);
         let file = "etc/NetworkManager/system-connections/lo.nmconnection";
         places(
@@ -351,16 +354,11 @@ mod tests {
 
     #[test]
     fn backups_are_no_configuration() {
-        let cases: [(&str, &[&str], &[&str]); 5] = [
+        let cases: [(&str, &[&str], &[&str]); 4] = [
             (
                 "etc/systemd/network",
                 &["10-vip.network"],
                 &["10-vip.network.dpkg-old", "10-vip.network~", "README"],
-            ),
-            (
-                "etc/network/interfaces.d",
-                &["vip", "50-lo_0", "50-cloud-init.cfg"],
-                &["vip.bak", "vip.cfg.bak", "vip~", ".vip.swp"],
             ),
             ("etc/netplan", &["50.yaml"], &["50.yaml.bak", "50.yaml.orig", "50"]),
             (
@@ -392,12 +390,42 @@ mod tests {
             "iface eth0 inet static\n address 192.0.2.10\n netmask 255.255.255.0\niface lo inet loopback\n",
             &[(24, "eth0")],
         );
+        places(
+            file,
+            "iface lo:0 inet static\n netmask 255.255.255.255\n address 192.0.2.10\n",
+            &[(32, "lo")],
+        );
+        places(file, "iface lo:0 \\\n inet static\n address \\\n 192.0.2.10/32\n", &[(32, "lo")]);
         let up = "iface eth0 inet dhcp\n up ip address add 192.0.2.10/32 dev lo\n up ip route add 192.0.2.10 dev lo\n";
         places(file, up, &[(32, "lo")]);
         places("etc/rc.local", "ip addr add 2001:db8::80/64 dev lo;\n", &[(64, "lo")]);
         let vrrp = "virtual_ipaddress {\n  192.0.2.10/24 dev eth0 label eth0:1\n}\n";
         places("etc/keepalived/keepalived.conf", vrrp, &[(24, "eth0")]);
-        assert_eq!(found("etc/rc.local", "ifconfig lo:0 192.0.2.10\n", "192.0.2.10"), [(None, "lo".into())]);
+    }
+
+    #[test]
+    fn an_address_without_netmask_has_that_of_its_class() {
+        for (vip, prefix) in [("10.1.2.3", 8), ("172.16.1.1", 16), ("192.0.2.10", 24)] {
+            let file =
+                format!("iface lo:0 inet static\n  address {vip}\niface eth0 inet dhcp\n netmask 32\n");
+            assert_eq!(found("etc/network/interfaces", &file, vip), [(Some(prefix), "lo".into())], "{vip}");
+        }
+        let ipv6 = "iface lo inet6 static\n address 2001:db8::80\n";
+        assert_eq!(found("etc/network/interfaces", ipv6, "2001:db8::80"), [(None, "lo".into())]);
+        for (command, prefix) in [
+            ("ifconfig lo:0 172.16.1.1", Some(16)),
+            ("/sbin/ifconfig lo:0 172.16.1.1 up", Some(16)),
+            ("ifconfig lo:0 172.16.1.1/32", Some(32)),
+            ("ip address add 172.16.1.1 dev lo", None),
+        ] {
+            let found_in = |file, text: &str| found(file, text, "172.16.1.1");
+            let expected = [(prefix, "lo".to_owned())];
+            assert_eq!(found_in("etc/rc.local", command), expected, "{command}");
+            let hook = format!("iface eth0 inet dhcp\n up {command}\n");
+            assert_eq!(found_in("etc/network/interfaces", &hook), expected, "{command}");
+        }
+        let ipv6 = "ifconfig lo inet6 add 2001:db8::80\n";
+        assert_eq!(found("etc/rc.local", ipv6, "2001:db8::80"), [(None, "lo".into())]);
     }
 
     #[test]

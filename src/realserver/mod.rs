@@ -26,6 +26,7 @@ mod configured;
 mod facts;
 mod finding;
 mod host;
+mod ifupdown;
 mod options;
 mod persist;
 mod setup;

@@ -8,6 +8,7 @@ use crate::realserver::finding::HostFinding;
 use crate::realserver::host::{AddressUse, address_use, single_prefix};
 use crate::realserver::options::RealServerOptions;
 use crate::realserver::persist::{is_enabled, unit_path};
+use glob::Pattern;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -81,7 +82,8 @@ fn fault(
     options: &RealServerOptions,
     facts: &Facts,
 ) -> Option<HostFinding> {
-    let first = |wanted| place.interfaces.iter().find(|name| answering(name, options, facts) == wanted);
+    let names = interfaces(&place.interfaces, facts);
+    let first = |wanted| names.iter().find(|name| answering(name, options, facts) == wanted);
     let what = |name| format!("{} puts {vip} on {name} at boot", place.path.display());
     let protocol = if vip.is_ipv4() { "ARP" } else { "neighbor discovery" };
     let effect = "answers for the VIP: clients reach this server past the director";
@@ -89,22 +91,42 @@ fn fault(
     if let Some(name) = first(Answering::Yes) {
         return Some(HostFinding::wrong(what(name), format!("{name} uses {protocol} and {effect}"), remedy));
     }
-    network_fault(vip, place).or_else(|| {
+    network_fault(vip, place, names.first()).or_else(|| {
         let name = first(Answering::Unknown)?;
         Some(HostFinding::note(what(name), format!("if {name} uses {protocol}, it {effect}"), remedy))
     })
 }
 
 /// A configured address with the prefix length of a network.
-fn network_fault(vip: IpAddr, place: &ConfiguredAddress) -> Option<HostFinding> {
+fn network_fault(vip: IpAddr, place: &ConfiguredAddress, interface: Option<&&str>) -> Option<HostFinding> {
     let single = single_prefix(vip);
     let prefix = place.prefix.filter(|prefix| *prefix < single)?;
-    let interface = place.interfaces.first().map_or("that interface", String::as_str);
+    let interface = interface.unwrap_or(&"that interface");
     Some(HostFinding::wrong(
         format!("{} sets up {vip}/{prefix} at boot", place.path.display()),
         network_effect(vip, interface),
         format!("write {vip}/{single} there"),
     ))
+}
+
+/// Interfaces of a list of names and patterns: a name as it stands, and those of this host that a pattern matches. A `!` before
+/// the first inverts the list, as in systemd.network(5).
+fn interfaces<'a>(list: &'a [String], facts: &'a Facts) -> Vec<&'a str> {
+    let here = || facts.links.iter().map(|link| link.name.as_str());
+    let matches =
+        |pattern: &str, name: &str| Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name));
+    let Some((first, rest)) = list.split_first() else { return Vec::new() };
+    if let Some(first) = first.strip_prefix('!') {
+        let is_excluded =
+            |name: &str| matches(first, name) || rest.iter().any(|pattern| matches(pattern, name));
+        return here().filter(|name| !is_excluded(name)).collect();
+    }
+    let each = list.iter().map(String::as_str);
+    each.flat_map(|word| match word.contains(['*', '?', '[']) {
+        true => here().filter(|name| matches(word, name)).collect(),
+        false => vec![word],
+    })
+    .collect()
 }
 
 fn answering(name: &str, options: &RealServerOptions, facts: &Facts) -> Answering {

@@ -112,6 +112,23 @@ fn vip_with_arp_or_with_a_network_is_wrong() {
 }
 
 #[test]
+fn remedy_adds_no_vip_that_is_on_lo_already() {
+    let on_both = |vip: IpAddr, prefix| {
+        let mut facts = facts();
+        facts.addresses.retain(|address| address.ip != vip);
+        let own = address(2, "2001:db8::170".parse().unwrap(), 64);
+        facts.addresses.extend([address(1, vip, prefix), address(2, vip, prefix), own]);
+        let options = RealServerOptions { vips: vec![vip], ..options() };
+        complaints(&options, &facts).join("\n")
+    };
+    for (vip, prefix) in [(VIP, 32), ("2001:db8::80".parse().unwrap(), 128)] {
+        let text = on_both(vip, prefix);
+        let remedy = format!("ip address del {vip}/{prefix} dev eth0");
+        assert!(text.contains(&remedy) && !text.contains("ip address add"), "{text}");
+    }
+}
+
+#[test]
 fn own_address_is_not_to_be_removed() {
     let facts = Facts { addresses: vec![address(2, RIP, 24)], ..facts() };
     let options = RealServerOptions { vips: vec![RIP], ..options() };

@@ -105,6 +105,45 @@ fn configured_interface_that_answers_is_wrong() {
 }
 
 #[test]
+fn interfaces_of_a_pattern_are_those_of_the_host() {
+    let file = |names: &str| format!("[Match]\nName={names}\n[Address]\nAddress=2001:db8::80/128\n");
+    let wrong = ["wrong: ", " puts 2001:db8::80 on eth0 at boot: eth0 uses neighbor discovery"];
+    let ok = ["ok: 2001:db8::80 is configured in etc/systemd/network/10-vip.network"];
+    for names in ["eth*", "e[t]h0", "eth?", "*", "!lo", "!ens* lo"] {
+        finds(VIP6, &[(NETWORKD, &file(names))], &[&wrong]);
+    }
+    for names in ["l*", "!eth*", "!eth0 eth1", "ens*", "[", "!*"] {
+        finds(VIP6, &[(NETWORKD, &file(names))], &[&ok]);
+    }
+}
+
+#[test]
+fn sourced_files_of_ifupdown_are_read() {
+    let vip =
+        ("etc/network/interfaces.d/vip.cfg", "iface eth0:1 inet static\n  address 192.168.195.150/32\n");
+    let lists = |main| [("etc/network/interfaces", main), vip];
+    let wrong = ["wrong: etc/network/interfaces.d/vip.cfg puts 192.168.195.150 on eth0 at boot"];
+    finds("192.168.195.150", &lists("source /etc/network/interfaces.d/*\n"), &[&wrong]);
+    let none = ["note: no known configuration sets 192.168.195.150 up"];
+    finds("192.168.195.150", &lists("source-directory /etc/network/interfaces.d\n"), &[&none]);
+    finds("192.168.195.150", &lists("auto lo\n"), &[&none]);
+}
+
+#[test]
+fn vip_without_netmask_in_ifupdown_is_a_network() {
+    let wrong = [
+        "wrong: etc/network/interfaces sets up 192.168.195.150/24 at boot",
+        "write 192.168.195.150/32 there",
+    ];
+    for text in [
+        "iface lo:0 inet static\n  address 192.168.195.150\n",
+        "iface eth0 inet dhcp\n  up ifconfig lo:0 192.168.195.150 up\n",
+    ] {
+        finds("192.168.195.150", &[("etc/network/interfaces", text)], &[&wrong]);
+    }
+}
+
+#[test]
 fn ipv6_that_is_off_after_a_reboot_is_named() {
     let vip = ("etc/rc.local", "ip address add 2001:db8::80/128 dev lo preferred_lft 0\n");
     let ok = ["ok: 2001:db8::80 is configured in"];
