@@ -5,6 +5,7 @@ use super::status::BAD_INPUT;
 use crate::control::director::error::DirectorError;
 use crate::control::director::inspect::{Inspection, inspect};
 use crate::control::director::run::{RunOptions, run};
+use crate::doctor::{self, Finding};
 use crate::model::{BackendChoice, Config, Diagnostics};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,6 +76,7 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
         }
         None => {}
     }
+    log_traps(&config);
     let again = args.clone();
     let options = RunOptions {
         socket,
@@ -86,6 +88,14 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(DirectorError::InvalidConfig(errors)) => report(args.log, &errors, 1),
         Err(DirectorError::Failed(error)) => log::fail(args.log, &error),
+    }
+}
+
+/// Logs the traps of this host in which the director does not work.
+fn log_traps(config: &Config) {
+    for Finding { id: trap, what, effect, remedy, .. } in doctor::errors_before_start(config) {
+        let remedy = remedy.map(|remedy| remedy.to_string());
+        tracing::error!(trap, what, effect, remedy, "a trap of this host; see directrix doctor");
     }
 }
 

@@ -43,6 +43,13 @@ pub enum Remedy {
     Advice(String),
 }
 
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Command(text) | Self::Advice(text)) = self;
+        f.write_str(text)
+    }
+}
+
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -66,7 +73,7 @@ impl fmt::Display for Finding {
             write!(f, "\n        effect: {}", self.effect)?;
         }
         match &self.remedy {
-            Some(Remedy::Command(text) | Remedy::Advice(text)) => write!(f, "\n        remedy: {text}"),
+            Some(remedy) => write!(f, "\n        remedy: {remedy}"),
             None => Ok(()),
         }
     }

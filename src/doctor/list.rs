@@ -80,6 +80,16 @@ pub fn director(config: &Config) -> DoctorReport {
     judged(&gather::facts(config))
 }
 
+/// Checks whose errors end a start, with a message of its own.
+const OF_START: [&str; 2] = ["start", "server-off-link"];
+
+/// Examines this host before a start with `config`, and returns the errors that the start itself does not report.
+#[must_use]
+pub fn errors_before_start(config: &Config) -> Vec<Finding> {
+    let all = director(config).findings.into_iter();
+    all.filter(|found| found.level == FindingLevel::Error && !OF_START.contains(&found.id)).collect()
+}
+
 /// The id of every trap with the state of a host without it, in the order of docs/doctor.md.
 pub fn documented() -> impl Iterator<Item = (&'static str, &'static str)> {
     let real_server = [(REAL_SERVER, "the host is ready as a real server")];

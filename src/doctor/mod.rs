@@ -21,6 +21,6 @@ mod report;
 mod sample;
 
 pub use finding::{Finding, FindingLevel, Remedy};
-pub use list::{REAL_SERVER, director, documented};
+pub use list::{REAL_SERVER, director, documented, errors_before_start};
 pub use real_server::real_server;
 pub use report::DoctorReport;

@@ -74,14 +74,30 @@ fn the_script_mends_several_traps_at_once() {
 #[test]
 fn the_text_has_the_most_urgent_findings_first() {
     let site = Site::new();
-    site.director.run("ip address add 10.0.0.100/32 dev lo; ethtool -K eth0 rx-gro-list on");
+    site.director.run("ip address add 10.0.0.100/32 dev lo; nft add table arp shield");
+    site.director.run("nft add chain arp shield in '{ type filter hook input priority 0; policy drop; }'");
     let text = site.doctor_as("", SERVICE, "").out;
     let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("        ")).collect();
-    assert_eq!(lines[0], "error   vip-local: the VIP 10.0.0.100 is an address of this host, on lo", "{text}");
+    assert!(lines[0].starts_with("error   frame-filters: the nftables chain arp shield in "), "{text}");
+    assert_eq!(lines[1], "warn    vip-local: the VIP 10.0.0.100 is an address of this host, on lo", "{text}");
     assert!(text.contains("\n        remedy: ip address del 10.0.0.100/32 dev lo\n"), "{text}");
-    assert!(lines[1].starts_with("warn    merged-frames: "), "{text}");
     assert!(
         lines[2].starts_with("hint    ") && lines.iter().any(|line| line.starts_with("ok      ")),
         "{text}"
+    );
+}
+
+#[test]
+fn a_start_logs_errors_and_starts_all_the_same() {
+    let site = Site::new();
+    site.director.run("nft add table arp shield; ip address add 10.0.0.100/32 dev lo");
+    site.director.run("nft add chain arp shield in '{ type filter hook input priority 0; policy drop; }'");
+    let _director = site.start_and_wait(&format!("backend = \"packet\"\nconnections = 1024\n{SERVICE}"), "");
+    let log = site.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("a trap of this host")).collect();
+    assert_eq!(lines.len(), 1, "warnings are not logged: {log}");
+    assert!(
+        lines[0].contains("trap=\"frame-filters\"") && lines[0].contains("nft delete chain arp shield in"),
+        "{log}"
     );
 }

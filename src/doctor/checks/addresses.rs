@@ -7,8 +7,20 @@ use crate::doctor::finding::FindingLevel;
 use crate::io::OwnAddress;
 use std::net::IpAddr;
 
-const ANSWERS: &str =
-    "the kernel answers ARP for it on every interface, refuses its connections, and keeps packets of its own";
+/// Consequences of a VIP that the kernel takes as its own.
+const ANSWERS: &str = "the kernel answers ARP for it on every interface, also while another director has it, and answers what is no \
+                       frame of a service";
+
+/// A local VIP. Where nothing keeps the kernel from its frames, AF_PACKET refuses to start.
+fn local(facts: &DirectorFacts, what: String) -> Fault {
+    let unguarded = facts.kernel.tcx.is_some_and(|tcx| tcx.is_err_and(|error| error != libc::EPERM));
+    if unguarded && !facts.needs_xdp() {
+        let effect =
+            format!("{ANSWERS}; without TCX (Linux 6.6) it answers these, too, and AF_PACKET does not start");
+        return Fault::new(FindingLevel::Error, what, effect);
+    }
+    Fault::new(FindingLevel::Warn, what, ANSWERS)
+}
 
 /// VIPs among the host's addresses.
 pub(in crate::doctor) fn vip_local(facts: &DirectorFacts) -> Judgement {
@@ -22,8 +34,7 @@ pub(in crate::doctor) fn vip_local(facts: &DirectorFacts) -> Judgement {
     let own = all.iter().filter(|own| facts.wanted.vips.contains(&own.address));
     let faults = own.map(|OwnAddress { address, prefix, interface }| {
         let what = format!("the VIP {address} is an address of this host, on {interface}");
-        Fault::new(FindingLevel::Error, what, ANSWERS)
-            .command(format!("ip address del {address}/{prefix} dev {interface}"))
+        local(facts, what).command(format!("ip address del {address}/{prefix} dev {interface}"))
     });
     faults.collect::<Vec<_>>().into()
 }
@@ -44,7 +55,7 @@ pub(in crate::doctor) fn vip_routed(facts: &DirectorFacts) -> Judgement {
         let what = format!("a route makes {network}/{prefix} local, and with it the VIP {vip}");
         let family = if network.is_ipv6() { " -6" } else { "" };
         let line = format!("ip{family} route del local {network}/{prefix} dev {interface} table {table}");
-        Fault::new(FindingLevel::Error, what, ANSWERS).command(line)
+        local(facts, what).command(line)
     });
     faults.collect::<Vec<_>>().into()
 }
@@ -133,6 +144,9 @@ mod tests {
             sample::commands(vip_local(&facts)),
             ["ip address del 10.0.0.100/32 dev lo", "ip address del 2001:db8::80/64 dev eth0"]
         );
+        assert_eq!(sample::level(vip_local(&facts)), Some(Warn));
+        facts.kernel.tcx = Some(Err(libc::EINVAL));
+        assert_eq!(sample::level(vip_local(&facts)), Some(Error));
         facts.network.addresses = Err("EPERM".into());
         assert_eq!(sample::level(vip_local(&facts)), Some(Unknown));
         facts.wanted.vips.clear();
@@ -140,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_local_network_that_holds_a_vip_is_an_error() {
+    fn a_local_network_that_holds_a_vip_is_found() {
         let mut facts = sample::sound();
         let network = |network: &str, prefix| LocalNetwork {
             network: network.parse().unwrap(),
@@ -151,7 +165,7 @@ mod tests {
         facts.network.local_routes = Ok(vec![network("10.0.1.0", 24)]);
         assert_eq!(sample::level(vip_routed(&facts)), None);
         facts.network.local_routes = Ok(vec![network("10.0.0.0", 8)]);
-        assert_eq!(sample::level(vip_routed(&facts)), Some(Error));
+        assert_eq!(sample::level(vip_routed(&facts)), Some(Warn));
         assert_eq!(sample::commands(vip_routed(&facts)), ["ip route del local 10.0.0.0/8 dev lo table 255"]);
     }
 
