@@ -13,6 +13,7 @@ mod long_frames;
 mod lower;
 pub mod memory;
 pub mod packet;
+pub mod probe;
 #[cfg(test)]
 mod selection;
 mod sender;

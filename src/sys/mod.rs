@@ -16,6 +16,7 @@ pub mod process;
 pub mod rtnetlink;
 pub(crate) mod signals;
 pub mod sleeper;
+pub(crate) mod socket;
 pub(crate) mod trial;
 mod uapi;
 

@@ -1,5 +1,6 @@
 //! Attachment of the programs to an interface.
 
+use super::link::TcxHook;
 use super::mode::{AllowedModes, Buffers, XdpMode};
 use super::{BpfLink, Programs, errors};
 use crate::io::Interface;
@@ -68,12 +69,12 @@ pub fn attach_guard(programs: &mut Programs, interface: &Interface) -> Result<Bp
     let guard = programs.guard();
     once(guard.load()).map_err(|error| errors::program_error(interface, error))?;
     let program = guard.fd().expect("it has just been loaded");
-    BpfLink::tcx_ingress(program.as_fd(), interface.index)
+    BpfLink::tcx(program.as_fd(), interface.index, TcxHook::Ingress)
         .map_err(|error| errors::guard_error(interface, &error))
 }
 
 /// Accepts a program that is loaded already, as after a detachment.
-fn once(loading: Result<(), ProgramError>) -> Result<(), ProgramError> {
+pub(super) fn once(loading: Result<(), ProgramError>) -> Result<(), ProgramError> {
     match loading {
         Err(ProgramError::AlreadyLoaded) => Ok(()),
         other => other,

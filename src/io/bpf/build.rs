@@ -1,10 +1,11 @@
-//! Compiles the steering programs, and those of the throughput bench, to BPF with clang.
+//! Compiles the steering and probe programs, and those of the throughput bench, to BPF with clang.
 
 use std::env::{self, VarError};
 use std::process::{Command, exit};
 
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     "src/io/bpf/steer.bpf.c",
+    "src/io/bpf/probe.bpf.c",
     "src/bench_wire/bpf/generate.bpf.c",
     "src/bench_wire/bpf/hairpin.bpf.c",
     "src/bench_wire/bpf/redirect.bpf.c",

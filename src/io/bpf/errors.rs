@@ -144,15 +144,30 @@ impl fmt::Display for NativeRefusal<'_> {
 
 pub(super) fn guard_error(interface: &Interface, error: &io::Error) -> Diagnostic {
     let what = format!("attaching the guard program to {}", interface.name);
+    tcx_error(what, interface, error, "use a newer kernel, or backend = \"xdp\"")
+}
+
+pub(super) fn probe_attach_error(interface: &Interface, error: &io::Error) -> Diagnostic {
+    let what = format!("attaching the probe programs to {}", interface.name);
+    tcx_error(what, interface, error, "use a newer kernel, or check the real servers' own addresses only")
+}
+
+/// A classifier cannot be attached; `instead` is the remedy on a kernel without TCX.
+fn tcx_error(what: String, interface: &Interface, error: &io::Error, instead: &str) -> Diagnostic {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => not_allowed(what, errno(error)),
         Some(libc::EINVAL) => Diagnostic::system(what)
             .cause(format!("{}: this kernel has no TCX, which came with Linux 6.6", errno(error)))
-            .remedy("use a newer kernel, or backend = \"xdp\""),
+            .remedy(instead),
         _ => Diagnostic::system(what)
             .cause(errno(error))
-            .remedy(format!("see what else is attached: tc filter show dev {} ingress", interface.name)),
+            .remedy(format!("see what else is attached: bpftool net show dev {}", interface.name)),
     }
+}
+
+pub(super) fn probe_load_error(interface: &Interface, error: &(dyn Error + 'static)) -> Diagnostic {
+    tracing::debug!(interface = %interface.name, error, "the kernel refused the probe programs");
+    from_chain(format!("loading the probe programs for {}", interface.name), error)
 }
 
 /// The interface has another XDP program.
@@ -197,7 +212,8 @@ fn from_chain(what: String, error: &(dyn Error + 'static)) -> Diagnostic {
     }
 }
 
-fn os_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+/// The error of the system call at the root of an aya error.
+pub(in crate::io) fn os_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source())
         .find_map(|error| error.downcast_ref::<io::Error>())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// Headers of frames, as far as the steering programs read them.
+// Headers of frames, as far as the programs read them.
 
 #include <linux/ipv6.h>
 

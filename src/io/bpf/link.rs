@@ -9,8 +9,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 const BPF_LINK_CREATE: libc::c_long = 28;
 /// `enum bpf_attach_type` of linux/bpf.h: XDP on an interface.
 const BPF_XDP: u32 = 37;
-/// `enum bpf_attach_type` of linux/bpf.h: TCX ingress, since Linux 6.6.
-const BPF_TCX_INGRESS: u32 = 46;
+/// A place of TCX programs on an interface, since Linux 6.6. Values of `enum bpf_attach_type` of linux/bpf.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TcxHook {
+    Ingress = 46,
+    Egress = 47,
+}
 /// linux/bpf.h: before all other programs, where no other one is named.
 const BPF_F_BEFORE: u32 = 1 << 3;
 
@@ -46,9 +50,9 @@ impl BpfLink {
         create(program, LinkCreate { interface, attach_type: BPF_XDP, flags, ..LinkCreate::default() })
     }
 
-    /// Attaches a classifier before all others at TCX ingress.
-    pub(super) fn tcx_ingress(program: BorrowedFd<'_>, interface: u32) -> io::Result<Self> {
-        let (attach_type, flags) = (BPF_TCX_INGRESS, BPF_F_BEFORE);
+    /// Attaches a classifier before all others at a TCX hook.
+    pub(super) fn tcx(program: BorrowedFd<'_>, interface: u32, hook: TcxHook) -> io::Result<Self> {
+        let (attach_type, flags) = (hook as u32, BPF_F_BEFORE);
         create(program, LinkCreate { interface, attach_type, flags, ..LinkCreate::default() })
     }
 }

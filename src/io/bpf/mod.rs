@@ -1,4 +1,4 @@
-//! BPF programs: the steering program (XDP) and the guard program (TCX).
+//! BPF programs: the steering program (XDP), the guard program and the probe programs (TCX).
 //!
 //! [`Programs`] holds one loaded copy of `steer.bpf.c` for one interface. Attaching yields a [`BpfLink`]; the
 //! attachment ends when the link is dropped or the process ends.
@@ -8,6 +8,7 @@ mod errors;
 mod link;
 mod mode;
 mod port_sets;
+mod probe;
 mod redirected;
 mod services;
 #[cfg(test)]
@@ -15,9 +16,10 @@ mod tests;
 
 pub use attach::{Attached, attach, attach_guard, attach_steering};
 pub use errors::attached_program;
-pub(super) use errors::{CAPABILITIES, occupied};
+pub(super) use errors::{CAPABILITIES, occupied, os_error};
 pub use link::BpfLink;
 pub use mode::{AllowedModes, Buffers, XdpMode};
+pub(super) use probe::{ProbeMap, ProbePrograms};
 pub(super) use redirected::{RedirectCounter, RedirectCounts};
 
 use super::{Interface, SteeredService};

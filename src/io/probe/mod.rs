@@ -1,0 +1,89 @@
+//! Health probes of a VIP on one real server, over sockets of the kernel.
+//!
+//! A pair of TCX programs translates between RIP and VIP (`bpf/probe.bpf.c`): the socket is connected to the RIP, for which
+//! the kernel has a route and a neighbor, and the real server is asked for the VIP. [`VipProbes::open`] takes all
+//! capabilities that are needed, and nothing takes one afterwards (Linux 5.19). The programs end with the process.
+//!
+//! 1. [`VipProbes::socket`] makes a socket whose packets are translated;
+//! 2. the caller connects it to [`ProbeSocket::destination`], and exchanges what the check needs;
+//! 3. [`ArmedProbe::evidence`] has what the programs saw, which [`ProbeVerdict::of`] turns into a cause;
+//! 4. the caller closes the socket, and then [`ArmedProbe::end`]s the translation.
+
+mod armed;
+mod evidence;
+mod maps;
+mod socket;
+mod table;
+mod target;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use armed::ArmedProbe;
+pub use evidence::{ProbeEvidence, ProbeIcmp};
+pub use socket::{ProbeSocket, echo_request};
+pub use table::{LATE_REPLIES, ProbeCounts, ProbeEnd};
+pub use target::{ProbeProtocol, ProbeTarget};
+pub use verdict::{ProbeExchange, ProbeVerdict};
+
+use super::Interface;
+use super::bpf::{BpfLink, ProbePrograms};
+use crate::model::Diagnostic;
+use armed::lock;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use table::ProbeTable;
+
+/// Entries of each map for one probe in flight: it, and the probes before it whose late replies are still dropped, down to a
+/// timeout of half a second.
+const ENTRIES_EACH: u32 = 8;
+
+/// The probe programs on one interface. Dropping it detaches them; no probe is translated any more.
+pub struct VipProbes {
+    interface: u32,
+    table: Arc<Mutex<ProbeTable>>,
+    _links: [BpfLink; 2],
+}
+
+impl VipProbes {
+    /// Loads and attaches the programs, for so many probes in flight at once. The interface is the one that has the
+    /// director's address towards the real servers: the VLAN or bridge device, not its port.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] if a capability is missing or the kernel has no TCX (before Linux 6.6).
+    pub fn open(interface: &Interface, in_flight: u32) -> Result<Self, Diagnostic> {
+        let mut programs = ProbePrograms::load(interface, in_flight.max(1).saturating_mul(ENTRIES_EACH))?;
+        let _links = programs.attach(interface)?;
+        let table = ProbeTable::new(programs.take_map("probe_fwd"), programs.take_map("probe_back"));
+        Ok(Self { interface: interface.index, table: Arc::new(Mutex::new(table)), _links })
+    }
+
+    /// Makes a socket that is bound to the interface and to the director's address, with a time to live of 1 and ready to
+    /// connect. It does not block.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] if the host refuses: nothing is known of the server then.
+    pub fn socket(&self, target: &ProbeTarget) -> Result<ProbeSocket, Diagnostic> {
+        socket::open(self.interface, target, |port| self.arm(target, port))
+    }
+
+    /// Translates the packets of a bound socket from now on: of `port`, or of this identifier of a ping socket.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] if the maps are full or the families differ.
+    pub fn arm(&self, target: &ProbeTarget, port: u16) -> Result<ArmedProbe, Diagnostic> {
+        ArmedProbe::new(&self.table, target, port)
+    }
+
+    /// Forgets abandoned probes whose late replies have been dropped for [`LATE_REPLIES`]. To be called every second or so;
+    /// `now` never goes back.
+    pub fn sweep(&self, now: Instant) {
+        lock(&self.table).sweep(now);
+    }
+
+    /// Entries of the maps, and refusals.
+    #[must_use]
+    pub fn counts(&self) -> ProbeCounts {
+        lock(&self.table).counts()
+    }
+}
