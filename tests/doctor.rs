@@ -23,7 +23,7 @@ mod usage;
 
 use serde_json::Value;
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use support::site::{EXE, Site};
 
 /// Service 10.0.0.100:80 with the peer as its real server.
@@ -80,9 +80,19 @@ impl Site {
     }
 
     fn run_doctor(&self, wrapper: &str, arguments: &str) -> Examined {
-        let command = format!("{wrapper} {EXE} doctor {arguments}");
-        let output =
-            self.director.command(&command).stdin(Stdio::null()).output().expect("ip netns exec starts");
+        Self::examined(&mut self.doctor_command(wrapper, arguments))
+    }
+
+    fn doctor_command(&self, wrapper: &str, arguments: &str) -> Command {
+        let socket = self.socket().display().to_string();
+        let mut command =
+            self.director.command(&format!("{wrapper} {EXE} doctor --socket {socket} {arguments}"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn examined(command: &mut Command) -> Examined {
+        let output = command.output().expect("ip netns exec starts");
         Examined {
             status: output.status.code(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -62,11 +62,11 @@ enum HostRole {
     RealServer,
 }
 
-/// Runs the subcommand.
-pub(super) fn main(args: &Args) -> ExitCode {
+/// Runs the subcommand. A director that listens at `socket` is examined as well.
+pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     let report = match args.role {
         HostRole::Director => match args.director_config() {
-            Ok(config) => doctor::director(&config),
+            Ok(config) => doctor::director(&config, Some(socket)),
             Err(errors) => return fail_with(BAD_INPUT, &errors),
         },
         HostRole::RealServer => match doctor::real_server(&args.real_server_options()) {

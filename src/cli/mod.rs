@@ -98,14 +98,14 @@ pub fn main() -> ExitCode {
         CliCommand::Workers(args) => listings::workers(&args, &socket),
         CliCommand::Top(args) => top::main(&args, &socket),
         CliCommand::Realserver(args) => realserver::main(&args),
-        CliCommand::Doctor(args) => doctor::main(&args),
+        CliCommand::Doctor(args) => doctor::main(&args, &socket),
         CliCommand::Lab(args) => lab::main(&args),
         CliCommand::Generate(args) => generate::main(&args, program()),
     }
 }
 
 /// Commands that need no running director. Their help omits `--socket`.
-const WITHOUT_SOCKET: [&str; 5] = ["import", "realserver", "doctor", "lab", "generate"];
+const WITHOUT_SOCKET: [&str; 4] = ["import", "realserver", "lab", "generate"];
 
 fn parse() -> Result<Cli, clap::Error> {
     let matches = program().try_get_matches()?;

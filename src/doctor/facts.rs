@@ -18,6 +18,8 @@ pub(super) struct DirectorFacts {
     pub(super) interfaces: Vec<InterfaceFacts>,
     /// Reasons why the configuration does not resolve on this host.
     pub(super) refusals: Vec<Refusal>,
+    /// Interface and number of each queue from which a running director receives by AF_XDP; `None` without such a director.
+    pub(super) served: Gathered<Option<Vec<(String, u32)>>>,
     pub(super) network: NetworkFacts,
     pub(super) process: ProcessFacts,
     pub(super) kernel: KernelFacts,

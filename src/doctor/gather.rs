@@ -2,10 +2,12 @@
 
 use super::conf::{self, Ipv4Settings};
 use super::facts::{DirectorFacts, KernelFacts, LocalNetwork, NetworkFacts, Refusal, WantedSetup};
-use super::gathered::Trial;
+use super::gathered::{Gathered, Trial};
 use super::interface_facts::InterfaceFacts;
 use super::process_facts::ProcessFacts;
+use crate::control::client::Blocking;
 use crate::control::host::resolve::ResolvedHost;
+use crate::io::claim::is_any_served;
 use crate::io::{Interface, OwnAddress, VethPeer, bpf};
 use crate::model::{Config, Diagnostic, DirectorConfig, VirtualService, WorkerCount};
 use crate::sys::rtnetlink::{self, LinkInfo, LocalRoute};
@@ -15,6 +17,7 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZero;
+use std::path::Path;
 use std::thread;
 
 /// Features by ethtool's names that merge received frames.
@@ -23,8 +26,8 @@ const MERGING: [&str; 3] = ["rx-lro", "rx-gro-list", "rx-udp-gro-forwarding"];
 const BRIDGE_FILTERS: [&str; 3] =
     ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables"];
 
-/// Gathers the facts about this host as a director with `config`.
-pub(super) fn facts(config: &Config) -> DirectorFacts {
+/// Gathers the facts about this host as a director with `config`, and about a director at `socket`.
+pub(super) fn facts(config: &Config, socket: Option<&Path>) -> DirectorFacts {
     let links = rtnetlink::links().unwrap_or_default();
     let interfaces: Vec<_> =
         named(&config.director).filter_map(|name| Interface::lookup(name).ok()).collect();
@@ -33,6 +36,7 @@ pub(super) fn facts(config: &Config) -> DirectorFacts {
         wanted: wanted(config),
         interfaces: interfaces.into_iter().filter_map(|one| interface(one, &links)).collect(),
         refusals: refusals(config),
+        served: socket.map_or(Ok(None), served),
         network: network(&links),
         process: ProcessFacts::read(),
         kernel: kernel(tcx),
@@ -67,6 +71,20 @@ fn refusals(config: &Config) -> Vec<Refusal> {
         place.is_some_and(|place| config.places.servers.contains(place))
     };
     errors.into_iter().map(|error| Refusal { of_server: of_server(&error), diagnostic: error }).collect()
+}
+
+/// Queues of a running director's AF_XDP sockets. An unused path with no director on this host is no error.
+fn served(socket: &Path) -> Gathered<Option<Vec<(String, u32)>>> {
+    match Blocking::new(socket).and_then(|director| director.workers()) {
+        Err(_) if !is_any_served() => Ok(None),
+        Err(error) => Err(error.to_string()),
+        Ok(workers) => {
+            let ports =
+                workers.into_iter().filter(|worker| worker.backend == "xdp").flat_map(|worker| worker.ports);
+            let queues: Vec<_> = ports.map(|port| (port.interface, port.queue)).collect();
+            Ok(Some(queues).filter(|queues| !queues.is_empty()))
+        }
+    }
 }
 
 fn interface(interface: Interface, links: &[LinkInfo]) -> Option<InterfaceFacts> {

@@ -9,6 +9,7 @@ use super::finding::{Finding, FindingLevel};
 use super::gather;
 use super::report::DoctorReport;
 use crate::model::Config;
+use std::path::Path;
 
 /// Id of every finding about a real server.
 pub const REAL_SERVER: &str = "real-server";
@@ -27,7 +28,7 @@ const fn check(id: &'static str, sound: &'static str, judge: fn(&DirectorFacts) 
 }
 
 /// Every check of a director's host, by subject.
-const CHECKS: [Check; 30] = [
+const CHECKS: [Check; 31] = [
     check("start", "the configuration fits this host", start::refused),
     check("capabilities", "the process has every capability that a start needs", process::capabilities),
     check("locked-memory", "locked memory is not limited", process::locked_memory),
@@ -49,6 +50,7 @@ const CHECKS: [Check; 30] = [
     check("bridge-port", "the interface is no port of a bridge", stacking::bridge_port),
     check("macvlan", "the interface has a MAC address and a segment of its own", stacking::shared_mac),
     check("worker-queues", "there are queues for every worker", queues::workers),
+    check("unserved-queues", "the running director receives from every queue", queues::unserved),
     check("single-queue", "the interface uses the queues that it has", queues::single),
     check("xdp-mtu", "every frame fits the buffers of AF_XDP", mtu::buffers),
     check("mtu", "the interfaces have one MTU", mtu::equal),
@@ -74,10 +76,10 @@ const NEIGHBOR_CHECKS: [Check; 2] = [
     check("server-mac", "every real server has a MAC address of its own", servers::mac),
 ];
 
-/// Examines this host as a director with `config`. Changes nothing.
+/// Examines this host as a director with `config`, and the director that runs at `socket`. Changes nothing.
 #[must_use]
-pub fn director(config: &Config) -> DoctorReport {
-    judged(&gather::facts(config))
+pub fn director(config: &Config, socket: Option<&Path>) -> DoctorReport {
+    judged(&gather::facts(config, socket))
 }
 
 /// Checks whose errors end a start, with a message of its own.
@@ -86,7 +88,7 @@ const OF_START: [&str; 2] = ["start", "server-off-link"];
 /// Examines this host before a start with `config`, and returns the errors that the start itself does not report.
 #[must_use]
 pub fn errors_before_start(config: &Config) -> Vec<Finding> {
-    let all = director(config).findings.into_iter();
+    let all = director(config, None).findings.into_iter();
     all.filter(|found| found.level == FindingLevel::Error && !OF_START.contains(&found.id)).collect()
 }
 

@@ -21,6 +21,7 @@ pub(super) fn sound() -> DirectorFacts {
         },
         interfaces: vec![interface()],
         refusals: Vec::new(),
+        served: Ok(None),
         network: network(),
         process: ProcessFacts { is_root: true, ..ProcessFacts::default() },
         kernel: KernelFacts {

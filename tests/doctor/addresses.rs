@@ -23,6 +23,19 @@ fn a_route_that_makes_a_vip_local_is_removed() {
 }
 
 #[test]
+fn a_local_vip_of_ipv6_is_removed() {
+    let site = Site::new();
+    site.director
+        .run("sysctl -qw net.ipv6.conf.all.disable_ipv6=0; ip address add 2001:db8:1::1/64 dev eth0 nodad");
+    let config = "[[service]]\nprotocol = \"tcp\"\naddress = \"[2001:db8:2::80]:80\"\n\
+                  [[service.server]]\naddress = \"2001:db8:1::2\"\n";
+    site.director.run("ip address add 2001:db8:2::80/128 dev lo nodad");
+    site.mends(config, ("vip-local", "warn"), "ip address del 2001:db8:2::80/128 dev lo");
+    site.director.run("ip -6 route add local 2001:db8:2::/64 dev lo");
+    site.mends(config, ("vip-local-route", "warn"), "ip -6 route del local 2001:db8:2::/64 dev lo table 255");
+}
+
+#[test]
 fn two_interfaces_in_one_network_answer_for_each_other() {
     let site = Site::new();
     veth((&site.director, "eth1"), (&site.peer, "eth1"), 1);

@@ -87,6 +87,17 @@ fn workers_of_all_receive_queues_need_as_many_to_send() {
 }
 
 #[test]
+fn queues_added_under_a_running_director_are_found() {
+    let site = with_queues(2);
+    let config = format!("{XDP}connections = 1024\n{SERVICE}");
+    let _director = site.start_and_wait(&config, "");
+    site.is_sound(&config, "unserved-queues");
+    assert_eq!(site.doctor(&config).finding("unserved-queues")["level"], "ok", "it is examined");
+    site.director.run("ethtool -L eth0 rx 2 tx 2");
+    site.mends(&config, ("unserved-queues", "error"), "ethtool -L eth0 rx 1 tx 1");
+}
+
+#[test]
 fn a_single_queue_of_several_is_a_warning() {
     let site = with_queues(2);
     let cores = std::thread::available_parallelism().unwrap().get();

@@ -1,7 +1,11 @@
 //! Rights and limits of the process.
 
+#![allow(unsafe_code)] // a system call filter, for one child
+
 use crate::SERVICE;
 use crate::support::site::Site;
+use std::io;
+use std::os::unix::process::CommandExt;
 
 const NO_RIGHTS: &str = "setpriv --bounding-set=-all --inh-caps=-all";
 const NO_BPF: &str = "setpriv --bounding-set=-bpf,-sys_admin --inh-caps=-all";
@@ -56,5 +60,44 @@ fn small_limits_are_found() {
     let examined = site.doctor(SERVICE);
     for id in ["locked-memory", "open-files"] {
         assert_eq!(examined.finding(id)["level"], "ok", "{examined:?}");
+    }
+}
+
+/// As RestrictAddressFamilies= of a systemd unit does it.
+#[test]
+fn a_forbidden_family_of_sockets_is_found() {
+    let site = Site::new();
+    site.doctor(SERVICE);
+    let file = site.file("doctor.toml").display().to_string();
+    for (family, level, status) in [(libc::AF_XDP, "hint", 0), (libc::AF_PACKET, "error", 1)] {
+        let mut command = site.doctor_command("", &format!("--config {file} --json"));
+        // SAFETY: between fork and exec the child makes one system call, on memory of its own.
+        unsafe { command.pre_exec(move || forbid(family)) };
+        let examined = Site::examined(&mut command);
+        let found = examined.finding("sockets");
+        assert_eq!((examined.status, found["level"].as_str()), (Some(status), Some(level)), "{examined:?}");
+        assert!(found["what"].as_str().unwrap().contains("EAFNOSUPPORT"), "{found}");
+        assert!(found["remedy"]["advice"].as_str().unwrap().contains("RestrictAddressFamilies="), "{found}");
+    }
+    site.is_sound(SERVICE, "sockets");
+}
+
+/// Makes socket(2) fail with EAFNOSUPPORT for a family, in this process and its children (seccomp(2)).
+fn forbid(family: libc::c_int) -> io::Result<()> {
+    let step = |code: u32, jf, k| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+    let (load, equal, end) = (libc::BPF_LD | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ, libc::BPF_RET);
+    let mut steps = [
+        step(load, 0, 0), // the number of the system call
+        step(equal, 3, libc::SYS_socket as u32),
+        step(load, 0, 16), // its first argument
+        step(equal, 1, family as u32),
+        step(end, 0, libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32),
+        step(end, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    // SAFETY: prctl reads the program of `len` steps, which outlives the call.
+    match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }

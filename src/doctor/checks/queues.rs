@@ -5,6 +5,7 @@ use crate::doctor::fault::{Fault, Judgement};
 use crate::doctor::finding::FindingLevel;
 use crate::doctor::interface_facts::InterfaceFacts;
 use crate::sys::ethtool::Channels;
+use std::collections::BTreeSet;
 
 /// Queues for every worker: AF_XDP receives and sends on one of its own.
 pub(in crate::doctor) fn workers(facts: &DirectorFacts) -> Judgement {
@@ -23,7 +24,7 @@ pub(in crate::doctor) fn workers(facts: &DirectorFacts) -> Judgement {
             true => (FindingLevel::Error, "a worker would have no queue: backend \"xdp\" does not start"),
             false => (FindingLevel::Warn, "a worker would have no queue: backend \"auto\" takes AF_PACKET"),
         };
-        with_more_queues(Fault::new(level, what, effect), one, workers, &format!("set workers = {has}"))
+        with_queues(Fault::new(level, what, effect), one, workers, &format!("set workers = {has}"))
     });
     faults.collect::<Vec<_>>().into()
 }
@@ -32,6 +33,29 @@ pub(in crate::doctor) fn workers(facts: &DirectorFacts) -> Judgement {
 fn queues(one: &InterfaceFacts) -> u32 {
     let transmit = one.channels.map_or(one.link.transmit_queues, |channels| channels.transmit).max(1);
     one.interface.queues.min(transmit)
+}
+
+/// Queues from which a running director does not receive: they came after its start.
+pub(in crate::doctor) fn unserved(facts: &DirectorFacts) -> Judgement {
+    let Some(client) = facts.client() else { return Judgement::Moot };
+    let name = client.name();
+    let served = match &facts.served {
+        Ok(None) => return Judgement::Moot,
+        Err(reason) => {
+            return Fault::unknown(format!("queues of {name} that a running director serves"), reason).into();
+        }
+        Ok(Some(all)) => {
+            all.iter().filter(|(of, _)| of == name).map(|(_, queue)| *queue).collect::<BTreeSet<_>>()
+        }
+    };
+    let (count, has) = (served.len() as u32, client.interface.queues); // a few hundred
+    if served.is_empty() || (0..has).all(|queue| served.contains(&queue)) {
+        return Vec::new().into();
+    }
+    let what = format!("{name} has {has} receive queues, and the running director receives from {count}");
+    let effect =
+        "frames on the others go to the kernel: no VIP answers the clients whose frames arrive there";
+    with_queues(Fault::new(FindingLevel::Error, what, effect), client, count, "restart the director").into()
 }
 
 /// A single queue in use, although there are more.
@@ -49,13 +73,13 @@ pub(in crate::doctor) fn single(facts: &DirectorFacts) -> Judgement {
             );
             let effect = "one core receives every frame";
             let count = most.min(wanted);
-            with_more_queues(Fault::new(FindingLevel::Warn, what, effect), client, count, "")
+            with_queues(Fault::new(FindingLevel::Warn, what, effect), client, count, "")
         })
         .into()
 }
 
-/// The command that gives an interface so many queues, or the other remedy if its driver has not so many.
-fn with_more_queues(fault: Fault, one: &InterfaceFacts, count: u32, other: &str) -> Fault {
+/// The fault with the command that gives an interface so many queues, or the other remedy if its driver has not so many.
+fn with_queues(fault: Fault, one: &InterfaceFacts, count: u32, other: &str) -> Fault {
     let fits = |channels: &Channels| channels.receive_max >= count && channels.transmit_max >= count;
     let name = one.name();
     match one.channels.filter(fits) {
@@ -90,6 +114,21 @@ mod tests {
             assert_eq!(sample::level(workers(&facts)), Some(FindingLevel::Error));
             assert_eq!(sample::commands(workers(&facts)), wanted);
         }
+    }
+
+    #[test]
+    fn queues_that_came_after_the_start_are_given_up() {
+        let mut facts = sample::sound();
+        assert_eq!(unserved(&facts), Judgement::Moot, "no director runs");
+        facts.interfaces[0].channels = Some(channels(2, 4, true));
+        facts.interfaces[0].interface.queues = 2;
+        facts.served = Ok(Some(vec![("eth0".into(), 0), ("eth1".into(), 1)]));
+        assert_eq!(sample::level(unserved(&facts)), Some(FindingLevel::Error));
+        assert_eq!(sample::commands(unserved(&facts)), ["ethtool -L eth0 combined 1"]);
+        facts.served = Ok(Some(vec![("eth0".into(), 0), ("eth0".into(), 1)]));
+        assert_eq!(sample::level(unserved(&facts)), None);
+        facts.served = Err("no access".into());
+        assert_eq!(sample::level(unserved(&facts)), Some(FindingLevel::Unknown));
     }
 
     #[test]
