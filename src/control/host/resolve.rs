@@ -329,6 +329,57 @@ address = "203.0.113.13"
         assert_eq!(subjects(&services), [Subject::Service(services[1].identity)]);
     }
 
+    /// An interface of the host with these addresses.
+    fn with_addresses(ipv4: &[([u8; 4], u8)], ipv6: &[(&str, u8)]) -> Vec<Interface> {
+        let addresses = ipv4.iter().map(|(address, prefix)| ((*address).into(), *prefix)).collect();
+        let ipv6_addresses =
+            ipv6.iter().map(|(address, prefix)| (address.parse().unwrap(), *prefix)).collect();
+        vec![Interface { name: "no-such-if".into(), addresses, ipv6_addresses, ..eth0(&[]) }]
+    }
+
+    #[test]
+    fn no_change_of_addresses_refuses_the_running_rules() {
+        let service = |vip: &str, rip: &str, rest: &str| {
+            format!(
+                "[[service]]\nprotocol = \"tcp\"\naddress = \"{vip}\"\n{rest}\nserver = [{{ address = \"{rip}\" }}]\n"
+            )
+        };
+        let file = [
+            "[director]\ninterface = \"eth0\"\n".into(),
+            service("192.0.2.1:80", "192.0.2.10", ""),
+            service("192.0.2.2:80", "192.0.2.11", "vlan = 100"),
+            service("[2001:db8::1]:80", "2001:db8::10", ""),
+            service("[2001:db8::2]:80", "2001:db8::11", "vlan = [100, 10]"),
+        ];
+        let services = crate::model::parse(Path::new("d.toml"), &file.concat()).unwrap().services;
+        let own = with_addresses(&[([192, 0, 2, 5], 24)], &[("fe80::5", 64), ("2001:db8::5", 64)]);
+        let running = ResolvedHost { interfaces: own, ..host() }.re_resolve(&services).unwrap();
+        for (case, interfaces) in [
+            ("none is left", with_addresses(&[], &[])),
+            ("IPv6 is off", with_addresses(&[([192, 0, 2, 5], 24)], &[])),
+            ("no link-local address is left", with_addresses(&[], &[("2001:db8::5", 64)])),
+            (
+                "VIPs are reserved",
+                with_addresses(&[([192, 0, 2, 0], 31), ([192, 0, 2, 3], 30)], &[("2001:db8::3", 127)]),
+            ),
+            ("VIPs are the host's", with_addresses(&[([192, 0, 2, 1], 32)], &[("2001:db8::1", 128)])),
+            (
+                "servers are the host's",
+                with_addresses(&[([192, 0, 2, 10], 24)], &[("2001:db8::10", 64), ("2001:db8::11", 64)]),
+            ),
+        ] {
+            let changed = ResolvedHost {
+                interfaces,
+                servers: running.servers.clone(),
+                vips: running.vips.clone(),
+                vlans: running.vlans.clone(),
+                access: running.access.clone(),
+            };
+            let again = changed.re_resolve(&services).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(again.servers.len(), running.servers.len(), "{case}");
+        }
+    }
+
     #[test]
     fn what_leaves_its_vlan_is_checked_as_at_the_start() {
         let service = |vlan: &str, vip: &str, rip: &str| {
