@@ -1,10 +1,14 @@
 //! A fault of the real server each, and the cause that its probe names.
 
 use crate::harness::{
-    FAMILIES, Net, PATIENCE, PROTOCOLS, Probed, RIP, SILENCE, VIP, add, address, join, mac,
+    FAMILIES, Net, PATIENCE, PROTOCOLS, Probed, RIP, SILENCE, VIP, add, address, connect_within, join, mac,
 };
 use crate::peers::Services;
-use directrix::io::probe::{ProbeExchange, ProbeIcmp, ProbeProtocol, ProbeTarget, ProbeVerdict};
+use directrix::io::probe::{
+    ProbeEnd, ProbeExchange, ProbeIcmp, ProbeProtocol, ProbeSocket, ProbeTarget, ProbeVerdict, VipProbes,
+};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 #[test]
@@ -188,5 +192,25 @@ fn probes_work_with_and_without_checksum_offload() {
             let probed = net.probe(&probes, &target, PATIENCE);
             assert_eq!(probed.verdict, ProbeVerdict::Answered, "{director} {server} {target:?} {probed:?}");
         }
+        FAMILIES.into_iter().for_each(|family| exchange_much(&net, &probes, family));
     }
+}
+
+/// A request and an answer of many segments, which leave and arrive as few merged ones with the offload.
+fn exchange_much(net: &Net, probes: &VipProbes, family: usize) {
+    const ANSWER: usize = 2_000_000;
+    let target = net.target(ProbeProtocol::Tcp, family);
+    let padding = "x".repeat(40_000);
+    net.director.enter(|| {
+        let ProbeSocket { socket, destination, armed } = probes.socket(&target).unwrap();
+        connect_within(&socket, &destination.into(), PATIENCE).unwrap();
+        let (mut stream, mut answer) = (TcpStream::from(socket), Vec::new());
+        write!(stream, "GET /{ANSWER} HTTP/1.0\r\nPadding: {padding}\r\n\r\n").unwrap();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.len() > ANSWER, "{} bytes of {ANSWER}", answer.len());
+        let evidence = armed.evidence().unwrap();
+        assert!(evidence.sent > 2 && evidence.replies > 2, "{evidence:?}");
+        drop(stream);
+        armed.end(ProbeEnd::Complete);
+    });
 }

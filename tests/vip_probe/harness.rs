@@ -172,7 +172,7 @@ fn of_error(error: &io::Error) -> ProbeExchange {
 }
 
 /// Connects with this timeout, which then holds for each call.
-fn connect_within(socket: &OwnedFd, to: &SockaddrStorage, timeout: Duration) -> io::Result<()> {
+pub(crate) fn connect_within(socket: &OwnedFd, to: &SockaddrStorage, timeout: Duration) -> io::Result<()> {
     let stream = TcpStream::from(socket.try_clone()?); // for the options of any socket
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(timeout))?;
