@@ -224,6 +224,29 @@ mod tests {
     use crate::wire::MacAddr;
 
     #[test]
+    fn a_kernel_without_tcx_is_named() {
+        let interface = Interface {
+            name: "eth7".into(),
+            index: 7,
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            queues: 1,
+            addresses: Vec::new(),
+            ipv6_addresses: Vec::new(),
+        };
+        let error = io::Error::from_raw_os_error(libc::EINVAL);
+        for (refusal, program, remedy) in [
+            (guard_error(&interface, &error), "the guard program to eth7", "backend = \"xdp\""),
+            (probe_attach_error(&interface, &error), "the probe programs to eth7", "own addresses only"),
+        ] {
+            let text = refusal.to_string();
+            for part in [program, "no TCX, which came with Linux 6.6", remedy] {
+                assert!(text.contains(part), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_refusal_of_native_mode_names_its_true_cause() {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
         let interface = Interface {

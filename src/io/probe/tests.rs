@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 const TC_ACT_SHOT: u32 = 2;
 /// TC_ACT_UNSPEC of linux/pkt_cls.h, as an unsigned number.
 const NEXT: u32 = u32::MAX;
-/// Most instructions of a program that the verifier may process, over all its paths: twenty times what Linux 6.18 needs with
-/// clang 14. The kernel refuses a program beyond 1,000,000.
-const VERIFIED_MAX: u32 = 20_000;
+/// Most instructions of a program that the verifier may process, over all its paths: five times what Linux 6.18 needs with
+/// clang 14 (360 and 1017). The kernel refuses a program beyond 1,000,000.
+const VERIFIED_MAX: u32 = 5_000;
 
 const SERVER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x11]);
 const REPLY: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x12]);
@@ -210,7 +210,6 @@ fn the_verifier_processes_few_instructions() {
     for name in ["probe_to_vip", "probe_from_vip"] {
         let info = loaded.programs.program(name).info().unwrap();
         let verified = info.verified_instruction_count().expect("Linux 5.16 counts them");
-        println!("{name}: {verified}");
         assert!(verified < VERIFIED_MAX, "{name}: the verifier processed {verified} instructions");
     }
 }
