@@ -8,6 +8,7 @@ mod change;
 mod doctor;
 mod exe;
 mod generate;
+mod health;
 mod import;
 mod input;
 mod ipvsadm;
@@ -47,6 +48,8 @@ enum CliCommand {
     Run(run::Args),
     /// Show the director's status on one screen
     Status(summary::Args),
+    /// Show every health check: state, cause, latency
+    Health(health::Args),
     /// List and change services exactly as ipvsadm does
     Ipvsadm(ipvsadm::Args),
     /// Reload the configuration file
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         CliCommand::Run(args) => run::main(&args, &socket),
         CliCommand::Status(args) => summary::main(&args, &socket),
+        CliCommand::Health(args) => health::main(&args, &socket),
         CliCommand::Ipvsadm(args) => ipvsadm::main(&args, &socket),
         CliCommand::Reload => change::reload(&socket),
         CliCommand::Plan(args) => change::plan(&args, &socket),
@@ -126,13 +130,13 @@ fn program() -> clap::Command {
 
 /// Subcommands of similar tools, with the command that does the same here.
 const SYNONYMS: [(&str, &str); 12] = [
+    ("checks", "health"),
     ("list", "ipvsadm -Ln"),
     ("ls", "ipvsadm -Ln"),
     ("services", "ipvsadm -Ln"),
     ("servers", "ipvsadm -Ln"),
     ("show", "status"),
     ("info", "status"),
-    ("health", "status"),
     ("stats", "ipvsadm -Ln --stats"),
     ("statistics", "ipvsadm -Ln --stats"),
     ("rate", "ipvsadm -Ln --rate"),

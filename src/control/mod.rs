@@ -8,6 +8,7 @@
 //! - `state`: the registry of services and real servers.
 //! - `workers`: the worker threads, the backend, the listings.
 //! - `neighbor`: the driver of the neighbor machine.
+//! - `health`: the thread of the health checks.
 //! - `ping`: the answers to pings of VIPs.
 //! - `config_file`: the configuration file and reloads.
 //! - `metrics`: the page for Prometheus.
@@ -21,6 +22,7 @@ pub mod api;
 pub mod client;
 pub mod config_file;
 pub mod director;
+pub mod health;
 pub mod host;
 pub mod http;
 pub mod log;

@@ -15,6 +15,8 @@ pub enum Query {
     Status(oneshot::Sender<Status>),
     /// Reads the health problems; an empty list means healthy.
     Health(oneshot::Sender<Vec<String>>),
+    /// Lists every health check.
+    Checks(oneshot::Sender<api::checks::Checks>),
     /// Lists every virtual service with its real servers.
     Services(oneshot::Sender<api::Services>),
     /// Lists every connection, in chunks of any size; dropping the sender ends the list.

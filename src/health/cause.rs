@@ -116,9 +116,15 @@ impl FailureCause {
                     "{server} routes packets to the VIP back: put the VIP on lo there, and set ip_forward=0"
                 )
             }
-            Self::Rejected(code) => {
-                let code = code.map_or(String::new(), |code| format!(" (ICMP code {code})"));
-                format!("{of} is refused by a firewall or router{code}: permit port {port} there")
+            Self::Rejected(None) => {
+                format!(
+                    "{of} is unreachable: see whether the host runs, and whether its firewall refuses port {port}"
+                )
+            }
+            Self::Rejected(Some(code)) => {
+                format!(
+                    "{of} is refused by a firewall or router (ICMP code {code}): permit port {port} there"
+                )
             }
             Self::AnsweredAsRip => {
                 format!(

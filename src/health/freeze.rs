@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 
-/// GuardShare of failing checks among those that are up, in percent.
+/// Part of the checks that are up which must fail, in percent.
 const SHARE: u64 = 90;
 /// Least number of servers that fail.
 const SERVERS_MIN: usize = 10;

@@ -56,6 +56,8 @@ pub enum LocalError {
     NotPermitted,
     /// The own interface is down, or there is no route.
     NoInterface,
+    /// The probe has ended by a panic.
+    Panic,
     /// Another error, by its errno.
     Other(i32),
 }
@@ -88,6 +90,7 @@ impl fmt::Display for LocalError {
             Self::NoAddress => f.write_str("the director has no free port, or has lost its own address"),
             Self::NotPermitted => f.write_str("the kernel does not permit the probe"),
             Self::NoInterface => f.write_str("the director's interface is down, or has no route"),
+            Self::Panic => f.write_str("a fault of directrix: the log has its panic"),
             Self::Other(errno) => std::io::Error::from_raw_os_error(*errno).fmt(f),
         }
     }

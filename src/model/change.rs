@@ -13,7 +13,7 @@ use std::net::IpAddr;
 pub enum Change {
     /// `-A`: the service and its servers, if it has any. A group without matches gets the known ones of its mark.
     AddService(VirtualService),
-    /// `-E`: everything but its identity and its servers. A group without matches keeps its own.
+    /// `-E`: everything but its identity, its servers and its health checks. A group without matches keeps its own.
     EditService(VirtualService),
     /// `-D`
     DeleteService(ServiceIdentity),
@@ -21,7 +21,7 @@ pub enum Change {
     Clear,
     /// `-a`
     AddServer(ServiceIdentity, RealServer),
-    /// `-e`: everything but its address. A fixed MAC address stays if the new one has none.
+    /// `-e`: everything but its address and its health checks. A fixed MAC address stays if the new one has none.
     EditServer(ServiceIdentity, RealServer),
     /// `-d`
     DeleteServer(ServiceIdentity, IpAddr),
@@ -115,7 +115,8 @@ impl Rules {
                 let old = self.service_mut(service.identity)?;
                 let (group, servers) = (std::mem::take(&mut old.group), std::mem::take(&mut old.servers));
                 let group = if service.group.is_empty() { group } else { service.group.clone() };
-                *old = VirtualService { group, servers, ..service.clone() };
+                let (checks, panic) = (std::mem::take(&mut old.checks), old.panic);
+                *old = VirtualService { group, servers, checks, panic, ..service.clone() };
                 Ok(())
             }
             Change::DeleteService(identity) => {
@@ -130,7 +131,8 @@ impl Rules {
             Change::AddServer(identity, server) => self.add_server(*identity, server),
             Change::EditServer(identity, server) => {
                 let old = self.server_mut(*identity, server.address)?;
-                *old = RealServer { mac: server.mac.or(old.mac), ..server.clone() };
+                let checks = std::mem::take(&mut old.checks);
+                *old = RealServer { mac: server.mac.or(old.mac), checks, ..server.clone() };
                 Ok(())
             }
             Change::DeleteServer(identity, rip) => {

@@ -1,7 +1,8 @@
 //! Differences between two sets of rules.
 
 use super::{
-    FirewallMark, IpFamily, KnownGroup, Match, Policy, RealServer, Rules, ServiceIdentity, VirtualService,
+    FirewallMark, HealthCheck, IpFamily, KnownGroup, Match, Policy, RealServer, Rules, ServiceIdentity,
+    VirtualService,
 };
 use crate::time::Span;
 use std::collections::{HashMap, HashSet};
@@ -129,6 +130,8 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
         ("persistence", persistence(old), persistence(new)),
         ("one_packet", old.one_packet.to_string(), new.one_packet.to_string()),
         ("slow_start", seconds(old.slow_start), seconds(new.slow_start)),
+        ("check", checks(&old.checks), checks(&new.checks)),
+        ("panic", old.panic.to_string(), new.panic.to_string()),
     ];
     differences.extend(changed(own).map(|what| Difference::Settings(identity, what)));
     let here: HashMap<_, _> = old.servers.iter().map(|server| (server.address, server)).collect();
@@ -169,7 +172,16 @@ fn seconds(span: Option<Span>) -> String {
     span.map_or("none".to_owned(), |span| span.secs().to_string())
 }
 
-fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, String); 4] {
+/// "tcp every 2 s", and what differs from the defaults.
+fn checks(checks: &[HealthCheck]) -> String {
+    if checks.is_empty() {
+        "none".into()
+    } else {
+        checks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+    }
+}
+
+fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, String); 5] {
     let mac = |server: &RealServer| server.mac.map_or("solicited".to_owned(), |mac| mac.to_string());
     let number = |name, old: u32, new: u32| (name, old.to_string(), new.to_string());
     [
@@ -177,6 +189,7 @@ fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, St
         number("upper_threshold", old.upper_threshold, new.upper_threshold),
         number("lower_threshold", old.lower_threshold, new.lower_threshold),
         ("mac", mac(old), mac(new)),
+        ("check", checks(&old.checks), checks(&new.checks)),
     ]
 }
 

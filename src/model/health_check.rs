@@ -117,7 +117,7 @@ pub struct TimingFault {
     pub key: &'static str,
     /// Fault in words, after the key.
     pub fault: String,
-    /// What to do.
+    /// Remedy in words.
     pub remedy: String,
 }
 
@@ -197,6 +197,45 @@ fn fault(key: &'static str, fault: String, remedy: String) -> TimingFault {
 
 fn seconds(span: Span) -> f64 {
     f64::from(span.millis()) / 1000.0
+}
+
+impl fmt::Display for HealthCheck {
+    /// As in the differences of a service: `tcp port 8080 every 2 s, timeout 1 s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, port, timing, .. } = self;
+        write!(f, "{kind}")?;
+        if let Some(port) = port {
+            write!(f, " port {port}")?;
+        }
+        let CheckTiming { interval, timeout, fall, rise, fast_interval, down_interval } = *timing;
+        let spans = [timeout, fast_interval, down_interval].map(seconds);
+        write!(f, " every {} s, timeout {} s, fall {fall}, rise {rise}", seconds(interval), spans[0])?;
+        write!(f, ", fast_interval {} s, down_interval {} s", spans[1], spans[2])?;
+        match kind {
+            CheckKind::Tcp => Ok(()),
+            CheckKind::Http(of) => {
+                write!(f, ", expect {}", of.statuses())?;
+                of.body.iter().try_for_each(|body| write!(f, ", body {body:?}"))
+            }
+            CheckKind::Udp(of) => write!(f, ", payload {}, reply {}", of.hex(), of.reply),
+        }
+    }
+}
+
+impl HttpCheck {
+    /// The expected status codes as in the configuration file: "200-299,404".
+    #[must_use]
+    pub fn statuses(&self) -> String {
+        self.expect.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl UdpCheck {
+    /// The payload in hexadecimal.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        self.payload.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 impl fmt::Display for CheckKind {

@@ -1,6 +1,7 @@
 //! Virtual services and their real servers.
 
-use super::{IpFamily, Match, MatchDestination, PortRange, Scheduler, SchedulerFlags, ServiceIdentity};
+use super::{HealthCheck, IpFamily, Match, MatchDestination, PortRange};
+use super::{Scheduler, SchedulerFlags, ServiceIdentity};
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, Protocol};
@@ -52,6 +53,11 @@ pub struct VirtualService {
     /// [`SLOW_START_MAX`](super::SLOW_START_MAX); only with a scheduler that
     /// [`starts_slowly`](Scheduler::starts_slowly).
     pub slow_start: Option<Span>,
+    /// Health checks of each of its servers; all must pass.
+    pub checks: Vec<HealthCheck>,
+    /// Panic share, 0..=100: when more than this part of the weight of its servers is down, in percent, health is
+    /// ignored; 0: never.
+    pub panic: u8,
     /// In the order of the file. No address twice.
     pub servers: Vec<RealServer>,
 }
@@ -74,8 +80,18 @@ impl VirtualService {
             persistence: None,
             one_packet: false,
             slow_start: None,
+            checks: Vec::new(),
+            panic: Self::PANIC,
             servers,
         }
+    }
+
+    /// Default panic share: half.
+    pub const PANIC: u8 = 50;
+
+    /// The checks of a server: those of the service, then its own.
+    pub fn checks_of<'a>(&'a self, server: &'a RealServer) -> impl Iterator<Item = &'a HealthCheck> {
+        self.checks.iter().chain(&server.checks)
     }
 
     /// The matches: that of its address, or those of the group.
@@ -178,13 +194,15 @@ pub struct RealServer {
     /// Below so many connections it gets new ones again; 0: below three quarters of the upper
     /// threshold. Never above that.
     pub lower_threshold: u32,
+    /// Health checks beside those of the service.
+    pub checks: Vec<HealthCheck>,
 }
 
 impl RealServer {
     /// A server found by solicitation, without thresholds.
     #[must_use]
     pub fn new(address: IpAddr, weight: Weight) -> Self {
-        Self { address, weight, mac: None, upper_threshold: 0, lower_threshold: 0 }
+        Self { address, weight, mac: None, upper_threshold: 0, lower_threshold: 0, checks: Vec::new() }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Serialization of a [`Config`] as TOML.
 
 use super::{
-    BackendChoice, Config, ControlOthers, DirectorConfig, FirewallMark, IpFamily, KnownGroup, Match,
-    OnConflict, OnServerClaim, Policy, RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService,
-    Wait, WorkerCount,
+    BackendChoice, CheckKind, CheckTarget, CheckTiming, Config, ControlOthers, DirectorConfig, FirewallMark,
+    HealthCheck, IpFamily, KnownGroup, Match, OnConflict, OnServerClaim, Policy, RealServer, ServiceAddress,
+    ServiceIdentity, Timeouts, VirtualService, Wait, WorkerCount,
 };
+use crate::time::Span;
 use crate::wire::ethernet::TAG;
 use crate::wire::vlan::{Q_OUTSIDE, Vlans};
 use std::fmt::{self, Display, Formatter};
@@ -93,7 +94,47 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     if let Some(slow_start) = service.slow_start {
         writeln!(f, "slow_start = {}", slow_start.secs())?;
     }
+    if service.panic != VirtualService::PANIC {
+        writeln!(f, "panic = {}", service.panic)?;
+    }
+    service.checks.iter().try_for_each(|one| check(f, "service.check", one))?;
     service.servers.iter().try_for_each(|one| server(f, one))
+}
+
+fn check(f: &mut Formatter<'_>, name: &str, check: &HealthCheck) -> fmt::Result {
+    let (kind, target) = match (&check.kind, check.target) {
+        (CheckKind::Tcp, target) => ("tcp", target),
+        (CheckKind::Http(_), target) => ("http", target),
+        (CheckKind::Udp(_), target) => ("udp", target),
+    };
+    let target = match target {
+        CheckTarget::Rip => "rip",
+        CheckTarget::Vip => "vip",
+        CheckTarget::Both => "both",
+    };
+    writeln!(f, "\n[[{name}]]\ntype = \"{kind}\"\ntarget = \"{target}\"")?;
+    if let Some(port) = check.port {
+        writeln!(f, "port = {port}")?;
+    }
+    match &check.kind {
+        CheckKind::Tcp => {}
+        CheckKind::Http(of) => {
+            writeln!(f, "path = {}", quoted(&of.path))?;
+            of.host.iter().try_for_each(|host| writeln!(f, "host = {}", quoted(host)))?;
+            writeln!(f, "expect = \"{}\"", of.statuses())?;
+            of.body.iter().try_for_each(|body| writeln!(f, "body = {}", quoted(body)))?;
+        }
+        CheckKind::Udp(of) => writeln!(f, "payload = \"{}\"\nreply = {}", of.hex(), of.reply)?,
+    }
+    timing(f, &check.timing)
+}
+
+fn timing(f: &mut Formatter<'_>, timing: &CheckTiming) -> fmt::Result {
+    let seconds = |span: Span| f64::from(span.millis()) / 1000.0;
+    let CheckTiming { interval, timeout, fall, rise, fast_interval, down_interval } = *timing;
+    writeln!(f, "interval = {}\ntimeout = {}", seconds(interval), seconds(timeout))?;
+    writeln!(f, "fall = {fall}\nrise = {rise}")?;
+    writeln!(f, "fast_interval = {}\ndown_interval = {}", seconds(fast_interval), seconds(down_interval))
 }
 
 fn known_group(f: &mut Formatter<'_>, mark: FirewallMark, known: &KnownGroup) -> fmt::Result {
@@ -131,7 +172,7 @@ fn server(f: &mut Formatter<'_>, server: &RealServer) -> fmt::Result {
     if let Some(mac) = server.mac {
         writeln!(f, "mac = \"{mac}\"")?;
     }
-    Ok(())
+    server.checks.iter().try_for_each(|one| check(f, "service.server.check", one))
 }
 
 /// An interface's name may have quotes in it.
@@ -179,8 +220,8 @@ fn on_server_claim(on_server_claim: OnServerClaim) -> &'static str {
 mod tests {
     use super::*;
     use crate::model::{
-        ConnReuseMode, Persistence, Ping, Places, PortRange, Reject, SLOW_START_MAX, Scheduler,
-        SchedulerFlags, Weight, parse,
+        ConnReuseMode, HttpCheck, Persistence, Ping, Places, PortRange, Reject, SLOW_START_MAX, Scheduler,
+        SchedulerFlags, StatusRange, UdpCheck, Weight, parse,
     };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
@@ -282,7 +323,13 @@ mod tests {
             lower_threshold: lower.min(upper),
             ..RealServer::new(host(10 + last), Weight(weight))
         };
+        let checks = a_few_checks(at);
+        let servers: Vec<_> = servers.into_iter().zip(0..).map(server).collect();
+        let servers =
+            servers.into_iter().map(|server| RealServer { checks: a_few_checks(server.weight.0), ..server });
         VirtualService {
+            checks,
+            panic: (at % 101) as u8,
             scheduler,
             one_packet: protocol == Protocol::Udp && fallback,
             persistence: persistence.map(|(timeout, prefix)| Persistence {
@@ -293,8 +340,32 @@ mod tests {
             group,
             vlan,
             scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
-            ..VirtualService::new(identity, servers.into_iter().zip(0..).map(server).collect())
+            ..VirtualService::new(identity, servers.collect())
         }
+    }
+
+    /// None to two checks, by the digits of a number.
+    fn a_few_checks(number: u16) -> Vec<HealthCheck> {
+        let timing = |ms: u16| CheckTiming {
+            fall: 1 + ms % 100,
+            ..CheckTiming::every(Span::from_millis(100 + u32::from(ms)))
+        };
+        let expect = vec![StatusRange { first: 100, last: 199 }, StatusRange { first: 404, last: 404 }];
+        let (path, host, body) =
+            ("/x?y=\"z".into(), Some("[2001:db8::1]:80".into()), Some("a\"\n\\b".into()));
+        let kinds = [
+            CheckKind::Tcp,
+            CheckKind::Http(HttpCheck::default()),
+            CheckKind::Http(HttpCheck { path, host, expect, body }),
+            CheckKind::Udp(UdpCheck { payload: number.to_be_bytes().to_vec(), reply: number % 2 == 0 }),
+        ];
+        let check = |of: u16| HealthCheck {
+            kind: kinds[usize::from(of % 4)].clone(),
+            target: CheckTarget::Rip,
+            port: Some(of.max(1)),
+            timing: timing(of),
+        };
+        (0..number % 3).map(|round| check(number.rotate_left(u32::from(round)))).collect()
     }
 
     fn marks() -> impl Strategy<Value = BTreeMap<FirewallMark, KnownGroup>> {

@@ -26,6 +26,7 @@ mod flood;
 mod forgery;
 mod fragments;
 mod groups;
+mod health;
 mod host;
 mod http;
 mod idle;

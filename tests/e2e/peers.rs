@@ -37,7 +37,7 @@ impl Peers {
 
 /// A web server that responds with its name to any path, and stores what is PUT under /files/.
 pub(crate) struct Nginx {
-    _process: Process,
+    process: Process,
     directory: TempDir,
 }
 
@@ -47,12 +47,29 @@ impl Nginx {
         let place = directory.path().display().to_string();
         std::fs::create_dir_all(directory.path().join("www/files")).unwrap();
         std::fs::write(directory.path().join("nginx.conf"), configuration(&place, name)).unwrap();
+        let process = Self::launch(host, &directory);
+        Self { process, directory }
+    }
+
+    fn launch(host: &Netns, directory: &TempDir) -> Process {
+        let place = directory.path().display();
         let command = format!("exec nginx -p {place} -c {place}/nginx.conf -e {place}/errors");
         let process = Process(host.command(&command).stdin(Stdio::null()).spawn().unwrap());
         wait_until("nginx listens", PATIENCE, || {
             host.enter(|| TcpStream::connect((Ipv4Addr::LOCALHOST, 80))).is_ok()
         });
-        Self { _process: process, directory }
+        process
+    }
+
+    /// Ends the server: its port is closed from then on.
+    pub(crate) fn stop(&mut self) {
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
+    }
+
+    /// Starts a server that was stopped.
+    pub(crate) fn restart(&mut self, host: &Netns) {
+        self.process = Self::launch(host, &self.directory);
     }
 
     /// The directory of /files/.

@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Clone, Debug)]
 pub(crate) struct Answers {
     pub(crate) services: api::Services,
+    pub(crate) checks: api::checks::Checks,
     pub(crate) connections: Vec<api::Connection>,
     pub(crate) drops: Vec<api::Drops>,
     pub(crate) workers: Vec<api::Worker>,
@@ -41,6 +42,7 @@ impl Default for Answers {
     fn default() -> Self {
         Self {
             services: api::Services { capacity: 4096, interfaces: Vec::new(), services: Vec::new() },
+            checks: api::checks::Checks::default(),
             connections: Vec::new(),
             drops: Vec::new(),
             workers: Vec::new(),
@@ -57,6 +59,7 @@ impl Answers {
             Query::Status(to) => drop(to.send(self.status.clone())),
             Query::Health(to) => drop(to.send(Vec::new())),
             Query::Services(to) => drop(to.send(self.services.clone())),
+            Query::Checks(to) => drop(to.send(self.checks.clone())),
             Query::Drops(to) => drop(to.send(self.drops.clone())),
             Query::Workers(to) => drop(to.send(self.workers.clone())),
             Query::Timeouts(to) => drop(to.send(self.timeouts)),
@@ -119,6 +122,7 @@ impl Answers {
                 started: Some(1_735_689_599.5),
             }),
             services: self.services.clone(),
+            checks: self.checks.clone(),
             workers: self.workers.iter().map(worker).collect(),
             unbound: 0,
             unfinished: 0,

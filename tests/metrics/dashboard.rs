@@ -72,12 +72,16 @@ fn assert_known(page: &Exposition, place: &str, expression: &str, more: &[&str])
     }
 }
 
+/// A health check that no server passes, so that all stay in use.
+const CHECK: &str =
+    "[[service.check]]\ntype = \"tcp\"\ntarget = \"rip\"\nport = 80\ninterval = 0.1\ndown_interval = 0.1\n";
+
 #[test]
 fn dashboard_and_alerts_query_existing_metrics() {
     let site = site();
     let group = "[[service]]\nmark = 7\nmatch = [\"tcp:10.0.0.100:8000-8010\"]\n\
                  [[service.server]]\naddress = \"10.0.0.3\"\n";
-    let _director = site.start_and_wait(&(config(METRICS) + group), "");
+    let _director = site.start_and_wait(&(config(METRICS) + CHECK + group + CHECK), "");
     site.send(3);
     let page = site.metrics();
     check_metrics(&site.page());
@@ -116,7 +120,7 @@ fn a_renamed_metric_or_label_is_noticed() {
 #[test]
 fn prometheus_gets_an_answer_to_every_query() {
     let site = site();
-    let _director = site.start_and_wait(&config(METRICS), "");
+    let _director = site.start_and_wait(&(config(METRICS) + CHECK), "");
     site.send(20);
     let prometheus = Prometheus::start(&site);
     prometheus.wait(1.0);

@@ -4,6 +4,7 @@ use crate::exposition::Exposition;
 use crate::fake_director::{Answers, fixtures};
 use crate::support::netns::host;
 use directrix::control::api;
+use directrix::control::api::checks::{self, Check, Checks};
 use directrix::control::metrics::readings::Readings;
 use directrix::control::metrics::{ExpositionFormat, page};
 use std::collections::BTreeSet;
@@ -46,13 +47,44 @@ pub(crate) fn readings() -> Readings {
     let drop =
         |reason: &str, frames| api::Drops { reason: reason.into(), frames, explanation: String::new() };
     let drops = vec![drop("ring_full", 2), drop("no_connection", 5)];
-    let answers = Answers { services, drops, workers: vec![worker(0), worker(1)], ..Answers::default() };
+    let checks = checks(&services);
+    let answers =
+        Answers { services, checks, drops, workers: vec![worker(0), worker(1)], ..Answers::default() };
     let mut readings = answers.readings();
     for (ns, frames) in [(800, 3), (1500, 20_000), (40_000, 500)] {
         readings.workers[0].latency.as_mut().unwrap().record_n(ns, frames).unwrap();
     }
     readings.workers[1].latency = None;
     readings
+}
+
+/// A check of both servers of the first service, of which one is down and the other has no result yet.
+fn checks(services: &api::Services) -> Checks {
+    let service = &services.services[0];
+    let server = |(number, server): (usize, &api::Server)| {
+        let check = Check {
+            check: "http /alive port 80".into(),
+            decides: true,
+            state: ["unknown", "down"][number].into(),
+            since_ms: 7000,
+            last_ms: (number == 1).then_some(1500),
+            took_us: None,
+            next_ms: None,
+            error: None,
+            cause: None,
+            reason: None,
+            downs: 0,
+        };
+        checks::Server {
+            address: server.address.ip(),
+            down: number == 1,
+            out: number == 1,
+            checks: vec![check],
+        }
+    };
+    let servers = service.servers.iter().enumerate().map(server).collect();
+    let services = vec![checks::Service { identity: service.identity, panic: false, servers }];
+    Checks { frozen: false, checks: 2, in_flight: 1, services }
 }
 
 fn expected(text: &str) -> String {

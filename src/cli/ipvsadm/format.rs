@@ -140,7 +140,9 @@ fn server_line(
     let name = style.names.endpoint(protocol(service), server.address);
     let name = if service.family() == IpFamily::Ipv4 { truncate(name, SERVER_WIDTH) } else { name };
     write!(out, "  -> {name:<28}")?;
-    let &Server { weight, active, inactive, .. } = server;
+    let &Server { active, inactive, .. } = server;
+    // As keepalived makes it with inhibit_on_failure.
+    let weight = if server.state == "down" { 0 } else { server.weight };
     match style.view {
         ListingView::Stats => writeln!(out, "{}", large_all(totals(&server.stats), style.exact)),
         ListingView::Rates => writeln!(out, "{}", server_rates(&server.rates, style.exact)),

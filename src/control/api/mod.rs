@@ -4,6 +4,7 @@
 //! may be a million of them, and the configuration as TOML; every other body is one JSON value, and an
 //! error is a [`Problem`].
 
+pub mod checks;
 pub mod overview;
 mod problem;
 pub mod request;
@@ -39,6 +40,8 @@ pub mod path {
     pub const PLAN: &str = "/v1/plan";
     /// [`super::overview::Status`].
     pub const STATUS: &str = "/v1/status";
+    /// [`super::checks::Checks`].
+    pub const CHECKS: &str = "/v1/checks";
     /// "ok" with status 200, or the health problems with status 503.
     pub const HEALTH: &str = "/healthz";
     /// [`super::Timeouts`].
@@ -206,8 +209,8 @@ pub struct Server {
     /// Templates that name it.
     #[serde(default)]
     pub persistent: u32,
-    /// "reachable", "resolving", "unreachable", "draining", or "claims_vip" for one that answers for
-    /// the VIP and therefore gets no new connections.
+    /// "reachable", "resolving", "unreachable", "draining", "down" for one whose health checks fail, or "claims_vip" for
+    /// one that answers for the VIP. Both get no new connections.
     pub state: String,
     /// MAC address, once known.
     pub mac: Option<String>,

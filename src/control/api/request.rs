@@ -364,7 +364,8 @@ impl ServerSettings {
     fn server(&self, address: IpAddr) -> Result<RealServer, Diagnostic> {
         let mac = self.mac.as_deref().map(mac).transpose()?;
         let Self { upper_threshold, lower_threshold, .. } = *self;
-        Ok(RealServer { address, weight: Weight(self.weight), mac, upper_threshold, lower_threshold })
+        let weight = Weight(self.weight);
+        Ok(RealServer { mac, upper_threshold, lower_threshold, ..RealServer::new(address, weight) })
     }
 
     /// Checks the thresholds as `ip_vs_add_dest` and `ip_vs_edit_dest` do (net/netfilter/ipvs/ip_vs_ctl.c).

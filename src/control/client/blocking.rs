@@ -57,6 +57,14 @@ impl Blocking {
         self.runtime.block_on(self.client.connections(each))
     }
 
+    /// See [`Client::checks`].
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub fn checks(&self) -> Result<api::checks::Checks, Diagnostic> {
+        self.runtime.block_on(self.client.checks())
+    }
+
     /// See [`Client::drops`].
     ///
     /// # Errors

@@ -68,6 +68,14 @@ impl Client {
         self.read(path::SERVICES).await
     }
 
+    /// Returns every health check.
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub async fn checks(&self) -> Result<api::checks::Checks, Diagnostic> {
+        self.read(path::CHECKS).await
+    }
+
     /// Returns every drop reason.
     ///
     /// # Errors

@@ -140,6 +140,7 @@ impl Director {
             self.keep_vip(vip, vlans, states.get(&vip).copied().flatten());
         }
         self.add_vips(&added);
+        self.configure_health();
         self.backend.steering.retain(&self.registry.served());
         self.publish_or_log();
     }

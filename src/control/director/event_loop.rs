@@ -27,6 +27,8 @@ impl Director {
         // Opened before the carriers are first checked, so that no change is missed.
         let mut watch = NetworkWatch::open()?;
         let (driver, mut reports) = self.start_neighbors()?;
+        let mut health = self.health_received.take().expect("it is taken once");
+        self.configure_health();
         let mut clock = tokio::time::interval(rates::INTERVAL);
         let mut driver = std::pin::pin!(driver);
         let mut refused = RefusedReceiver::new(Arc::clone(&self.backend.workers.refused))?;
@@ -50,6 +52,16 @@ impl Director {
                     }
                     self.publish()?;
                 }
+                Some(report) = health.recv() => {
+                    let mut changed = self.handle_health_report(&report);
+                    // A burst of reports makes one snapshot.
+                    while let Ok(report) = health.try_recv() {
+                        changed |= self.handle_health_report(&report);
+                    }
+                    if changed {
+                        self.publish()?;
+                    }
+                }
                 Some(query) = queries.recv() => self.handle_query(query, &mut reloads),
                 read = reloads.read() => {
                     let outcome = read.and_then(|config| self.reload(&config));
@@ -67,7 +79,7 @@ impl Director {
                 () = reached(self.reclaim_at) => drop(self.reclaim()),
             }
         }
-        self.neighbor_events = None;
+        (self.neighbor_events, self.health) = (None, None);
         tracing::info!("stopping");
         Ok(())
     }

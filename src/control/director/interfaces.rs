@@ -8,7 +8,8 @@ use crate::neighbor::NeighborEvent;
 use std::time::Instant;
 
 impl Director {
-    /// Checks that the interfaces are those of the start, and sends changes of carriers to the neighbor driver.
+    /// Checks that the interfaces are those of the start, and sends changes of carriers to the neighbor driver and
+    /// the health checks.
     ///
     /// # Errors
     /// If an interface was removed or has another MAC address.
@@ -20,6 +21,9 @@ impl Director {
             self.carriers.log(change, interface);
             let event = if change.is_up { NeighborEvent::InterfaceUp } else { NeighborEvent::InterfaceDown };
             self.send_neighbor_event(event(change.interface));
+            if usize::from(change.interface.0) + 1 == self.host.interfaces.len() {
+                self.set_health_carrier(change.is_up);
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 mod apply;
 pub mod error;
 mod event_loop;
+mod health;
 pub mod inspect;
 mod interfaces;
 mod neighbors;
@@ -19,6 +20,7 @@ mod symptoms;
 mod vips;
 
 use crate::control::answers::ClientAnswers;
+use crate::control::health::HealthThread;
 use crate::control::host::carriers::Carriers;
 use crate::control::host::hints::LocalVips;
 use crate::control::host::resolve::ResolvedHost;
@@ -32,6 +34,7 @@ use crate::control::state::registry::Registry;
 use crate::control::workers::backend::RunningBackend;
 use crate::control::workers::watchdog::Watchdog;
 use crate::forward::Snapshot;
+use crate::health::HealthReport;
 use crate::model::DirectorConfig;
 use crate::neighbor::Neighbors;
 use crate::schedule::{Loads, Templates};
@@ -65,6 +68,12 @@ struct Director {
     neighbors: Option<(Neighbors, Vec<NeighborSockets>)>,
     /// Channel to the neighbor driver, while it runs.
     neighbor_events: Option<mpsc::UnboundedSender<NeighborCommand>>,
+    /// Thread of the health checks, once there is one.
+    health: Option<HealthThread>,
+    /// Channel for its reports.
+    health_reports: mpsc::UnboundedSender<HealthReport>,
+    /// Its other end, until the event loop takes it.
+    health_received: Option<mpsc::UnboundedReceiver<HealthReport>>,
     meter: Meter,
     answers: ClientAnswers,
     pings: PingResponder,

@@ -39,5 +39,5 @@ fn wants_reply(registry: &Registry, vip: IpAddr) -> bool {
 }
 
 fn is_healthy(server: &ServerEntry) -> bool {
-    server.config.weight.0 > 0 && server.reachability.mac().is_some()
+    server.effective_weight() > 0 && server.reachability.mac().is_some()
 }

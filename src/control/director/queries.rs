@@ -23,6 +23,7 @@ impl Director {
             }
             Query::Config(reply) => drop(reply.send(self.config().to_string())),
             Query::Status(reply) => self.report_status(reloads, reply),
+            Query::Checks(reply) => self.report_checks(reply),
             Query::Health(reply) => drop(reply.send(self.health_problems())),
             Query::Services(reply) => drop(reply.send(view.services())),
             Query::Drops(reply) => drop(reply.send(view.drops())),
@@ -30,7 +31,7 @@ impl Director {
                 let running = self.running();
                 let config =
                     ConfigReader { file: reloads.file(), running, history: reloads.history().clone() };
-                self.meter.read(&view, self.backend.name, config, reply);
+                self.meter.read(&view, self.backend.name, (config, self.health_overview()), reply);
             }
             Query::Timeouts(reply) => drop(reply.send(self.timeouts())),
             Query::Workers(reply) => {

@@ -131,6 +131,7 @@ impl Director {
         })?;
         backend.steering.check(&config.services.iter().flat_map(steered).collect::<Vec<_>>())?;
         let (answers, pings) = (answers.expect(LAUNCHED), PingResponder::new(pings.expect(LAUNCHED))?);
+        let (health_reports, health_received) = mpsc::unbounded_channel();
         Ok(Self {
             registry,
             settings: settings.clone(),
@@ -144,6 +145,9 @@ impl Director {
             carriers: Carriers::new(&host.interfaces),
             host,
             neighbor_events: None,
+            health: None,
+            health_reports,
+            health_received: Some(health_received),
             meter: Meter::new(&neighbors, answers.counters(), pings.counters()),
             answers,
             pings,

@@ -83,6 +83,7 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .route(path::DROPS, get(async |State(queries): Queries| reply(&queries, Query::Drops).await))
         .route(path::WORKERS, get(async |State(queries): Queries| reply(&queries, Query::Workers).await))
         .route(path::TIMEOUTS, get(async |State(queries): Queries| reply(&queries, Query::Timeouts).await))
+        .route(path::CHECKS, get(async |State(queries): Queries| reply(&queries, Query::Checks).await))
         .route(path::CONNECTIONS, get(connections))
         .route(path::CONFIG, get(config))
         .route(path::CHANGES, post(change))
@@ -224,6 +225,7 @@ async fn not_found(uri: Uri) -> Response {
         path::DROPS,
         path::WORKERS,
         path::TIMEOUTS,
+        path::CHECKS,
         path::CONFIG,
         path::CHANGES,
         path::RELOAD,

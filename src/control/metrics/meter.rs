@@ -4,7 +4,9 @@ use super::readings::{
     AnswerReadings, ConfigReadings, NeighborReadings, PingReadings, Readings, WorkerReadings,
 };
 use crate::control::answers::AnswerCounters;
+use crate::control::api::checks::Checks;
 use crate::control::config_file::{ConfigFile, History, METRICS_AGE, RunningConfig};
+use crate::control::health::{HealthOverview, listing};
 use crate::control::ping::PingCounters;
 use crate::control::workers::WorkerClient;
 use crate::control::workers::status::RuntimeView;
@@ -13,8 +15,11 @@ use crate::stats::DropReason;
 use crate::sys::ProcessUsage;
 use crate::sys::process::thread_cpu_seconds;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
+
+/// Time within which the thread of the health checks answers.
+const CHECKS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sources of readings besides a [`RuntimeView`].
 #[derive(Debug)]
@@ -46,7 +51,7 @@ impl Meter {
         &self,
         view: &RuntimeView<'_>,
         backend: &str,
-        config: ConfigReader,
+        (config, checks): (ConfigReader, oneshot::Receiver<HealthOverview>),
         reply: oneshot::Sender<Readings>,
     ) {
         let mut readings = Readings {
@@ -54,6 +59,7 @@ impl Meter {
             config: config.readings(),
             process: None,
             services: view.services(),
+            checks: Checks::default(),
             workers: Vec::new(),
             unbound: view.templates.unbound(),
             unfinished: view.workers.handles().iter().map(|handle| handle.counters.unfinished.get()).sum(),
@@ -65,6 +71,7 @@ impl Meter {
         tokio::task::spawn_blocking(move || {
             readings.config.unsaved = config.unsaved();
             readings.process = ProcessUsage::now();
+            readings.checks = listing::of(received(checks));
             readings.workers =
                 workers.into_iter().map(|(worker, pending)| completed(worker, &pending)).collect();
             let _ = reply.send(readings); // the client may have disconnected
@@ -89,6 +96,13 @@ impl Meter {
             disputed: disputed.get(),
         }
     }
+}
+
+/// Waits for the status of the health checks; without an answer there are none. Blocks.
+fn received(checks: oneshot::Receiver<HealthOverview>) -> HealthOverview {
+    let answer = async { tokio::time::timeout(CHECKS_TIMEOUT, checks).await };
+    let answer = tokio::runtime::Handle::current().block_on(answer);
+    answer.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// Sources of a worker's pending readings.

@@ -16,6 +16,8 @@ pub struct Readings {
     pub process: Option<ProcessUsage>,
     /// Every virtual service with its real servers.
     pub services: api::Services,
+    /// Every health check.
+    pub checks: api::checks::Checks,
     /// Every worker.
     pub workers: Vec<WorkerReadings>,
     /// Connections of persistent services without a template, since the table was full.

@@ -9,7 +9,7 @@ use std::fmt;
 /// Known states of a service; each has a sample.
 const SERVICE_STATES: &[&str] = &["probing", "claimed", "standby"];
 /// Known states of a real server.
-const SERVER_STATES: &[&str] = &["resolving", "reachable", "unreachable", "draining", "claims_vip"];
+const SERVER_STATES: &[&str] = &["resolving", "reachable", "unreachable", "draining", "down", "claims_vip"];
 
 /// A service with its labels, shared by all families.
 struct ServiceRow<'a> {
@@ -115,21 +115,25 @@ fn state_name(state: &str) -> String {
     name.replace(' ', "_")
 }
 
+/// Returns the labels of a service.
+pub(super) fn labels(identity: ServiceIdentity) -> [Label; 3] {
+    match identity {
+        ServiceIdentity::Address(ServiceAddress { protocol, address }) => [
+            ("protocol", protocol.to_string().to_lowercase()),
+            ("vip", address.ip().to_string()),
+            ("port", address.port().to_string()),
+        ],
+        ServiceIdentity::Mark(FirewallMark { mark, family }) => [
+            ("protocol", "fwm".to_owned()),
+            ("mark", mark.to_string()),
+            ("family", family.to_string().to_lowercase()),
+        ],
+    }
+}
+
 impl<'a> ServiceRow<'a> {
     fn new(service: &'a Service) -> Self {
-        let labels = match service.identity {
-            ServiceIdentity::Address(ServiceAddress { protocol, address }) => [
-                ("protocol", protocol.to_string().to_lowercase()),
-                ("vip", address.ip().to_string()),
-                ("port", address.port().to_string()),
-            ],
-            ServiceIdentity::Mark(FirewallMark { mark, family }) => [
-                ("protocol", "fwm".to_owned()),
-                ("mark", mark.to_string()),
-                ("family", family.to_string().to_lowercase()),
-            ],
-        };
-        Self { service, labels }
+        Self { service, labels: labels(service.identity) }
     }
 
     fn servers(&self) -> impl Iterator<Item = ServerRow<'a>> {

@@ -18,6 +18,8 @@ pub struct Availability {
     pub available: usize,
     /// Have weight 0.
     pub weightless: usize,
+    /// Fail their health checks.
+    pub down: usize,
     /// Do not answer solicitations.
     pub unreachable: usize,
     /// Have not answered a solicitation yet.
@@ -38,6 +40,7 @@ impl Availability {
                 _ if server.config.weight.0 == 0 => &mut counts.weightless,
                 Reachability::Unreachable(_) => &mut counts.unreachable,
                 Reachability::Resolving => &mut counts.resolving,
+                Reachability::Reachable(_) if server.failed => &mut counts.down,
                 Reachability::Reachable(_) if server.excluded => &mut counts.claiming,
                 Reachability::Reachable(_) if loads.is_overloaded(server.id) => &mut counts.overloaded,
                 Reachability::Reachable(_) => &mut counts.available,
@@ -55,10 +58,11 @@ impl Availability {
 
 impl Display for Availability {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { available, weightless, unreachable, resolving, claiming, overloaded } = *self;
+        let Self { available, weightless, down, unreachable, resolving, claiming, overloaded } = *self;
         let counts = [
             (available, "available"),
             (weightless, "with weight 0"),
+            (down, "down"),
             (unreachable, "unreachable"),
             (resolving, "resolving"),
             (claiming, "claiming the VIP"),
@@ -163,6 +167,7 @@ mod tests {
     const NONE: Availability = Availability {
         available: 0,
         weightless: 0,
+        down: 0,
         unreachable: 0,
         resolving: 0,
         claiming: 0,
@@ -186,6 +191,7 @@ mod tests {
             NONE,
             Availability { weightless: 2, ..NONE },
             Availability { unreachable: 2, ..NONE },
+            Availability { down: 2, ..NONE },
             Availability { overloaded: 1, weightless: 1, ..NONE },
         ];
         for without in reasons {

@@ -58,6 +58,8 @@ pub struct ServerEntry {
     pub reachability: Reachability,
     /// True while it answers for the service's VIP and therefore receives no new connections.
     pub excluded: bool,
+    /// True while it counts with weight 0, as its health checks fail.
+    pub failed: bool,
     /// Drain, if one is in progress.
     pub drain: Option<Drain>,
     /// Totals of its id when it was added or zeroed.
@@ -75,11 +77,18 @@ impl ServerEntry {
         matches!(self.reachability, Reachability::Reachable(_)) && !self.excluded
     }
 
+    /// Returns the weight that counts: 0 while its health checks fail. Configured weight and drain stay as they are.
+    #[must_use]
+    pub fn effective_weight(&self) -> u16 {
+        if self.failed { 0 } else { self.config.weight.0 }
+    }
+
     /// Returns the state for the API.
     #[must_use]
     pub fn state(&self) -> &'static str {
         match self.reachability {
             _ if self.drain.is_some() => "draining",
+            Reachability::Reachable(_) if self.failed => "down",
             Reachability::Reachable(_) if self.excluded => "claims_vip",
             link => link.name(),
         }
@@ -179,9 +188,11 @@ impl ServiceEntry {
                 lower: server.config.lower_threshold,
             },
             address: self.server_address(server),
-            accepts_persistent: server.drain.is_none() && !(expires && server.config.weight.0 == 0),
+            accepts_persistent: server.drain.is_none()
+                && !server.failed
+                && !(expires && server.config.weight.0 == 0),
             part: server.slow_start.part(),
-            ..Candidate::new(server.id, server.config.weight.0)
+            ..Candidate::new(server.id, server.effective_weight())
         });
         let VirtualService { scheduler, scheduler_flags: flags, one_packet, persistence, .. } = self.config;
         let (vips, generation) = (&self.vips, self.generation);

@@ -347,6 +347,7 @@ impl Registry {
                 .copied()
                 .unwrap_or(Reachability::Resolving),
             excluded: false,
+            failed: false,
             drain: None,
             baseline,
             estimator,

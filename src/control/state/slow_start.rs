@@ -53,6 +53,7 @@ pub(in crate::control) struct ServiceSlowStart {
 #[derive(Clone, Copy)]
 struct Eligibility {
     has_weight: bool,
+    /// By ARP or neighbor discovery, and by its health checks.
     is_reachable: bool,
 }
 

@@ -83,7 +83,7 @@ impl Registry {
     fn route(&self, server: &super::entry::ServerEntry) -> Route {
         let interface = InterfaceIndex(self.own_macs.len().saturating_sub(1) as u8); // two interfaces at most
         let route = Route::new(&self.own_macs, Some(NextHop { interface, mac: server.reachability.mac() }));
-        let expires = self.policy.expire_nodest_conn && server.config.weight.0 == 0;
+        let expires = self.policy.expire_nodest_conn && server.effective_weight() == 0;
         if expires { route.quiesced() } else { route }
     }
 

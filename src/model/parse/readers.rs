@@ -24,14 +24,14 @@ pub const SECONDS_MAX: u32 = 2_147_483;
 
 pub(super) type Read<T> = Result<T, Diagnostic>;
 
-fn text<'v>(value: &'v DeValue<'_>, example: &str) -> Read<&'v str> {
+pub(super) fn text<'v>(value: &'v DeValue<'_>, example: &str) -> Read<&'v str> {
     value
         .as_str()
         .ok_or_else(|| invalid(format!("is {}", shown(value)), format!("write {example} in quotes")))
 }
 
 /// A value as quoted in an error: always on one line.
-fn shown(value: &DeValue<'_>) -> String {
+pub(super) fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{text:?}"),
         DeValue::Integer(number) => literal(number.as_str()),

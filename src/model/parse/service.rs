@@ -1,5 +1,6 @@
 //! The `[[service]]` tables, and what must hold between them.
 
+use super::checks;
 use super::readers::{
     boolean, choice, mac, matches, netmask, number, rip, scheduler, scheduler_flags, seconds, slow_start,
     threshold, vip, vlan, weight,
@@ -69,6 +70,8 @@ fn service<'a, 'i>(
     let slow_start = slow_start_under(scheduler, section);
     one_vip_under(scheduler, section, &group);
     wildcard_persists(section, identity);
+    let checks = checks::read(section, "[[service.check]]", identity);
+    let panic = section.get("panic", number(0..=100)).map_or(VirtualService::PANIC, |share| share as u8);
     let own = servers(section, identity);
     let servers: Vec<_> = own.iter().map(|(_, server)| server.clone()).collect();
     placed.extend(own);
@@ -88,6 +91,8 @@ fn service<'a, 'i>(
         persistence,
         one_packet,
         slow_start,
+        checks,
+        panic,
         ..VirtualService::new(identity, servers)
     })
 }
@@ -229,9 +234,10 @@ fn server(section: &Section<'_, '_>, of: Option<ServiceIdentity>) -> Option<Real
     let mac = section.get("mac", mac);
     let upper_threshold = section.get("upper_threshold", threshold).unwrap_or_default();
     let lower_threshold = section.get("lower_threshold", threshold).unwrap_or_default();
+    let checks = checks::read(section, "[[service.server.check]]", of);
     section.close();
     thresholds_clash(section, upper_threshold, lower_threshold);
-    Some(RealServer { address: address?, weight, mac, upper_threshold, lower_threshold })
+    Some(RealServer { address: address?, weight, mac, upper_threshold, lower_threshold, checks })
 }
 
 fn thresholds_clash(section: &Section<'_, '_>, upper: u32, lower: u32) {

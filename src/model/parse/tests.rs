@@ -1,3 +1,4 @@
+mod checks;
 mod director;
 mod files;
 mod services;
@@ -92,6 +93,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         mac: None,
         upper_threshold: 0,
         lower_threshold: 0,
+        checks: Vec::new(),
     }];
     let services = vec![VirtualService {
         identity: address.into(),
@@ -102,6 +104,8 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         persistence: None,
         one_packet: false,
         slow_start: None,
+        checks: Vec::new(),
+        panic: 50,
         servers,
     }];
     let at = |line| Place { file: "d.toml".into(), line };

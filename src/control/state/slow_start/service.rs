@@ -52,7 +52,8 @@ impl ServiceEntry {
         let has_peers = self.slow_start.served_since.is_some_and(|since| now.duration_since(since) >= window);
         for server in &mut self.servers {
             let has_weight = server.config.weight.0 > 0;
-            let eligibility = Eligibility { has_weight, is_reachable: server.is_available() };
+            let eligibility =
+                Eligibility { has_weight, is_reachable: server.is_available() && !server.failed };
             server.slow_start.update_presence(eligibility, has_peers, now);
             // A server that joined without a slow start has none when one is configured later.
             server.slow_start.since = server.slow_start.since.filter(|_| duration.is_some());

@@ -1,0 +1,162 @@
+//! `directrix health`.
+
+use super::output::print_all;
+use super::status::finish;
+use crate::control::api::checks::{Check, Checks, Server, Service};
+use crate::control::api::path;
+use crate::control::client::Blocking;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print the answer of the control socket as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints a line for each health check of each real server.
+pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
+    finish(Blocking::new(socket).and_then(|director| {
+        let text = if args.json {
+            director.text(path::CHECKS).map(|text| text + "\n")
+        } else {
+            director.checks().map(|checks| listing(&checks))
+        };
+        print_all(&text?)
+    }))
+}
+
+/// Columns; the last one has no width.
+type CheckLine = [String; 7];
+
+fn listing(checks: &Checks) -> String {
+    if checks.services.is_empty() {
+        return "No service has health checks: add [[service.check]] to the configuration file.\n".into();
+    }
+    let mut text = String::new();
+    if checks.frozen {
+        text += "Nearly all checks fail at once: no server goes down. See whether this host's own network works.\n";
+    }
+    let headings = ["Server", "Check", "State", "Since", "Last", "Next", "Why"].map(str::to_owned);
+    let all = checks.services.iter().flat_map(|service| service.servers.iter().flat_map(rows));
+    let widths = widths(std::iter::once(headings.clone()).chain(all));
+    for service in &checks.services {
+        text += &heading(service);
+        text += &line(&headings, &widths);
+        service.servers.iter().flat_map(rows).for_each(|row| text += &line(&row, &widths));
+    }
+    text
+}
+
+fn heading(service: &Service) -> String {
+    let panic = if service.panic { ": health is ignored, as too much weight is down" } else { "" };
+    format!("{}{panic}\n", service.identity)
+}
+
+fn rows(server: &Server) -> impl Iterator<Item = CheckLine> {
+    server.checks.iter().map(|check| {
+        let state = match check.state.as_str() {
+            "down" if !server.out => "down, in use".to_owned(),
+            _ if check.downs > 1 => format!("{}, flapping", check.state),
+            state => state.to_owned(),
+        };
+        let took = check.took_us.map_or("-".into(), |us| format!("{:.1} ms", us as f64 / 1000.0));
+        let next = check.next_ms.map_or("now".into(), |ms| format!("{:.1} s", f64::from(ms) / 1000.0));
+        let since = age(check.since_ms);
+        [server.address.to_string(), check.check.clone(), state, since, took, next, why(check)]
+    })
+}
+
+fn why(check: &Check) -> String {
+    check.reason.clone().or(check.error.clone()).unwrap_or_default()
+}
+
+/// "3 s", "5 min", "2 h" or "4 d".
+fn age(ms: u32) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn widths(rows: impl Iterator<Item = CheckLine>) -> [usize; 6] {
+    rows.fold([0; 6], |mut widths, row| {
+        widths.iter_mut().zip(&row).for_each(|(width, cell)| *width = (*width).max(cell.chars().count()));
+        widths
+    })
+}
+
+fn line(row: &CheckLine, widths: &[usize; 6]) -> String {
+    let mut line = String::from(" ");
+    for (cell, width) in row.iter().zip(widths) {
+        line += &format!(" {cell:<width$} ");
+    }
+    line += &format!(" {}", row[6]);
+    format!("{}\n", line.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ServiceAddress;
+    use crate::wire::Protocol;
+
+    fn check(state: &str, reason: Option<&str>, downs: usize) -> Check {
+        Check {
+            check: "http /alive port 80".into(),
+            decides: true,
+            state: state.into(),
+            since_ms: 432_100,
+            last_ms: Some(400),
+            took_us: Some(840),
+            next_ms: reason.map(|_| 4_600),
+            error: None,
+            cause: None,
+            reason: reason.map(str::to_owned),
+            downs,
+        }
+    }
+
+    #[test]
+    fn each_check_of_a_server_is_a_line() {
+        let server = |last: u8, out, check: Check| Server {
+            address: [192, 0, 2, last].into(),
+            down: check.state == "down",
+            out,
+            checks: vec![check],
+        };
+        let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        let servers = vec![
+            server(7, false, check("up", None, 0)),
+            server(8, true, check("down", Some("192.0.2.8:80 is refused"), 3)),
+        ];
+        let service = Service { identity: address.into(), panic: false, servers };
+        let checks = Checks { services: vec![service.clone()], ..Checks::default() };
+        assert_eq!(
+            listing(&checks),
+            "\
+TCP 192.0.2.1:80
+  Server     Check                State           Since  Last    Next   Why
+  192.0.2.7  http /alive port 80  up              7 min  0.8 ms  now
+  192.0.2.8  http /alive port 80  down, flapping  7 min  0.8 ms  4.6 s  192.0.2.8:80 is refused
+"
+        );
+        let panic = Service { panic: true, ..service };
+        let text = listing(&Checks { frozen: true, services: vec![panic], ..Checks::default() });
+        assert!(text.contains("no server goes down") && text.contains("health is ignored"), "{text}");
+        assert!(listing(&Checks::default()).starts_with("No service has health checks"));
+    }
+
+    #[test]
+    fn ages_are_in_one_unit() {
+        assert_eq!(
+            [0, 119_000, 120_000, 7_200_000, 172_800_000].map(age),
+            ["0 s", "119 s", "2 min", "2 h", "2 d"]
+        );
+    }
+}

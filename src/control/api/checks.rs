@@ -1,0 +1,70 @@
+//! `GET /v1/checks`: every health check with its state. Times are in milliseconds before or after the answer.
+
+use crate::model::ServiceIdentity;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// All health checks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checks {
+    /// True while nearly all checks fail at once: no server goes down then.
+    pub frozen: bool,
+    /// Checks, each counted once however many services use it.
+    pub checks: usize,
+    /// Probes on their way.
+    pub in_flight: usize,
+    /// Services with checks, in the order of the configuration.
+    pub services: Vec<Service>,
+}
+
+/// A service with checks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Protocol, VIP and port, or the mark of a group with its family.
+    #[serde(flatten)]
+    pub identity: ServiceIdentity,
+    /// True while health is ignored: more than the panic share of the weight is down.
+    pub panic: bool,
+    /// Its real servers.
+    pub servers: Vec<Server>,
+}
+
+/// A real server with checks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// RIP.
+    pub address: IpAddr,
+    /// True if one of its checks is down.
+    pub down: bool,
+    /// True if it counts with weight 0 for that.
+    pub out: bool,
+    /// Its checks.
+    pub checks: Vec<Check>,
+}
+
+/// A check of a real server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Protocol and port in words: "http /alive port 80".
+    pub check: String,
+    /// False for a check that only explains the failure of another.
+    pub decides: bool,
+    /// "unknown", "up" or "down".
+    pub state: String,
+    /// Time since the last change of the state.
+    pub since_ms: u32,
+    /// Time since the last result; `None` before the first.
+    pub last_ms: Option<u32>,
+    /// Duration of the last probe, in microseconds.
+    pub took_us: Option<u64>,
+    /// Time to the next probe; `None` while one is on its way.
+    pub next_ms: Option<u32>,
+    /// Last result in words; `None` if it was good, or there was none.
+    pub error: Option<String>,
+    /// Cause by its name, while the check is down or fails.
+    pub cause: Option<String>,
+    /// Cause with the remedy, in a sentence.
+    pub reason: Option<String>,
+    /// Times that it went down in the last ten minutes.
+    pub downs: usize,
+}

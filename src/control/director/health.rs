@@ -1,0 +1,99 @@
+//! The director's side of the health checks: services to the thread, its reports into the registry.
+
+use super::Director;
+use crate::control::api::checks;
+use crate::control::health::{HealthCommand, HealthOverview, HealthThread, listing, log};
+use crate::control::state::registry::{ServerEntry, ServiceEntry};
+use crate::health::{CheckUse, HealthReport, ServerChecks, ServiceChecks};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+impl Director {
+    /// Gives the thread of the health checks the present services, and starts it with the first check.
+    pub(super) fn configure_health(&mut self) {
+        if self.health.is_none() {
+            if !self.registry.services.iter().any(has_checks) {
+                return;
+            }
+            match HealthThread::start(self.health_reports.clone()) {
+                Ok(thread) => self.health = Some(thread),
+                Err(error) => {
+                    tracing::error!(%error, "health checks cannot start: every server counts as up");
+                    return;
+                }
+            }
+            let interface = &self.host.server_side().name;
+            self.set_health_carrier(!self.carriers.down().contains(interface));
+        }
+        let services = self.registry.services.iter().map(checks_of).collect();
+        self.send_health(HealthCommand::Configure(services));
+    }
+
+    /// Tells the health checks whether the interface of the real servers has a carrier.
+    pub(super) fn set_health_carrier(&self, up: bool) {
+        self.send_health(HealthCommand::Carrier(up));
+    }
+
+    /// Logs a report and updates the registry. Returns true if the next snapshot is another one.
+    pub(super) fn handle_health_report(&mut self, report: &HealthReport) -> bool {
+        let now = Instant::now();
+        match report {
+            HealthReport::Check { key, .. } | HealthReport::Blind { key, .. } => {
+                self.limiter.log(key.server, now, || log::log_report(report));
+            }
+            _ => log::log_report(report),
+        }
+        match *report {
+            HealthReport::Server { service, server, out } => {
+                let server = self.registry.server_mut(service, server);
+                server.is_some_and(|server| std::mem::replace(&mut server.failed, out) != out)
+            }
+            _ => false,
+        }
+    }
+
+    /// Sends the status of the health checks to `reply`.
+    pub(super) fn report_checks(&self, reply: oneshot::Sender<checks::Checks>) {
+        let overview = self.health_overview();
+        tokio::spawn(async move {
+            let overview = overview.await.unwrap_or_default(); // without a thread there are no checks
+            let _ = reply.send(listing::of(overview)); // the client may have disconnected
+        });
+    }
+
+    /// Requests the status of the health checks. Nothing comes without a thread.
+    pub(super) fn health_overview(&self) -> oneshot::Receiver<HealthOverview> {
+        let (reply, overview) = oneshot::channel();
+        self.send_health(HealthCommand::Status(reply));
+        overview
+    }
+
+    fn send_health(&self, command: HealthCommand) {
+        if let Some(thread) = &self.health {
+            thread.send(command);
+        }
+    }
+}
+
+fn has_checks(service: &ServiceEntry) -> bool {
+    let own = service.servers.iter().any(|server| !server.config.checks.is_empty());
+    own || !service.config.checks.is_empty()
+}
+
+/// Returns the checks of a service and of its servers.
+fn checks_of(service: &ServiceEntry) -> ServiceChecks {
+    let vip = service.vips.first().map_or(Ipv4Addr::UNSPECIFIED.into(), |(vip, _)| *vip);
+    let address = SocketAddr::new(vip, service.config.identity.port());
+    let of = |server: &ServerEntry| ServerChecks {
+        server: server.config.address,
+        weight: server.config.weight,
+        checks: service
+            .config
+            .checks_of(&server.config)
+            .flat_map(|check| CheckUse::of(check, server.config.address, address))
+            .collect(),
+    };
+    let (panic, servers) = (service.config.panic, service.servers.iter().map(of).collect());
+    ServiceChecks { service: service.config.identity, panic, servers }
+}

@@ -1,0 +1,128 @@
+//! The driver: connects the health machine to its probes, the clock and the control thread.
+
+use super::command::{HealthCommand, HealthOverview};
+use super::probe;
+use crate::health::{
+    CheckKey, Health, HealthAction, HealthEvent, HealthReport, HealthSettings, LocalError, ProbeId,
+    ProbeOutcome,
+};
+use crate::time::Tick;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+
+/// A probe that has ended.
+type Finished = (ProbeId, ProbeOutcome, Duration);
+
+/// The health machine with its probes and its clock.
+pub(super) struct HealthDriver {
+    health: Health,
+    /// Moment of [`Tick`] 0.
+    start: Instant,
+    reports: UnboundedSender<HealthReport>,
+    probes: JoinSet<Finished>,
+    running: HashMap<ProbeId, AbortHandle>,
+    has_carrier: bool,
+}
+
+impl HealthDriver {
+    pub(super) fn new(settings: HealthSettings, reports: UnboundedSender<HealthReport>) -> Self {
+        Self {
+            health: Health::new(settings),
+            start: Instant::now(),
+            reports,
+            probes: JoinSet::new(),
+            running: HashMap::new(),
+            has_carrier: true,
+        }
+    }
+
+    /// Runs until `commands` is closed.
+    pub(super) async fn run(mut self, mut commands: UnboundedReceiver<HealthCommand>) {
+        loop {
+            let pause = self.pause();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.follow(command),
+                    None => return,
+                },
+                Some(ended) = self.probes.join_next() => self.end(ended),
+                () = tokio::time::sleep(pause) => self.handle(HealthEvent::Timer),
+            }
+        }
+    }
+
+    fn follow(&mut self, command: HealthCommand) {
+        match command {
+            HealthCommand::Configure(services) => self.handle(HealthEvent::Configure(services)),
+            HealthCommand::Carrier(up) => self.has_carrier = up,
+            HealthCommand::Status(reply) => {
+                self.handle(HealthEvent::Timer); // the clock of the status
+                let (checks, in_flight) = self.health.counts();
+                let (frozen, services) = (self.health.is_freezing(), self.health.status());
+                let _ = reply.send(HealthOverview { frozen, checks, in_flight, services }); // the client may have gone
+            }
+        }
+    }
+
+    fn end(&mut self, ended: Result<Finished, JoinError>) {
+        match ended {
+            Ok(finished) => self.finish(finished),
+            Err(error) => {
+                // An aborted probe is no longer among the running ones.
+                let panicked = self.running.iter().find(|(_, running)| running.id() == error.id());
+                if let Some(probe) = panicked.map(|(probe, _)| *probe) {
+                    self.finish((probe, ProbeOutcome::Unknown(LocalError::Panic), Duration::ZERO));
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, (probe, outcome, took): Finished) {
+        self.running.remove(&probe);
+        let outcome = match outcome {
+            ProbeOutcome::Failed(_) if !self.has_carrier => ProbeOutcome::Unknown(LocalError::NoInterface),
+            outcome => outcome,
+        };
+        self.handle(HealthEvent::Finished { probe, outcome, took });
+    }
+
+    fn handle(&mut self, event: HealthEvent) {
+        let mut actions = Vec::new();
+        self.health.handle(event, self.now(), &mut actions);
+        for action in actions {
+            match action {
+                HealthAction::Start { probe, key } => self.start(probe, key),
+                HealthAction::Abort(probe) => self.abort(probe),
+                HealthAction::Report(report) => drop(self.reports.send(report)), // control may be ending
+            }
+        }
+    }
+
+    fn start(&mut self, probe: ProbeId, key: CheckKey) {
+        let handle = self.probes.spawn(async move {
+            let started = Instant::now();
+            let outcome = probe::run(&key).await;
+            (probe, outcome, started.elapsed())
+        });
+        self.running.insert(probe, handle);
+    }
+
+    fn abort(&mut self, probe: ProbeId) {
+        if let Some(running) = self.running.remove(&probe) {
+            running.abort();
+        }
+    }
+
+    fn now(&self) -> Tick {
+        Tick::from_instant(Instant::now(), self.start)
+    }
+
+    /// Time until the next deadline.
+    fn pause(&self) -> Duration {
+        const LONG: Duration = Duration::from_secs(3600);
+        let due = self.health.next_deadline();
+        due.map_or(LONG, |due| Duration::from_millis(due.since(self.now()).millis().into()))
+    }
+}

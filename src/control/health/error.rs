@@ -1,0 +1,46 @@
+//! Errors of sockets as outcomes of a probe.
+
+use crate::health::{LocalError, ProbeFailure, ProbeOutcome};
+use nix::errno::Errno;
+use std::io::{self, ErrorKind};
+
+/// Tells an error of the server, or of the way to it, from one of this host.
+pub(super) fn outcome_of(error: &io::Error) -> ProbeOutcome {
+    let failed = ProbeOutcome::Failed;
+    let errno = error.raw_os_error().unwrap_or_default();
+    match (Errno::from_raw(errno), error.kind()) {
+        (Errno::ECONNREFUSED, _) => failed(ProbeFailure::Refused),
+        (Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE, _) | (_, ErrorKind::UnexpectedEof) => {
+            failed(ProbeFailure::Closed)
+        }
+        (Errno::ETIMEDOUT, _) => failed(ProbeFailure::Silent),
+        (Errno::EHOSTUNREACH | Errno::EHOSTDOWN | Errno::ENOPROTOOPT, _) => {
+            failed(ProbeFailure::Unreachable(None))
+        }
+        (Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM, _) => {
+            ProbeOutcome::Unknown(LocalError::NoResources)
+        }
+        (Errno::EADDRNOTAVAIL | Errno::EADDRINUSE, _) => ProbeOutcome::Unknown(LocalError::NoAddress),
+        (Errno::EPERM | Errno::EACCES, _) => ProbeOutcome::Unknown(LocalError::NotPermitted),
+        (Errno::ENETUNREACH | Errno::ENETDOWN | Errno::ENODEV, _) => {
+            ProbeOutcome::Unknown(LocalError::NoInterface)
+        }
+        _ => ProbeOutcome::Unknown(LocalError::Other(errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_this_host_are_no_failures() {
+        let outcome = |errno: Errno| outcome_of(&io::Error::from_raw_os_error(errno as i32));
+        for errno in [Errno::EMFILE, Errno::EADDRNOTAVAIL, Errno::EPERM, Errno::ENETUNREACH, Errno::EINVAL] {
+            assert!(matches!(outcome(errno), ProbeOutcome::Unknown(_)), "{errno}");
+        }
+        for errno in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ECONNRESET, Errno::ETIMEDOUT] {
+            assert!(matches!(outcome(errno), ProbeOutcome::Failed(_)), "{errno}");
+        }
+    }
+}

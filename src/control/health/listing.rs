@@ -1,0 +1,70 @@
+//! The listing of all health checks, for the control socket and the metrics.
+
+use super::command::HealthOverview;
+use crate::control::api::checks;
+use crate::health::{CheckState, CheckStatus, ProbeOutcome, ServerStatus, ServiceStatus};
+use crate::time::Span;
+use std::collections::HashMap;
+
+/// Returns the listing of the services that have checks.
+pub(in crate::control) fn of(overview: HealthOverview) -> checks::Checks {
+    let HealthOverview { frozen, checks, in_flight, services } = overview;
+    let has_checks = |of: &ServiceStatus| of.servers.iter().any(|server| !server.checks.is_empty());
+    let services = services.into_iter().filter(has_checks).map(|of| checks::Service {
+        identity: of.service,
+        panic: of.panic,
+        servers: of.servers.into_iter().map(server).collect(),
+    });
+    checks::Checks { frozen, checks, in_flight, services: services.collect() }
+}
+
+fn server(of: ServerStatus) -> checks::Server {
+    let ServerStatus { server: address, down, out, checks } = of;
+    let mut checks: Vec<_> = checks.into_iter().map(check).collect();
+    number_equal_names(&mut checks);
+    checks::Server { address, down, out, checks }
+}
+
+/// Adds a number to the names of checks that differ in no part of the name.
+fn number_equal_names(checks: &mut [checks::Check]) {
+    let mut seen = HashMap::new();
+    for check in checks {
+        let count = seen.entry(check.check.clone()).and_modify(|count| *count += 1).or_insert(1);
+        if *count > 1 {
+            check.check += &format!(" #{count}");
+        }
+    }
+}
+
+fn check(of: CheckStatus) -> checks::Check {
+    let last = of.last.as_ref().map(|(last, _)| last);
+    checks::Check {
+        check: of.key.to_string(),
+        decides: of.decides,
+        state: state(of.state).into(),
+        since_ms: of.since.millis(),
+        last_ms: of.last.as_ref().map(|(_, age)| age.millis()),
+        took_us: last.map(|last| last.took.as_micros() as u64),
+        next_ms: of.next.map(Span::millis),
+        error: last.and_then(|last| error(&last.outcome)),
+        cause: of.cause.as_ref().map(|cause| cause.name().into()),
+        reason: of.cause.as_ref().map(|cause| cause.sentence(&of.key)),
+        downs: of.downs,
+    }
+}
+
+fn state(state: CheckState) -> &'static str {
+    match state {
+        CheckState::Unknown => "unknown",
+        CheckState::Up => "up",
+        CheckState::Down => "down",
+    }
+}
+
+fn error(outcome: &ProbeOutcome) -> Option<String> {
+    match outcome {
+        ProbeOutcome::Passed => None,
+        ProbeOutcome::Failed(failure) => Some(failure.to_string()),
+        ProbeOutcome::Unknown(error) => Some(error.to_string()),
+    }
+}

@@ -1,0 +1,36 @@
+//! Log events of health checks.
+
+use crate::health::{CheckState, HealthReport};
+
+/// Logs a report. That a server is out or in follows from its checks and from panic, and is no event of its own.
+pub(in crate::control) fn log_report(report: &HealthReport) {
+    match report {
+        HealthReport::Check { key, state: CheckState::Down, cause, downs } => {
+            let reason = cause.as_ref().map(|cause| cause.sentence(key)).unwrap_or_default();
+            let cause = cause.as_ref().map(|cause| cause.name());
+            tracing::warn!(server = %key.server, check = %key, cause, reason, downs, "health check is down");
+        }
+        HealthReport::Check { key, .. } => {
+            tracing::info!(server = %key.server, check = %key, "health check is up");
+        }
+        HealthReport::Server { .. } => {}
+        HealthReport::Panic { service, on: true, down, total } => {
+            tracing::error!(%service, down, total, "too much weight is down: health is ignored in the service");
+        }
+        HealthReport::Panic { service, down, total, .. } => {
+            tracing::info!(%service, down, total, "health counts again in the service");
+        }
+        HealthReport::Freeze { on: true, failing, up } => {
+            tracing::error!(failing, up, "nearly all health checks fail at once: no server goes down");
+        }
+        HealthReport::Freeze { failing, up, .. } => {
+            tracing::info!(failing, up, "health checks count again");
+        }
+        HealthReport::Blind { key, error: Some(error) } => {
+            tracing::warn!(server = %key.server, check = %key, %error, "health check finds nothing out");
+        }
+        HealthReport::Blind { key, error: None } => {
+            tracing::info!(server = %key.server, check = %key, "health check has results again");
+        }
+    }
+}

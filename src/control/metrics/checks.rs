@@ -1,0 +1,46 @@
+//! Health checks.
+
+use super::page::{Label, MetricsPage, alone};
+use super::services::labels;
+use crate::control::api::checks::{Check, Checks};
+use prometheus_client::registry::Unit;
+use std::fmt;
+
+/// A check with its labels.
+struct CheckRow<'a> {
+    check: &'a Check,
+    labels: [Label; 5],
+}
+
+pub(super) fn write(checks: &Checks, page: &mut MetricsPage<'_>) -> fmt::Result {
+    let rows = rows(checks);
+    let up = rows.iter().map(|row| (row.labels.clone(), u64::from(row.check.state != "down")));
+    page.gauges(("check_up", None), "0 while the health check is down, else 1.", up)?;
+    let age = rows.iter().filter_map(|row| {
+        let seconds = f64::from(row.check.last_ms?) / 1000.0;
+        Some((row.labels.clone(), seconds))
+    });
+    page.gauges(("check_age", Some(Unit::Seconds)), "Time since the last result of the health check.", age)?;
+    let ignored = checks.services.iter().map(|of| (labels(of.identity), u64::from(of.panic)));
+    let help = "1 while so much weight of the service is down that health is ignored.";
+    page.gauges(("service_health_ignored", None), help, ignored)?;
+    page.gauges(("checks", None), "Health checks.", alone(checks.checks as u64))?;
+    page.gauges(("checks_in_flight", None), "Probes on their way.", alone(checks.in_flight as u64))?;
+    let help = "1 while nearly all health checks fail at once, so that no server goes down.";
+    page.gauges(("checks_frozen", None), help, alone(u64::from(checks.frozen)))
+}
+
+fn rows(checks: &Checks) -> Vec<CheckRow<'_>> {
+    let mut rows = Vec::new();
+    for service in &checks.services {
+        let [first, second, third] = labels(service.identity);
+        for server in &service.servers {
+            rows.extend(server.checks.iter().map(|check| {
+                let server = ("server", server.address.to_string());
+                let name = ("check", check.check.clone());
+                CheckRow { check, labels: [first.clone(), second.clone(), third.clone(), server, name] }
+            }));
+        }
+    }
+    rows
+}

@@ -1,0 +1,128 @@
+//! Health checks of the RIP: a service whose checks look at another port, so that its connections outlive the failure.
+
+use crate::deployment::{Deployment, VIP};
+use crate::director::{Config, Director, Home};
+use crate::on_both_backends;
+use crate::peers::{ECHO, EchoConnection, NAMES, PATIENCE, Peers};
+use crate::support::netns::wait_until;
+use directrix::control::api::checks::Checks;
+use directrix::control::client::Blocking;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+on_both_backends! {
+    a_server_that_fails_its_check_gets_no_new_connections
+    with_most_servers_down_all_are_in_use
+}
+
+/// Fast, so that the test is short: down within half a second of the failure.
+const CHECK: &str = "[[service.check]]\ntype = \"http\"\ntarget = \"rip\"\nport = 80\npath = \"/\"\nbody = \"real\"\n\
+                     interval = 0.2\ntimeout = 0.2\nfall = 2\nrise = 2\ndown_interval = 0.2\n";
+
+fn config(backend: &str, deployment: &Deployment, scheduler: &str) -> String {
+    let config = Config { weights: [1, 1], ..Config::new(backend) };
+    let address: SocketAddr = (VIP, ECHO).into();
+    let service = config.service(deployment, "tcp", address);
+    // Two thirds of the weight may be down: a server of weight 2 beside one of weight 1.
+    let header = format!("scheduler = \"{scheduler}\"\npanic = 70\n{CHECK}[[service.server]]\n");
+    let service = service.replacen("[[service.server]]\n", &header, 1);
+    format!("[director]\ninterface = \"eth0\"\n{}{service}", config.director)
+}
+
+struct Site {
+    deployment: Deployment,
+    peers: Peers,
+    director: Director,
+    client: Blocking,
+}
+
+impl Site {
+    /// A director whose checks have found both servers up.
+    fn start(backend: &str) -> Self {
+        let deployment = Deployment::reference();
+        let peers = Peers::start(&deployment);
+        let text = config(backend, &deployment, "wlc");
+        let director = Director::start_in(Home::new(), &deployment.director, &text);
+        let client = Blocking::new(&director.socket()).unwrap();
+        let site = Self { deployment, peers, director, client };
+        site.wait_for(["up", "up"]);
+        site
+    }
+
+    fn checks(&self) -> Checks {
+        self.client.checks().unwrap()
+    }
+
+    /// Waits until the checks of the servers are in these states.
+    fn wait_for(&self, states: [&str; 2]) {
+        wait_until(&format!("checks {states:?}"), PATIENCE, || {
+            let checks = self.checks();
+            let servers = checks.services.iter().flat_map(|service| &service.servers);
+            servers.map(|server| server.checks[0].state.as_str()).collect::<Vec<_>>() == states
+        });
+    }
+
+    /// The weight that `ipvsadm -Ln` lists for a server.
+    fn weight(&self, server: usize) -> String {
+        let (listing, rip) = (self.director.cli("ipvsadm -Ln"), self.deployment.rips[server]);
+        let row = listing.lines().find(|line| line.contains(&format!("-> {rip}:"))).unwrap();
+        row.split_whitespace().nth(3).unwrap().to_owned()
+    }
+
+    fn wait_for_weight(&self, server: usize, weight: &str) {
+        wait_until(&format!("weight {weight}"), PATIENCE, || self.weight(server) == weight);
+    }
+
+    /// The servers that new connections get.
+    fn servers_of_new(&self) -> BTreeSet<String> {
+        (0..12).map(|_| EchoConnection::open(&self.deployment.client).server.clone()).collect()
+    }
+}
+
+fn a_server_that_fails_its_check_gets_no_new_connections(backend: &str) {
+    let mut site = Site::start(backend);
+    assert_eq!(site.servers_of_new(), BTreeSet::from(NAMES.map(str::to_owned)));
+    let mut held: Vec<_> = (0..6).map(|_| EchoConnection::open(&site.deployment.client)).collect();
+    assert!(held.iter().any(|connection| connection.server == NAMES[0]));
+
+    site.peers.nginx[0].stop();
+    site.wait_for(["down", "up"]);
+    site.wait_for_weight(0, "0");
+    assert_eq!(site.servers_of_new(), BTreeSet::from([NAMES[1].to_owned()]));
+    held.iter_mut().for_each(|connection| connection.exchange("still there"));
+    let rip = site.deployment.rips[0];
+    let listing = site.director.cli("health");
+    assert!(listing.contains(&format!("{rip}:80 is refused: start the service there")), "{listing}");
+    assert!(site.director.cli("ipvsadm -Sn").contains(&format!("-r {rip}:{ECHO} -g -w 1")));
+
+    // Neither a reload nor a change of the weight brings it back.
+    site.director.write_config(&config(backend, &site.deployment, "rr"));
+    site.director.change("reload");
+    assert_eq!(site.checks().services[0].servers[0].checks[0].state, "down");
+    site.director.change(&format!("ipvsadm -e -t {VIP}:{ECHO} -r {rip} -g -w 2"));
+    assert_eq!(site.weight(0), "0");
+    assert_eq!(site.servers_of_new(), BTreeSet::from([NAMES[1].to_owned()]));
+    assert_eq!(site.director.logged("health check is down"), 1);
+
+    site.peers.nginx[0].restart(&site.deployment.real[0]);
+    site.wait_for(["up", "up"]);
+    site.wait_for_weight(0, "2");
+    assert_eq!(site.servers_of_new(), BTreeSet::from(NAMES.map(str::to_owned)));
+    held.iter_mut().for_each(|connection| connection.exchange("still there"));
+}
+
+fn with_most_servers_down_all_are_in_use(backend: &str) {
+    let mut site = Site::start(backend);
+    site.peers.nginx[1].stop();
+    site.wait_for(["up", "down"]);
+    site.wait_for_weight(1, "0");
+    site.peers.nginx[0].stop();
+    site.wait_for(["down", "down"]);
+    site.wait_for_weight(1, "1");
+    assert_eq!(site.servers_of_new(), BTreeSet::from(NAMES.map(str::to_owned)));
+    assert!(site.checks().services[0].panic);
+    assert_eq!(site.director.logged("too much weight is down"), 1);
+    site.peers.nginx[0].restart(&site.deployment.real[0]);
+    site.wait_for(["up", "down"]);
+    site.wait_for_weight(1, "0");
+}
