@@ -110,8 +110,7 @@ impl<'a> FirstPass<'a> {
         packet: &IpPacket<Ipv6Addr>,
         place: &mut Staged<WideKey>,
     ) -> bool {
-        let is_possible = packet.source != packet.destination && !ipv6::is_ipv4_mapped(packet.source);
-        if !is_possible || !may_be_forwarded(packet) {
+        if !may_be_forwarded(packet) {
             return false;
         }
         place.set_packet(packet);
@@ -127,7 +126,7 @@ impl<'a> FirstPass<'a> {
         place.set_packet(&packet);
         let Some(service) = self.several(&packet) else { return false };
         conns.set_key(place, wide_key(&packet, service));
-        packet.source != packet.destination
+        true
     }
 
     /// Slow path: options, tags, fragments, ICMP errors, or a frame to be dropped.
