@@ -37,7 +37,7 @@ impl Seed {
 
 /// Adds the halves of the 128-bit product by XOR: one multiplication that mixes upwards and downwards.
 #[inline]
-fn fold(value: u64, factor: u64) -> u64 {
+pub(crate) fn fold(value: u64, factor: u64) -> u64 {
     let product = u128::from(value) * u128::from(factor);
     product as u64 ^ (product >> 64) as u64
 }
