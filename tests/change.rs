@@ -162,6 +162,7 @@ fn drain_explains_invalid_arguments() {
             "write protocol, VIP and port, as in tcp:192.168.195.150:80 or tcp:[2001:db8::150]:80, or mark:7",
         ),
         ("tcp:10.9.0.100:80 10.9.0.12 --deadline 10m", "write whole seconds in digits: 600 is ten minutes"),
+        ("mark:0 10.9.0.12", "write a firewall mark from 1 to 4294967295, as in mark:7, or mark:7:ipv6"),
         ("10.9.0.100:80 10.9.0.12", "write protocol, VIP and port, as in tcp:192.168.195.150:80"),
     ] {
         let (status, _, stderr) = run(&mut directrix("absent.sock".as_ref(), &format!("drain {arguments}")));

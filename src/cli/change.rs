@@ -280,7 +280,7 @@ fn service(text: &str) -> Result<ServiceIdentity, String> {
     let expected = || SERVICE.to_owned();
     let (protocol, address) = text.split_once(':').ok_or_else(expected)?;
     if protocol == "mark" {
-        return mark(address).map(ServiceIdentity::from).ok_or_else(expected);
+        return mark(address).map(ServiceIdentity::from).ok_or_else(|| MARK.to_owned());
     }
     let protocol = Protocol::named(protocol).ok_or_else(expected)?;
     let address: SocketAddr = address
@@ -291,6 +291,9 @@ fn service(text: &str) -> Result<ServiceIdentity, String> {
 
 const SERVICE: &str = "write protocol, VIP and port, as in tcp:192.168.195.150:80 or tcp:[2001:db8::150]:80, or mark:7 for a \
                        group";
+
+const MARK: &str =
+    "write a firewall mark from 1 to 4294967295, as in mark:7, or mark:7:ipv6 for a group of IPv6";
 
 /// The address of an IPv6 service that was written without brackets.
 fn bracketed(text: &str) -> Option<SocketAddr> {

@@ -244,6 +244,23 @@ fn groups_expand_to_their_addresses() {
     assert!(import.toml.contains(group) && messages[0].contains("into its match"), "{}", import.toml);
 }
 
+#[test]
+fn a_mark_of_no_packet_is_not_carried_over() {
+    for mark in ["0", "-1", "4294967296", "x", ""] {
+        let text = format!(
+            "virtual_server group WEB {{\nprotocol TCP\n}}\nvirtual_server_group WEB {{\n192.0.2.1 80\nfwmark {mark}\n}}\n\
+             virtual_server fwmark {mark} {{\nprotocol TCP\n}}\n"
+        );
+        let import = imported("k", &text, &Files::default());
+        let refused = |at: &str| {
+            let is = |line: &String| line.starts_with(at) && line.contains("no number from 1 to 4294967295");
+            notices(&import).iter().any(is)
+        };
+        assert!(refused("k:6: ") && refused("k:8: "), "{mark}: {:?}", notices(&import));
+        assert!(!import.toml.contains("mark = "), "{}", import.toml);
+    }
+}
+
 /// Without a port, keepalived makes a persistent wildcard-port service.
 #[test]
 fn virtual_server_without_port_is_a_wildcard() {

@@ -6,6 +6,7 @@ use crate::import::description::At;
 use crate::import::notice::Notices;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 
 /// Bound of the addresses of all groups: the most services of a configuration.
@@ -50,14 +51,17 @@ pub(super) fn read(statements: &[Statement], notices: &mut Notices) -> Groups {
 
 fn member(statement: &Statement) -> Result<Vec<GroupMember>, String> {
     if statement.keyword() == "fwmark" {
-        let mark = statement.value().and_then(|mark| mark.parse().ok());
-        return mark
-            .map(|mark| vec![GroupMember::Mark(mark)])
-            .ok_or_else(|| "fwmark has no number".to_owned());
+        return Ok(vec![GroupMember::Mark(mark(statement.value())?)]);
     }
     let port = port(statement.value())?;
     let addresses = addresses(statement.keyword())?;
     Ok(addresses.into_iter().map(|address| GroupMember::Address(SocketAddr::new(address, port))).collect())
+}
+
+/// The mark of a service; 0 is that of packets without one.
+pub(super) fn mark(word: Option<&str>) -> Result<u32, String> {
+    let mark = word.and_then(|word| word.parse::<NonZeroU32>().ok());
+    mark.map(NonZeroU32::get).ok_or_else(|| "fwmark has no number from 1 to 4294967295".to_owned())
 }
 
 /// Parses a port; `None` is port 0.

@@ -71,10 +71,7 @@ fn members(statement: &Statement, groups: &Groups) -> Result<Vec<At<GroupMember>
     let [_, first, rest @ ..] = &statement.words[..] else { return Err("it names no address".into()) };
     let second = rest.first().map(String::as_str);
     match first.as_str() {
-        "fwmark" => {
-            let mark = second.and_then(|mark| mark.parse().ok()).ok_or("fwmark has no number")?;
-            Ok(only(GroupMember::Mark(mark)))
-        }
+        "fwmark" => Ok(only(GroupMember::Mark(group::mark(second)?))),
         "group" => {
             let members = groups.get(second.unwrap_or_default()).filter(|members| !members.is_empty());
             members.cloned().ok_or_else(|| "there is no such group with an address in it".into())
