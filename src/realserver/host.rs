@@ -166,7 +166,7 @@ pub(super) fn single_prefix(ip: IpAddr) -> u8 {
 pub(super) enum AddressUse {
     /// A VIP, perhaps at a wrong place.
     Vip,
-    /// The host's own address: the only one of its family on the host.
+    /// The host's own address: the only one of its family on the host, and on one interface.
     Own,
     /// Either: the only one of its family on an interface with ARP or neighbor discovery.
     OwnOrVip,
@@ -183,9 +183,10 @@ pub(super) fn address_use(address: &Address, link: &InterfaceInfo, addresses: &[
     let is_alternative = |other: &&Address| {
         other.index == address.index || (address.prefix == single && other.prefix < single)
     };
+    let is_elsewhere = addresses.iter().any(|other| other.ip == address.ip && other.index != address.index);
     match others.as_slice() {
         _ if !link.arp => AddressUse::Vip,
-        [] => AddressUse::Own,
+        [] if !is_elsewhere => AddressUse::Own,
         others if others.iter().any(is_alternative) => AddressUse::Vip,
         _ => AddressUse::OwnOrVip,
     }

@@ -140,6 +140,18 @@ fn own_address_is_not_to_be_removed() {
 }
 
 #[test]
+fn only_address_of_the_host_may_be_a_vip_if_lo_has_it_too() {
+    for (vip, prefix) in [(VIP, 32), ("2001:db8::80".parse().unwrap(), 128)] {
+        let facts = Facts { addresses: vec![address(1, vip, prefix), address(2, vip, prefix)], ..facts() };
+        let options = RealServerOptions { vips: vec![vip], ..options() };
+        let text = complaints(&options, &facts).join("\n");
+        let removal = format!("if it is the VIP: ip address del {vip}/{prefix} dev eth0");
+        assert!(text.contains("if it is the RIP, name") && text.contains(&removal), "{text}");
+        assert!(!text.contains("this host's own address"), "{text}");
+    }
+}
+
+#[test]
 fn only_address_of_an_interface_may_be_rip_or_vip() {
     let either = |named, at: &str, dev: &str, facts: &Facts| {
         let options = RealServerOptions { vips: vec![named], ..options() };
