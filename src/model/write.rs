@@ -357,7 +357,10 @@ mod tests {
             CheckKind::Tcp,
             CheckKind::Http(HttpCheck::default()),
             CheckKind::Http(HttpCheck { path, host, expect, body }),
-            CheckKind::Udp(UdpCheck { payload: number.to_be_bytes().to_vec(), reply: number.is_multiple_of(2) }),
+            CheckKind::Udp(UdpCheck {
+                payload: number.to_be_bytes().to_vec(),
+                reply: number.is_multiple_of(2),
+            }),
         ];
         let check = |of: u16| HealthCheck {
             kind: kinds[usize::from(of % 4)].clone(),
