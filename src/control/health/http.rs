@@ -58,8 +58,9 @@ async fn find(text: &str, mut body: Incoming) -> Result<(), ProbeFailure> {
     let mut seen = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| failure(&error))?;
+        let from = seen.len().saturating_sub(text.len()); // the text may begin in the part before
         seen.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-        if seen.windows(text.len().max(1)).any(|part| part == text.as_bytes()) || text.is_empty() {
+        if seen[from..].windows(text.len().max(1)).any(|part| part == text.as_bytes()) || text.is_empty() {
             return Ok(());
         }
         if seen.len() >= BODY_MAX {

@@ -109,6 +109,8 @@ mod tests {
         let good = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive";
         assert_eq!(probe(answering(good), http("/", None)), ProbeOutcome::Passed);
         assert_eq!(probe(answering(good), http("/", Some("alive"))), ProbeOutcome::Passed);
+        let parts = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n-al\r\n1\r\ni\r\n3\r\nve-\r\n0\r\n\r\n";
+        assert_eq!(probe(answering(parts), http("/", Some("alive"))), ProbeOutcome::Passed);
         let failure = |answer, body| match probe(answering(answer), http("/", body)) {
             ProbeOutcome::Failed(failure) => failure,
             other => panic!("{other:?}"),
