@@ -275,6 +275,51 @@ fn martian_sources_open_no_connection() {
     }
 }
 
+/// Likewise of IPv6, where an IPv4-mapped source would have the key of an IPv4 client, and of a wildcard-port service.
+#[test]
+fn martian_sources_open_no_connection_with_a_wide_key() {
+    let [vip, dip] = [0x80, 0x81].map(|end| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, end));
+    let service = |protocol, port, id| {
+        let address = std::net::SocketAddr::from((vip, port));
+        (ServiceAddress { protocol, address }, MatchId(id))
+    };
+    let snapshot = |sloppy| {
+        let mut all = snapshot();
+        all.services = ServiceMap::new(&[
+            service(Protocol::Tcp, 80, 0),
+            service(Protocol::Udp, 53, 0),
+            (ServiceAddress { protocol: Protocol::Tcp, address: (WEB.0, 0).into() }, MatchId(1)),
+        ]);
+        all.pools[1] = Pool::new([Candidate::new(ServerId(0), 1)]);
+        all.reserved.push(dip.into());
+        (all.policy.sloppy_tcp, all.policy.sloppy_sctp) = (sloppy, sloppy);
+        all
+    };
+    let bench = |sloppy| {
+        let mut bench = Bench::new(snapshot(sloppy));
+        bench.forwarder.set_wide_table(FlowTable::new(100, SEED));
+        bench
+    };
+    let mapped = |v4: Ipv4Addr| v4.to_ipv6_mapped();
+    let sources = ["::", "::1", "ff02::1"].map(|source| source.parse().unwrap());
+    for source in sources.into_iter().chain([vip, dip, mapped(CLIENT.0), mapped(WEB.0), mapped(DIP)]) {
+        let (syn, ack) =
+            [SYN, ACK].map(|flags| frames::tcp_v6((source, 40000), (vip, 80), flags, &[])).into();
+        let datagram = frames::udp_v6((source, 40000), (vip, 53), b"x");
+        for frame in [&syn, &frames::tagged(&syn, 0), &datagram] {
+            assert_eq!(bench(false).reason(frame), DropReason::Martian, "{source}");
+        }
+        assert_eq!(bench(true).reason(&ack), DropReason::Martian, "{source} to a sloppy service");
+    }
+    for source in [Ipv4Addr::LOCALHOST, WEB.0, DIP] {
+        let frame = frames::tcp((source, 40000), WEB, SYN, &[]);
+        assert_eq!(bench(false).reason(&frame), DropReason::Martian, "{source} to a wildcard port");
+    }
+    let good: Ipv6Addr = "2001:db8:1::7".parse().unwrap();
+    bench(false).server(&frames::tcp_v6((good, 40000), (vip, 80), SYN, &[]));
+    bench(true).server(&frames::tcp_v6((good, 40000), (vip, 80), ACK, &[]));
+}
+
 #[test]
 fn a_priority_tag_makes_no_difference() {
     let mut bench = Bench::new(snapshot());

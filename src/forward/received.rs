@@ -36,7 +36,9 @@ impl ReceivedFrame<'_> {
     #[cold]
     fn admit_slow(&self, context: &Context, client: IpAddr) -> Result<(), DropReason> {
         let Ok(packet) = Packet::parse(self.frame) else { return Ok(()) };
-        if packet.destination() == client {
+        let vip = packet.destination();
+        // An IPv4-mapped source has become an IPv4 client in its key.
+        if vip == client || vip.is_ipv6() != client.is_ipv6() {
             return Err(DropReason::Martian);
         }
         if !self.completed && self.is_unfinished() {

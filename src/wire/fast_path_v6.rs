@@ -36,8 +36,8 @@ pub fn parse(frame: &[u8]) -> Option<IpPacket<Ipv6Addr>> {
     Some(IpPacket { source, destination, protocol, ports, flags, bytes, ttl })
 }
 
-/// True if source and destination address of a parsed frame differ and its TCP or UDP checksum is not
-/// [unfinished](super::checksum::is_unfinished). False also where only the slow path can decide, as
+/// True if source and destination address of a parsed frame differ, the source is not IPv4-mapped, and the TCP or UDP
+/// checksum is not [unfinished](super::checksum::is_unfinished). False also where only the slow path can decide, as
 /// [`fast_path::is_sound`](super::fast_path::is_sound).
 #[inline]
 #[must_use]
@@ -49,7 +49,8 @@ pub fn is_sound(frame: &[u8]) -> bool {
         Protocol::UDP => Some(&[bytes[UDP_REACH - 2], bytes[UDP_REACH - 1]]),
         _ => None,
     };
-    let (true, Some(field)) = (is_plain(bytes) && source != destination, checksum) else { return false };
+    let is_possible = source != destination && !ipv6::is_ipv4_mapped(Ipv6Addr::from(source.to_ne_bytes()));
+    let (true, Some(field)) = (is_plain(bytes) && is_possible, checksum) else { return false };
     let rest = pseudo_header_rest(bytes) + u64::from(!u16::from_ne_bytes(*field));
     !(folded(source) + folded(destination) + rest).is_multiple_of(0xffff)
 }
