@@ -76,12 +76,12 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
         }
         None => {}
     }
-    log_traps(&config);
     let again = args.clone();
     let options = RunOptions {
         socket,
         read_config: Arc::new(move || load(&again)),
         backend: args.backend.map(Into::into),
+        on_host: Box::new(log_traps),
         on_ready: Box::new(notify_ready),
     };
     match run(&config, options) {

@@ -1,6 +1,7 @@
 //! Facts about a director's host.
 
 use super::conf::Ipv4Settings;
+use super::finding::FindingLevel;
 use super::gathered::{Gathered, Trial};
 use super::interface_facts::InterfaceFacts;
 use super::process_facts::ProcessFacts;
@@ -102,5 +103,10 @@ impl DirectorFacts {
     /// Whether nothing but AF_XDP is wanted.
     pub(super) fn needs_xdp(&self) -> bool {
         self.wanted.backend == BackendChoice::Xdp
+    }
+
+    /// Level of a trap in which AF_PACKET does not start: an error only where nothing else is wanted.
+    pub(super) fn without_packet(&self) -> FindingLevel {
+        if self.wanted.backend == BackendChoice::Packet { FindingLevel::Error } else { FindingLevel::Warn }
     }
 }

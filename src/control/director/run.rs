@@ -53,6 +53,8 @@ pub struct RunOptions<'a> {
     pub read_config: ReadConfig,
     /// Backend of the command line, which overrides the file's.
     pub backend: Option<BackendChoice>,
+    /// Called once the host has what the configuration names, before the director changes anything on it.
+    pub on_host: Box<dyn FnOnce(&Config)>,
     /// Called once every VIP is claimed or on standby, and every real server is reachable or unreachable.
     pub on_ready: Box<dyn FnMut()>,
 }
@@ -69,7 +71,7 @@ pub fn run(config: &Config, options: RunOptions<'_>) -> Result<(), DirectorError
 }
 
 async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(), DirectorError> {
-    let RunOptions { socket: path, read_config, backend, on_ready } = options;
+    let RunOptions { socket: path, read_config, backend, on_host, on_ready } = options;
     // Installed first: a signal during the start, too, leads to an orderly end.
     let mut signals = DirectorSignals::listen()?;
     let context = startup::wait_for_host(config.clone(), &read_config, &mut signals, path).await?;
@@ -80,6 +82,7 @@ async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(),
         );
     }
     let _claims = host.interfaces.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
+    on_host(&config);
     let mut socket = match socket {
         Some(socket) => socket,
         None => socket::bind(path)?,

@@ -17,7 +17,7 @@ fn local(facts: &DirectorFacts, what: String) -> Fault {
     if unguarded && !facts.needs_xdp() {
         let effect =
             format!("{ANSWERS}; without TCX (Linux 6.6) it answers these, too, and AF_PACKET does not start");
-        return Fault::new(FindingLevel::Error, what, effect);
+        return Fault::new(facts.without_packet(), what, effect);
     }
     Fault::new(FindingLevel::Warn, what, ANSWERS)
 }
@@ -146,6 +146,7 @@ mod tests {
         );
         assert_eq!(sample::level(vip_local(&facts)), Some(Warn));
         facts.kernel.tcx = Some(Err(libc::EINVAL));
+        facts.wanted.backend = crate::model::BackendChoice::Packet;
         assert_eq!(sample::level(vip_local(&facts)), Some(Error));
         facts.network.addresses = Err("EPERM".into());
         assert_eq!(sample::level(vip_local(&facts)), Some(Unknown));

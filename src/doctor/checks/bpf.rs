@@ -83,7 +83,7 @@ pub(in crate::doctor) fn guard(facts: &DirectorFacts) -> Judgement {
         return Fault::new(FindingLevel::Hint, reason, effect).into();
     }
     let effect = "the kernel routes a second copy of each frame for a VIP: AF_PACKET refuses to start";
-    Fault::new(FindingLevel::Error, format!("{reason}, and {} forwards", client.name()), effect)
+    Fault::new(facts.without_packet(), format!("{reason}, and {} forwards", client.name()), effect)
         .command(crate::doctor::conf::writes(0, client.name(), "forwarding"))
         .into()
 }
@@ -137,6 +137,8 @@ mod tests {
         facts.kernel.tcx = Some(Err(libc::EINVAL));
         assert_eq!(sample::level(guard(&facts)), Some(Hint));
         facts.interfaces[0].settings.forwarding = true;
+        assert_eq!(sample::level(guard(&facts)), Some(Warn), "auto takes AF_XDP first");
+        facts.wanted.backend = BackendChoice::Packet;
         assert_eq!(sample::level(guard(&facts)), Some(Error));
         assert_eq!(sample::commands(guard(&facts)), ["echo 0 > /proc/sys/net/ipv4/conf/eth0/forwarding"]);
     }
