@@ -129,7 +129,7 @@ fn the_programs_take_the_frames_of_services_alone() {
         answered += u32::from(hidden);
     });
     let counts = [taken, of_vlans, answered];
-    assert!(taken > 500 && of_vlans > 30 && answered > 50, "wanted, tagged, answered: only {counts:?}");
+    assert!(taken > 250 && of_vlans > 20 && answered > 50, "wanted, tagged, answered: only {counts:?}");
 }
 
 /// A UDP datagram to this port of 192.0.2.1.
