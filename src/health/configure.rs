@@ -1,7 +1,7 @@
 //! Change of the services: checks that stay keep their state, servers that stay are reported only if they change.
 
 use super::entry::{CheckEntry, UserPlace};
-use super::events::{HealthAction, ServiceChecks};
+use super::events::{HealthAction, HealthConfig, ServiceChecks};
 use super::freeze::GuardShare;
 use super::service::ServiceHealth;
 use super::{CheckKey, CheckState, Health};
@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, HashSet};
 type Users = BTreeMap<CheckKey, Vec<UserPlace>>;
 
 impl Health {
-    pub(super) fn configure(&mut self, services: &[ServiceChecks], actions: &mut Vec<HealthAction>) {
+    pub(super) fn configure(&mut self, config: &HealthConfig, actions: &mut Vec<HealthAction>) {
+        let HealthConfig { number, services } = config;
         let mut users = users(services);
         self.remove_unused(&users, actions);
         self.add_missing(&users);
@@ -18,7 +19,8 @@ impl Health {
             entry.users = users.remove(&entry.key).unwrap_or_default();
         }
         self.recount();
-        let before = std::mem::replace(&mut self.services, services.iter().map(ServiceHealth::new).collect());
+        let new = services.iter().map(|service| ServiceHealth::new(service, *number)).collect();
+        let before = std::mem::replace(&mut self.services, new);
         self.restore(&before);
         self.services.iter_mut().for_each(|service| service.settle_all(actions));
         self.thaw(actions);
@@ -57,15 +59,11 @@ impl Health {
         }
     }
 
-    /// Gives the services the states of their checks, and those of before: what was reported about them.
+    /// Gives the services the states of their checks, and whether they were in panic.
     fn restore(&mut self, before: &[ServiceHealth]) {
         let panics: HashSet<_> = before.iter().filter(|of| of.panicking).map(|of| of.identity).collect();
-        let out: HashSet<_> = before.iter().flat_map(ServiceHealth::out).collect();
         for service in &mut self.services {
             service.panicking = panics.contains(&service.identity);
-            for server in &mut service.servers {
-                server.out = out.contains(&(service.identity, server.address));
-            }
         }
         let down = self.checks.values().filter(|entry| entry.record.state == CheckState::Down);
         for user in down.flat_map(|entry| &entry.users).filter(|user| user.decides) {

@@ -12,6 +12,15 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeId(pub u64);
 
+/// All services, as the control thread has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// Number of this configuration, larger than that of any before. Reports of servers name it.
+    pub number: u64,
+    /// All services.
+    pub services: Vec<ServiceChecks>,
+}
+
 /// A service with its checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceChecks {
@@ -30,15 +39,33 @@ pub struct ServerChecks {
     pub server: IpAddr,
     /// Configured weight.
     pub weight: Weight,
+    /// Whether the control thread counts it as out. Anything else is reported anew.
+    pub out: bool,
     /// Checks; all that decide must pass.
     pub checks: Vec<CheckUse>,
+}
+
+impl ServiceChecks {
+    /// A service whose health counts until more than `panic` percent of the weight is down.
+    #[must_use]
+    pub fn new(service: ServiceIdentity, panic: u8, servers: Vec<ServerChecks>) -> Self {
+        Self { service, panic, servers }
+    }
+}
+
+impl ServerChecks {
+    /// A server that is not out.
+    #[must_use]
+    pub fn new(server: IpAddr, weight: Weight, checks: Vec<CheckUse>) -> Self {
+        Self { server, weight, out: false, checks }
+    }
 }
 
 /// Input of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthEvent {
     /// These are all services from now on. A check that was there before keeps its state.
-    Configure(Vec<ServiceChecks>),
+    Configure(HealthConfig),
     /// A probe has ended. Ignored if it was aborted.
     Finished {
         /// The probe.
@@ -90,6 +117,8 @@ pub enum HealthReport {
         server: IpAddr,
         /// Whether it is out.
         out: bool,
+        /// Number of the latest configuration.
+        configuration: u64,
     },
     /// Health is ignored in a service, or no longer: more than the panic share of its weight is down.
     Panic {
@@ -118,4 +147,13 @@ pub enum HealthReport {
         /// The error; `None`: it has results again.
         error: Option<LocalError>,
     },
+}
+
+impl HealthReport {
+    /// Returns true for a report about a server that was made before the configuration `latest`, which has its state
+    /// at that time: the server may have been removed and added again since. A new report follows if need be.
+    #[must_use]
+    pub fn is_outdated(&self, latest: u64) -> bool {
+        matches!(self, Self::Server { configuration, .. } if *configuration < latest)
+    }
 }

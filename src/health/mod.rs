@@ -16,7 +16,8 @@
 //!   weight is down, none of its servers is out.
 //! - When nine of ten checks that are up fail at once, of ten servers and two services at least, none goes down. Checks
 //!   that are not up yet are no part of that: at the start only the panic share protects.
-//! - Every change is reported once.
+//! - Every change is reported once. A configuration has what the control thread counts as out, so that a report it has
+//!   missed or ignored is made again.
 
 #![forbid(unsafe_code)]
 
@@ -33,7 +34,9 @@ mod status;
 mod timetable;
 
 pub use cause::FailureCause;
-pub use events::{HealthAction, HealthEvent, HealthReport, ProbeId, ServerChecks, ServiceChecks};
+pub use events::{
+    HealthAction, HealthConfig, HealthEvent, HealthReport, ProbeId, ServerChecks, ServiceChecks,
+};
 pub use key::{CheckKey, CheckUse};
 pub use outcome::{LocalError, ProbeFailure, ProbeOutcome};
 pub use record::{CheckState, LastResult};
@@ -105,7 +108,7 @@ impl Health {
     pub fn handle(&mut self, event: HealthEvent, now: Tick, actions: &mut Vec<HealthAction>) {
         self.due.advance(now);
         match event {
-            HealthEvent::Configure(services) => self.configure(&services, actions),
+            HealthEvent::Configure(config) => self.configure(&config, actions),
             HealthEvent::Finished { probe, outcome, took } => self.finish(probe, outcome, took, actions),
             HealthEvent::Timer => {}
         }

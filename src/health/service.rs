@@ -8,6 +8,8 @@ use std::net::IpAddr;
 #[derive(Debug)]
 pub(super) struct ServiceHealth {
     pub(super) identity: ServiceIdentity,
+    /// Number of the configuration.
+    configuration: u64,
     panic: u8,
     total: u64,
     /// Weight of the servers that are down.
@@ -23,22 +25,23 @@ pub(super) struct ServerHealth {
     weight: u64,
     /// Its checks that decide and are down.
     failed: u32,
-    /// Whether it gets no new connections.
+    /// Whether it gets no new connections, by the configuration or the latest report.
     pub(super) out: bool,
 }
 
 impl ServiceHealth {
-    /// A service all of whose servers are up and in use.
-    pub(super) fn new(checks: &ServiceChecks) -> Self {
+    /// A service all of whose servers are up.
+    pub(super) fn new(checks: &ServiceChecks, configuration: u64) -> Self {
         let servers = checks.servers.iter().map(|server| ServerHealth {
             address: server.server,
             weight: server.weight.0.into(),
             failed: 0,
-            out: false,
+            out: server.out,
         });
         let servers: Vec<_> = servers.collect();
         let total = servers.iter().map(|server| server.weight).sum();
-        Self { identity: checks.service, panic: checks.panic, total, down: 0, panicking: false, servers }
+        let (identity, panic) = (checks.service, checks.panic);
+        Self { identity, configuration, panic, total, down: 0, panicking: false, servers }
     }
 
     /// Counts that a check of the server at `place` has gone down, or has come up. Returns true if the server has.
@@ -74,18 +77,13 @@ impl ServiceHealth {
         (0..self.servers.len()).for_each(|place| self.settle_server(place, actions));
     }
 
-    /// The servers that are out.
-    pub(super) fn out(&self) -> impl Iterator<Item = (ServiceIdentity, IpAddr)> {
-        let out = self.servers.iter().filter(|server| server.out);
-        out.map(|server| (self.identity, server.address))
-    }
-
     fn settle_server(&mut self, place: usize, actions: &mut Vec<HealthAction>) {
         let (service, server) = (self.identity, &mut self.servers[place]);
         let out = server.is_down() && !self.panicking;
         if out != server.out {
             server.out = out;
-            let report = HealthReport::Server { service, server: server.address, out };
+            let (server, configuration) = (server.address, self.configuration);
+            let report = HealthReport::Server { service, server, out, configuration };
             actions.push(HealthAction::Report(report));
         }
     }

@@ -2,6 +2,7 @@
 
 mod naive;
 mod random;
+mod reports;
 mod rules;
 mod simulation;
 mod trouble;

@@ -2,8 +2,8 @@
 
 use crate::world::{Behaviour, World, server, service};
 use directrix::health::{
-    CheckState, CheckUse, FailureCause, Health, HealthAction, HealthEvent, HealthReport, HealthSettings,
-    LocalError, ProbeFailure, ProbeOutcome, ServerChecks, ServiceChecks,
+    CheckState, CheckUse, FailureCause, Health, HealthAction, HealthConfig, HealthEvent, HealthReport,
+    HealthSettings, LocalError, ProbeFailure, ProbeOutcome, ServerChecks, ServiceChecks,
 };
 use directrix::model::{CheckKind, CheckTarget, CheckTiming, HealthCheck, Weight};
 use directrix::time::{Span, Tick};
@@ -19,17 +19,15 @@ pub(crate) fn with_servers(
     target: CheckTarget,
 ) -> ServiceChecks {
     let address = ([198, 51, 100, 1], port).into();
-    let servers = servers.into_iter().map(|n| ServerChecks {
-        server: server(n),
-        weight: Weight(1),
-        checks: CheckUse::of(&check(target), server(n), address),
-    });
-    ServiceChecks { service: service(port), panic: 50, servers: servers.collect() }
+    let checks = |n| CheckUse::of(&check(target), server(n), address);
+    let servers = servers.into_iter().map(|n| ServerChecks::new(server(n), Weight(1), checks(n)));
+    ServiceChecks::new(service(port), 50, servers.collect())
 }
 
 fn machine() -> Health {
     let mut health = Health::new(HealthSettings { in_flight_max: 8, seed: 1 });
-    let config = vec![with_servers(80, [1, 2, 3], CheckTarget::Rip)];
+    let services = vec![with_servers(80, [1, 2, 3], CheckTarget::Rip)];
+    let config = HealthConfig { number: 1, services };
     health.handle(HealthEvent::Configure(config), Tick(0), &mut Vec::new());
     health
 }
@@ -93,8 +91,7 @@ fn equal_checks_of_several_services_are_one() {
     let config = (80..90).map(|port| {
         let address = ([198, 51, 100, 1], port).into();
         let checks = CheckUse::of(&shared, server(1), address);
-        let of = ServerChecks { server: server(1), weight: Weight(1), checks };
-        ServiceChecks { service: service(port), panic: 0, servers: vec![of] }
+        ServiceChecks::new(service(port), 0, vec![ServerChecks::new(server(1), Weight(1), checks)])
     });
     world.configure(config.collect());
     assert_eq!(world.health.counts().0, 1);
@@ -128,7 +125,7 @@ fn results_of_an_aborted_probe_are_ignored() {
     health.handle(HealthEvent::Timer, due, &mut actions);
     let started = std::mem::take(&mut actions);
     assert_eq!(health.counts(), (3, 3));
-    health.handle(HealthEvent::Configure(Vec::new()), due, &mut actions);
+    health.handle(HealthEvent::Configure(HealthConfig::default()), due, &mut actions);
     let aborted = actions.drain(..).filter(|action| matches!(action, HealthAction::Abort(_))).count();
     assert_eq!((aborted, health.counts()), (3, (0, 0)));
     for action in started {

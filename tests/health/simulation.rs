@@ -42,9 +42,9 @@ fn random_service(port: u16, random: &mut Random) -> ServiceChecks {
         let address = ([198, 51, 100, 1], port).into();
         let uses = checks.iter().chain(&own).flat_map(|check| CheckUse::of(check, server(n), address));
         let weight = Weight(random.below(4) as u16);
-        servers.push(ServerChecks { server: server(n), weight, checks: uses.collect() });
+        servers.push(ServerChecks::new(server(n), weight, uses.collect()));
     }
-    ServiceChecks { service: service(port), panic: random.pick(&[0, 30, 50, 100]), servers }
+    ServiceChecks::new(service(port), random.pick(&[0, 30, 50, 100]), servers)
 }
 
 fn random_config(random: &mut Random) -> Vec<ServiceChecks> {

@@ -2,8 +2,8 @@
 
 use crate::random::Random;
 use directrix::health::{
-    CheckKey, CheckState, Health, HealthAction, HealthEvent, HealthReport, HealthSettings, LocalError,
-    ProbeFailure, ProbeId, ProbeOutcome, ServerChecks, ServiceChecks,
+    CheckKey, CheckState, Health, HealthAction, HealthConfig, HealthEvent, HealthReport, HealthSettings,
+    LocalError, ProbeFailure, ProbeId, ProbeOutcome, ServerChecks, ServiceChecks,
 };
 use directrix::model::{ServiceAddress, ServiceIdentity};
 use directrix::time::Tick;
@@ -53,6 +53,7 @@ pub(crate) struct World {
     pub(crate) starts: BTreeMap<CheckKey, Vec<u64>>,
     /// Servers that are out, by the reports.
     pub(crate) out: BTreeSet<(ServiceIdentity, IpAddr)>,
+    number: u64,
     in_flight_max: usize,
     flights: BTreeMap<(u64, u64), Flight>,
     sequence: u64,
@@ -77,6 +78,7 @@ impl World {
             reports: Vec::new(),
             starts: BTreeMap::new(),
             out: BTreeSet::new(),
+            number: 0,
             in_flight_max,
             flights: BTreeMap::new(),
             sequence: 0,
@@ -87,7 +89,12 @@ impl World {
         Tick(START.wrapping_add(self.now as u32))
     }
 
-    pub(crate) fn configure(&mut self, config: Vec<ServiceChecks>) {
+    pub(crate) fn configure(&mut self, mut config: Vec<ServiceChecks>) {
+        for service in &mut config {
+            for server in &mut service.servers {
+                server.out = self.out.contains(&(service.service, server.server));
+            }
+        }
         self.config.clone_from(&config);
         let of = |service: &ServiceChecks| {
             let identity = service.service;
@@ -95,7 +102,8 @@ impl World {
         };
         let present: BTreeSet<_> = config.iter().flat_map(of).collect();
         self.out.retain(|server| present.contains(server));
-        self.handle(HealthEvent::Configure(config));
+        self.number += 1;
+        self.handle(HealthEvent::Configure(HealthConfig { number: self.number, services: config }));
     }
 
     pub(crate) fn set(&mut self, servers: impl IntoIterator<Item = u8>, behaviour: Behaviour) {
@@ -173,7 +181,8 @@ impl World {
     }
 
     fn record(&mut self, report: HealthReport) {
-        if let HealthReport::Server { service, server, out } = &report {
+        if let HealthReport::Server { service, server, out, configuration } = &report {
+            assert_eq!(*configuration, self.number);
             let changed = if *out {
                 self.out.insert((*service, *server))
             } else {

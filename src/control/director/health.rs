@@ -4,7 +4,7 @@ use super::Director;
 use crate::control::api::checks;
 use crate::control::health::{HealthCommand, HealthOverview, HealthThread, listing, log};
 use crate::control::state::registry::{ServerEntry, ServiceEntry};
-use crate::health::{CheckUse, HealthReport, ServerChecks, ServiceChecks};
+use crate::health::{CheckUse, HealthConfig, HealthReport, ServerChecks, ServiceChecks};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 use tokio::sync::oneshot;
@@ -26,8 +26,9 @@ impl Director {
             let interface = &self.host.server_side().name;
             self.set_health_carrier(!self.carriers.down().contains(interface));
         }
+        self.health_number += 1;
         let services = self.registry.services.iter().map(checks_of).collect();
-        self.send_health(HealthCommand::Configure(services));
+        self.send_health(HealthCommand::Configure(HealthConfig { number: self.health_number, services }));
     }
 
     /// Tells the health checks whether the interface of the real servers has a carrier.
@@ -45,7 +46,8 @@ impl Director {
             _ => log::log_report(report),
         }
         match *report {
-            HealthReport::Server { service, server, out } => {
+            HealthReport::Server { .. } if report.is_outdated(self.health_number) => false,
+            HealthReport::Server { service, server, out, .. } => {
                 let server = self.registry.server_mut(service, server);
                 server.is_some_and(|server| std::mem::replace(&mut server.failed, out) != out)
             }
@@ -88,6 +90,7 @@ fn checks_of(service: &ServiceEntry) -> ServiceChecks {
     let of = |server: &ServerEntry| ServerChecks {
         server: server.config.address,
         weight: server.config.weight,
+        out: server.failed,
         checks: service
             .config
             .checks_of(&server.config)

@@ -70,6 +70,8 @@ struct Director {
     neighbor_events: Option<mpsc::UnboundedSender<NeighborCommand>>,
     /// Thread of the health checks, once there is one.
     health: Option<HealthThread>,
+    /// Number of the latest configuration that it has been sent.
+    health_number: u64,
     /// Channel for its reports.
     health_reports: mpsc::UnboundedSender<HealthReport>,
     /// Its other end, until the event loop takes it.

@@ -149,6 +149,7 @@ impl Director {
             host,
             neighbor_events: None,
             health: None,
+            health_number: 0,
             health_reports,
             health_received: Some(health_received),
             meter: Meter::new(&neighbors, answers.counters(), pings.counters()),

@@ -1,13 +1,13 @@
 //! Commands to the thread of the health checks, and its status.
 
-use crate::health::{ServiceChecks, ServiceStatus};
+use crate::health::{HealthConfig, ServiceStatus};
 use tokio::sync::oneshot;
 
 /// A command to the thread.
 #[derive(Debug)]
 pub(in crate::control) enum HealthCommand {
     /// These are all services from now on.
-    Configure(Vec<ServiceChecks>),
+    Configure(HealthConfig),
     /// The interface of the real servers has a carrier or not. Without one, a failure proves nothing.
     Carrier(bool),
     /// Sends the status.
