@@ -260,7 +260,7 @@ fn with(socket: &Path, command: &str, act: impl FnOnce(&Blocking) -> Result<(), 
 }
 
 /// Parses a real server's address.
-fn rip(text: &str) -> Result<IpAddr, String> {
+pub(super) fn rip(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| match text.parse::<SocketAddr>() {
         Ok(address) => format!("write the RIP without a port: {}", address.ip()),
         Err(_) => match in_brackets(text) {
@@ -276,7 +276,7 @@ fn in_brackets(text: &str) -> Option<Ipv6Addr> {
 }
 
 /// Parses `tcp:VIP:port` and so on, or `mark:N` and `mark:N:ipv6`.
-fn service(text: &str) -> Result<ServiceIdentity, String> {
+pub(super) fn service(text: &str) -> Result<ServiceIdentity, String> {
     let expected = || SERVICE.to_owned();
     let (protocol, address) = text.split_once(':').ok_or_else(expected)?;
     if protocol == "mark" {

@@ -74,7 +74,7 @@ fn why(check: &Check) -> String {
 }
 
 /// "3 s", "5 min", "2 h" or "4 d".
-fn age(ms: u32) -> String {
+pub(super) fn age(ms: u32) -> String {
     let seconds = ms / 1000;
     match seconds {
         0..120 => format!("{seconds} s"),

@@ -23,6 +23,7 @@ mod socket;
 mod status;
 mod summary;
 mod top;
+mod why_down;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -50,6 +51,8 @@ enum CliCommand {
     Status(summary::Args),
     /// Show every health check: state, cause, latency
     Health(health::Args),
+    /// Say why a real server gets no new connections, and list its last changes
+    WhyDown(why_down::Args),
     /// List and change services exactly as ipvsadm does
     Ipvsadm(ipvsadm::Args),
     /// Reload the configuration file
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         CliCommand::Run(args) => run::main(&args, &socket),
         CliCommand::Status(args) => summary::main(&args, &socket),
         CliCommand::Health(args) => health::main(&args, &socket),
+        CliCommand::WhyDown(args) => why_down::main(&args, &socket),
         CliCommand::Ipvsadm(args) => ipvsadm::main(&args, &socket),
         CliCommand::Reload => change::reload(&socket),
         CliCommand::Plan(args) => change::plan(&args, &socket),

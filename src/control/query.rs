@@ -17,6 +17,10 @@ pub enum Query {
     Health(oneshot::Sender<Vec<String>>),
     /// Lists every health check.
     Checks(oneshot::Sender<api::checks::Checks>),
+    /// Lists the latest events.
+    Events(oneshot::Sender<Vec<api::events::Event>>),
+    /// Lists every real server with the reasons for which it gets no new connections.
+    Reasons(oneshot::Sender<Vec<api::reasons::ServerReasons>>),
     /// Lists every virtual service with its real servers.
     Services(oneshot::Sender<api::Services>),
     /// Lists every connection, in chunks of any size; dropping the sender ends the list.

@@ -212,6 +212,14 @@ impl Director {
         cli(&self.home.socket(), words)
     }
 
+    /// Exit status and output of `directrix WORDS` at this director's socket.
+    pub(crate) fn cli_status(&self, words: &str) -> (Option<i32>, String) {
+        let mut command = Command::new(EXE);
+        command.arg("--socket").arg(self.home.socket()).args(words.split_whitespace());
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    }
+
     /// Likewise, for a command that changes the rules. Returns when every worker has adopted the change: a worker does
     /// so between two rounds, after the command's end.
     #[track_caller]

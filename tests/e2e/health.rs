@@ -93,6 +93,7 @@ fn a_server_that_fails_its_check_gets_no_new_connections(backend: &str) {
     let rip = site.deployment.rips[0];
     let listing = site.director.cli("health");
     assert!(listing.contains(&format!("{rip}:80 is refused: start the service there")), "{listing}");
+    assert_down_is_explained(&site);
     assert!(site.director.cli("ipvsadm -Sn").contains(&format!("-r {rip}:{ECHO} -g -w 1")));
 
     // Neither a reload nor a change of the weight brings it back.
@@ -109,6 +110,30 @@ fn a_server_that_fails_its_check_gets_no_new_connections(backend: &str) {
     site.wait_for_weight(0, "2");
     assert_eq!(site.servers_of_new(), BTreeSet::from(NAMES.map(str::to_owned)));
     held.iter_mut().for_each(|connection| connection.exchange("still there"));
+}
+
+/// The first server is down, the second one is up.
+fn assert_down_is_explained(site: &Site) {
+    let rips = site.deployment.rips;
+    let (status, text) = site.director.cli_status(&format!("why-down {}", rips[0]));
+    assert_eq!(status, Some(3), "{text}");
+    let verdict = format!("{} gets no new connections of TCP {VIP}:{ECHO}:\n", rips[0]);
+    assert!(text.starts_with(&verdict), "{text}");
+    for part in [
+        "its health check http / port 80 has been down for",
+        "start the service there",
+        "health    out: no new connections for it",
+        "arp       reachable at",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let (status, text) = site.director.cli_status(&format!("why-down {} tcp:{VIP}:{ECHO}", rips[1]));
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.starts_with(&format!("{} gets new connections of TCP {VIP}:{ECHO}.\n", rips[1])), "{text}");
+    let (_, json) = site.director.cli_status(&format!("why-down {} --json", rips[0]));
+    let answer: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(answer["services"][0]["reasons"][0]["code"], "down", "{json}");
+    assert_eq!(site.director.cli_status("why-down 192.0.2.250").0, Some(1));
 }
 
 fn with_most_servers_down_all_are_in_use(backend: &str) {

@@ -5,8 +5,10 @@
 //! error is a [`Problem`].
 
 pub mod checks;
+pub mod events;
 pub mod overview;
 mod problem;
+pub mod reasons;
 pub mod request;
 mod strict;
 
@@ -42,6 +44,10 @@ pub mod path {
     pub const STATUS: &str = "/v1/status";
     /// [`super::checks::Checks`].
     pub const CHECKS: &str = "/v1/checks";
+    /// A list of [`super::events::Event`].
+    pub const EVENTS: &str = "/v1/events";
+    /// A list of [`super::reasons::ServerReasons`].
+    pub const REASONS: &str = "/v1/reasons";
     /// "ok" with status 200, or the health problems with status 503.
     pub const HEALTH: &str = "/healthz";
     /// [`super::Timeouts`].

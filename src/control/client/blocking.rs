@@ -65,6 +65,22 @@ impl Blocking {
         self.runtime.block_on(self.client.checks())
     }
 
+    /// See [`Client::events`].
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub fn events(&self) -> Result<Vec<api::events::Event>, Diagnostic> {
+        self.runtime.block_on(self.client.events())
+    }
+
+    /// See [`Client::reasons`].
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub fn reasons(&self) -> Result<Vec<api::reasons::ServerReasons>, Diagnostic> {
+        self.runtime.block_on(self.client.reasons())
+    }
+
     /// See [`Client::drops`].
     ///
     /// # Errors

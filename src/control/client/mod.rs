@@ -76,6 +76,22 @@ impl Client {
         self.read(path::CHECKS).await
     }
 
+    /// Returns the latest events, the oldest first.
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub async fn events(&self) -> Result<Vec<api::events::Event>, Diagnostic> {
+        self.read(path::EVENTS).await
+    }
+
+    /// Returns every real server with the reasons for which it gets no new connections.
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub async fn reasons(&self) -> Result<Vec<api::reasons::ServerReasons>, Diagnostic> {
+        self.read(path::REASONS).await
+    }
+
     /// Returns every drop reason.
     ///
     /// # Errors

@@ -6,11 +6,13 @@
 use super::Director;
 use super::neighbors::{SetChange, difference};
 use crate::control::api::Plan;
+use crate::control::api::events::EventSource;
 use crate::control::api::request::ChangeRequest;
 use crate::control::host::hints;
 use crate::control::host::resolve::ResolvedHost;
 use crate::control::log::audit;
 use crate::control::log::audit::Origin;
+use crate::control::state::events::EventSubject;
 use crate::control::state::registry::{Drain, TotalsOf};
 use crate::control::state::steered::steered;
 use crate::control::workers::status;
@@ -42,7 +44,9 @@ impl Director {
         if requests.iter().any(|request| matches!(request, ChangeRequest::Drain { .. })) {
             self.publish_or_log(); // a draining server accepts no more clients by their templates
         }
-        let mut lines: Vec<_> = before.differences(&rules).iter().map(ToString::to_string).collect();
+        let differences = before.differences(&rules);
+        self.events.add_changes(&differences, &origin.to_string());
+        let mut lines: Vec<_> = differences.iter().map(ToString::to_string).collect();
         lines.extend(requests.iter().filter_map(ChangeRequest::beyond_rules));
         audit::changed(origin, &lines);
         Ok(lines)
@@ -54,6 +58,7 @@ impl Director {
         let host = self.evaluate_file(config, &rules)?;
         let differences = self.registry.rules().differences(&rules);
         self.apply(&rules, host);
+        self.events.add_changes(&differences, "a reload");
         Ok(differences.iter().map(ToString::to_string).collect())
     }
 
@@ -118,7 +123,11 @@ impl Director {
         match self.evaluate(&rules) {
             Ok(host) => {
                 self.apply(&rules, host);
-                over.iter().for_each(|(service, rip, load)| audit::drained(*service, *rip, *load));
+                for (service, rip, load) in over {
+                    audit::drained(service, rip, load);
+                    let text = format!("removed with {} connections left", load.active + load.inactive);
+                    self.events.add(EventSource::Drain, EventSubject::both(service, rip), text);
+                }
             }
             Err(error) => tracing::error!(%error, "drained servers cannot be removed yet"),
         }

@@ -36,8 +36,11 @@ impl Director {
         self.send_health(HealthCommand::Carrier(up));
     }
 
-    /// Logs a report and updates the registry. Returns true if the next snapshot is another one.
+    /// Logs and records a report, and updates the registry. Returns true if the next snapshot is another one.
     pub(super) fn handle_health_report(&mut self, report: &HealthReport) -> bool {
+        if report.is_outdated(self.health_number) {
+            return false;
+        }
         let now = Instant::now();
         match report {
             HealthReport::Check { key, .. } | HealthReport::Blind { key, .. } => {
@@ -45,14 +48,10 @@ impl Director {
             }
             _ => log::log_report(report),
         }
-        match *report {
-            HealthReport::Server { .. } if report.is_outdated(self.health_number) => false,
-            HealthReport::Server { service, server, out, .. } => {
-                let server = self.registry.server_mut(service, server);
-                server.is_some_and(|server| std::mem::replace(&mut server.failed, out) != out)
-            }
-            _ => false,
-        }
+        self.record_health(report);
+        let HealthReport::Server { service, server, out, .. } = *report else { return false };
+        let server = self.registry.server_mut(service, server);
+        server.is_some_and(|server| std::mem::replace(&mut server.failed, out) != out)
     }
 
     /// Sends the status of the health checks to `reply`.

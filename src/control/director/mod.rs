@@ -6,6 +6,7 @@
 mod apply;
 pub mod error;
 mod event_loop;
+mod events;
 mod health;
 pub mod inspect;
 mod interfaces;
@@ -30,6 +31,7 @@ use crate::control::neighbor::sockets::NeighborSockets;
 use crate::control::neighbor::vlans::NeighborCommand;
 use crate::control::ping::PingResponder;
 use crate::control::state::availability::AvailabilityWatch;
+use crate::control::state::events::EventRing;
 use crate::control::state::registry::Registry;
 use crate::control::workers::backend::RunningBackend;
 use crate::control::workers::watchdog::Watchdog;
@@ -85,6 +87,7 @@ struct Director {
     carriers: Carriers,
     watchdog: Watchdog,
     availability: AvailabilityWatch,
+    events: EventRing,
     symptoms: Symptoms,
     /// Claimed VIPs without a service.
     kept_vips: BTreeMap<IpAddr, KeptVip>,

@@ -53,6 +53,7 @@ impl Director {
     pub(super) fn handle_report(&mut self, report: &NeighborReport) {
         let now = Instant::now();
         self.limiter.log(report.about(), now, || log_report(report, &self.registry, &self.settings));
+        self.record_neighbor(report);
         match *report {
             NeighborReport::Claimed { vip } => self.registry.set_vip(vip, VipState::Claimed),
             NeighborReport::Standby { vip, mac } => {

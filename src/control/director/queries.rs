@@ -24,6 +24,8 @@ impl Director {
             Query::Config(reply) => drop(reply.send(self.config().to_string())),
             Query::Status(reply) => self.report_status(reloads, reply),
             Query::Checks(reply) => self.report_checks(reply),
+            Query::Events(reply) => drop(reply.send(self.events.list())),
+            Query::Reasons(reply) => self.report_reasons(reply),
             Query::Health(reply) => drop(reply.send(self.health_problems())),
             Query::Services(reply) => drop(reply.send(view.services())),
             Query::Drops(reply) => drop(reply.send(view.drops())),

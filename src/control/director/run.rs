@@ -21,6 +21,7 @@ use crate::control::metrics::Meter;
 use crate::control::neighbor::sockets::NeighborSockets;
 use crate::control::ping::{PingResponder, PingSocket};
 use crate::control::state::availability::AvailabilityWatch;
+use crate::control::state::events::EventRing;
 use crate::control::state::registry::Registry;
 use crate::control::state::steered::steered;
 use crate::control::workers::watchdog::Watchdog;
@@ -161,6 +162,7 @@ impl Director {
             symptoms: Symptoms::new(),
             watchdog: Watchdog::new(),
             availability: AvailabilityWatch::default(),
+            events: EventRing::default(),
             kept_vips: BTreeMap::new(),
             on_ready: Some(on_ready),
         })

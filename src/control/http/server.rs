@@ -84,6 +84,8 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .route(path::WORKERS, get(async |State(queries): Queries| reply(&queries, Query::Workers).await))
         .route(path::TIMEOUTS, get(async |State(queries): Queries| reply(&queries, Query::Timeouts).await))
         .route(path::CHECKS, get(async |State(queries): Queries| reply(&queries, Query::Checks).await))
+        .route(path::EVENTS, get(async |State(queries): Queries| reply(&queries, Query::Events).await))
+        .route(path::REASONS, get(async |State(queries): Queries| reply(&queries, Query::Reasons).await))
         .route(path::CONNECTIONS, get(connections))
         .route(path::CONFIG, get(config))
         .route(path::CHANGES, post(change))
@@ -226,6 +228,8 @@ async fn not_found(uri: Uri) -> Response {
         path::WORKERS,
         path::TIMEOUTS,
         path::CHECKS,
+        path::EVENTS,
+        path::REASONS,
         path::CONFIG,
         path::CHANGES,
         path::RELOAD,

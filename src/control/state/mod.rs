@@ -2,8 +2,10 @@
 
 pub mod availability;
 pub(in crate::control) mod entry;
+pub(in crate::control) mod events;
 mod ids;
 pub mod rates;
+pub(in crate::control) mod reasons;
 pub mod registry;
 mod removed;
 mod reserved;
