@@ -69,8 +69,13 @@ fn rows(server: &Server) -> impl Iterator<Item = CheckLine> {
     })
 }
 
+/// The cause or the last error; without one, the end of the certificate.
 fn why(check: &Check) -> String {
-    check.reason.clone().or(check.error.clone()).unwrap_or_default()
+    let expiry = check.certificate.as_ref().map(|certificate| match certificate.days {
+        ..0 => "the certificate has expired".to_owned(),
+        days => format!("the certificate expires in {days} days"),
+    });
+    check.reason.clone().or(check.error.clone()).or(expiry).unwrap_or_default()
 }
 
 /// "3 s", "5 min", "2 h" or "4 d".
@@ -103,6 +108,7 @@ fn line(row: &CheckLine, widths: &[usize; 6]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::api::checks::Certificate;
     use crate::model::ServiceAddress;
     use crate::wire::Protocol;
 
@@ -119,6 +125,7 @@ mod tests {
             cause: None,
             reason: reason.map(str::to_owned),
             downs,
+            certificate: None,
         }
     }
 
@@ -150,6 +157,17 @@ TCP 192.0.2.1:80
         let text = listing(&Checks { frozen: true, services: vec![panic], ..Checks::default() });
         assert!(text.contains("no server goes down") && text.contains("health is ignored"), "{text}");
         assert!(listing(&Checks::default()).starts_with("No service has health checks"));
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_shown_unless_there_is_a_cause() {
+        let shown = |days, reason| {
+            let certificate = Some(Certificate { expires: 1_796_012_130, days });
+            why(&Check { certificate, ..check("up", reason, 0) })
+        };
+        assert_eq!(shown(12, None), "the certificate expires in 12 days");
+        assert_eq!(shown(-1, None), "the certificate has expired");
+        assert_eq!(shown(12, Some("192.0.2.8:443 is refused")), "192.0.2.8:443 is refused");
     }
 
     #[test]

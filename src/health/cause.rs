@@ -29,6 +29,8 @@ pub enum FailureCause {
     AnsweredAsRip,
     /// Another station answers.
     ForeignMac(MacAddr),
+    /// The certificate is not valid, or not for this name; in words.
+    Certificate(String),
     /// The service answers, but not as expected.
     WrongAnswer(ProbeFailure),
 }
@@ -56,6 +58,7 @@ impl FailureCause {
             ProbeFailure::Unreachable(code) => Self::Rejected(*code),
             ProbeFailure::AnsweredAsRip => Self::AnsweredAsRip,
             ProbeFailure::ForeignMac(mac) => Self::ForeignMac(*mac),
+            ProbeFailure::Certificate(what) => Self::Certificate(what.clone()),
             ProbeFailure::Stalled
             | ProbeFailure::Closed
             | ProbeFailure::Status(_)
@@ -78,6 +81,7 @@ impl FailureCause {
             Self::Rejected(_) => "rejected",
             Self::AnsweredAsRip => "answered_as_rip",
             Self::ForeignMac(_) => "foreign_mac",
+            Self::Certificate(_) => "certificate",
             Self::WrongAnswer(_) => "wrong_answer",
         }
     }
@@ -134,6 +138,7 @@ impl FailureCause {
             Self::ForeignMac(mac) => {
                 format!("{mac} answers for {of}: find that host, or the server's second interface")
             }
+            Self::Certificate(what) => format!("{of}: {what}"),
             Self::WrongAnswer(failure) => format!("{of}: {failure}"),
         }
     }
@@ -178,6 +183,7 @@ mod tests {
             (&rip, ProbeFailure::Silent, None, "silent"),
             (&rip, ProbeFailure::Unreachable(Some(13)), None, "rejected"),
             (&rip, ProbeFailure::Status(503), None, "wrong_answer"),
+            (&rip, ProbeFailure::Certificate("it expired".into()), None, "certificate"),
             (&vip, ProbeFailure::Refused, Some(&PASSED), "bound_to_rip"),
             (&vip, ProbeFailure::Refused, Some(&REFUSED), "service_down"),
             (&vip, ProbeFailure::Refused, None, "closed_on_vip"),

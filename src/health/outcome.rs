@@ -39,6 +39,8 @@ pub enum ProbeFailure {
     Status(u16),
     /// The body lacks the expected text; its beginning.
     Body(String),
+    /// The certificate is not valid, or not for this name; in words.
+    Certificate(String),
     /// No answer of the protocol; in words.
     Malformed(String),
 }
@@ -58,6 +60,8 @@ pub enum LocalError {
     NoInterface,
     /// The probe has ended by a panic.
     Panic,
+    /// The check cannot run as it is configured, or lacks a file on this host; in words, with the remedy.
+    Setup(&'static str),
     /// Another error, by its errno.
     Other(i32),
 }
@@ -77,7 +81,7 @@ impl fmt::Display for ProbeFailure {
             Self::ForeignMac(mac) => write!(f, "the answer comes from {mac}"),
             Self::Status(status) => write!(f, "HTTP status {status}"),
             Self::Body(start) => write!(f, "the expected text is not in the body, which begins {start:?}"),
-            Self::Malformed(what) => f.write_str(what),
+            Self::Certificate(what) | Self::Malformed(what) => f.write_str(what),
         }
     }
 }
@@ -91,6 +95,7 @@ impl fmt::Display for LocalError {
             Self::NotPermitted => f.write_str("the kernel does not permit the probe"),
             Self::NoInterface => f.write_str("the director's interface is down, or has no route"),
             Self::Panic => f.write_str("a fault of directrix: the log has its panic"),
+            Self::Setup(what) => f.write_str(what),
             Self::Other(errno) => std::io::Error::from_raw_os_error(*errno).fmt(f),
         }
     }

@@ -1,5 +1,6 @@
 //! Health checks of real servers as configured.
 
+use super::check_kinds::{HttpCheck, HttpsCheck, UdpCheck};
 use crate::time::Span;
 use std::fmt;
 
@@ -21,8 +22,10 @@ pub struct HealthCheck {
 pub enum CheckKind {
     /// A TCP connection that is opened and closed.
     Tcp,
-    /// An HTTP/1.1 request with GET.
+    /// An HTTP/1.1 request.
     Http(HttpCheck),
+    /// An HTTP/1.1 request over TLS.
+    Https(HttpsCheck),
     /// A datagram.
     Udp(UdpCheck),
 }
@@ -36,61 +39,6 @@ pub enum CheckTarget {
     Vip,
     /// Both: the VIP decides, the RIP explains.
     Both,
-}
-
-/// Request and expected answer of an HTTP check.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HttpCheck {
-    /// Path with the query, from "/" on.
-    pub path: String,
-    /// The Host header; `None`: the address and port of the probe.
-    pub host: Option<String>,
-    /// Status codes that are good; never empty.
-    pub expect: Vec<StatusRange>,
-    /// Text that the body must contain, within its first 64 KiB.
-    pub body: Option<String>,
-}
-
-impl Default for HttpCheck {
-    fn default() -> Self {
-        Self { path: "/".into(), host: None, expect: vec![StatusRange::SUCCESS], body: None }
-    }
-}
-
-/// HTTP status codes from `first` to `last`, both included; 100..=599.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StatusRange {
-    /// The lowest.
-    pub first: u16,
-    /// The highest.
-    pub last: u16,
-}
-
-impl StatusRange {
-    /// 200 to 299 (RFC 9110 section 15.3).
-    pub const SUCCESS: Self = Self { first: 200, last: 299 };
-
-    /// Returns true if `status` is in the range.
-    #[must_use]
-    pub fn contains(self, status: u16) -> bool {
-        (self.first..=self.last).contains(&status)
-    }
-}
-
-impl fmt::Display for StatusRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.first)?;
-        if self.last == self.first { Ok(()) } else { write!(f, "-{}", self.last) }
-    }
-}
-
-/// Datagram and expected answer of a UDP check.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UdpCheck {
-    /// Content of the datagram.
-    pub payload: Vec<u8>,
-    /// Whether an answer must come. If not, silence is good, and an ICMP error is a failure.
-    pub reply: bool,
 }
 
 /// Intervals and counts of a health check.
@@ -213,37 +161,34 @@ impl fmt::Display for HealthCheck {
         write!(f, ", fast_interval {} s, down_interval {} s", spans[1], spans[2])?;
         match kind {
             CheckKind::Tcp => Ok(()),
-            CheckKind::Http(of) => {
-                write!(f, ", expect {}", of.statuses())?;
-                of.body.iter().try_for_each(|body| write!(f, ", body {body:?}"))
-            }
+            CheckKind::Http(of) => http(f, of),
+            CheckKind::Https(of) => https(f, of),
             CheckKind::Udp(of) => write!(f, ", payload {}, reply {}", of.hex(), of.reply),
         }
     }
 }
 
-impl HttpCheck {
-    /// The expected status codes as in the configuration file: "200-299,404".
-    #[must_use]
-    pub fn statuses(&self) -> String {
-        self.expect.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-    }
+fn http(f: &mut fmt::Formatter<'_>, of: &HttpCheck) -> fmt::Result {
+    write!(f, ", expect {}", of.statuses())?;
+    of.headers.iter().try_for_each(|(name, value)| write!(f, ", header {name}: {value}"))?;
+    of.body.iter().try_for_each(|body| write!(f, ", body {body:?}"))?;
+    of.regex.iter().try_for_each(|regex| write!(f, ", regex {regex:?}"))
 }
 
-impl UdpCheck {
-    /// The payload in hexadecimal.
-    #[must_use]
-    pub fn hex(&self) -> String {
-        self.payload.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
+fn https(f: &mut fmt::Formatter<'_>, of: &HttpsCheck) -> fmt::Result {
+    http(f, &of.http)?;
+    of.sni.iter().try_for_each(|sni| write!(f, ", sni {sni}"))?;
+    write!(f, ", verify {}", of.verify)?;
+    of.ca.iter().try_for_each(|ca| write!(f, ", ca {ca}"))?;
+    write!(f, ", expiry_warning {} days", of.expiry_warning)
 }
 
 impl fmt::Display for CheckKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp => f.write_str("tcp"),
-            Self::Http(HttpCheck { path, host: None, .. }) => write!(f, "http {path}"),
-            Self::Http(HttpCheck { path, host: Some(host), .. }) => write!(f, "http {host}{path}"),
+            Self::Http(of) => write!(f, "http {of}"),
+            Self::Https(of) => write!(f, "https {}", of.http),
             Self::Udp(_) => f.write_str("udp"),
         }
     }
@@ -285,12 +230,5 @@ mod tests {
         ] {
             assert_eq!(timing.check().map_err(|fault| fault.key), Err(key), "{timing:?}");
         }
-    }
-
-    #[test]
-    fn status_ranges_include_both_ends() {
-        let found = [199, 200, 299, 300].map(|status| StatusRange::SUCCESS.contains(status));
-        assert_eq!(found, [false, true, true, false]);
-        assert_eq!(StatusRange { first: 404, last: 404 }.to_string(), "404");
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{
     BackendChoice, CheckKind, CheckTarget, CheckTiming, Config, ControlOthers, DirectorConfig, FirewallMark,
-    HealthCheck, IpFamily, KnownGroup, Match, OnConflict, OnServerClaim, Policy, RealServer, ServiceAddress,
-    ServiceIdentity, Timeouts, VirtualService, Wait, WorkerCount,
+    HealthCheck, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match, OnConflict, OnServerClaim, Policy,
+    RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService, Wait, WorkerCount,
 };
 use crate::time::Span;
 use crate::wire::ethernet::TAG;
@@ -105,6 +105,7 @@ fn check(f: &mut Formatter<'_>, name: &str, check: &HealthCheck) -> fmt::Result 
     let (kind, target) = match (&check.kind, check.target) {
         (CheckKind::Tcp, target) => ("tcp", target),
         (CheckKind::Http(_), target) => ("http", target),
+        (CheckKind::Https(_), target) => ("https", target),
         (CheckKind::Udp(_), target) => ("udp", target),
     };
     let target = match target {
@@ -118,15 +119,31 @@ fn check(f: &mut Formatter<'_>, name: &str, check: &HealthCheck) -> fmt::Result 
     }
     match &check.kind {
         CheckKind::Tcp => {}
-        CheckKind::Http(of) => {
-            writeln!(f, "path = {}", quoted(&of.path))?;
-            of.host.iter().try_for_each(|host| writeln!(f, "host = {}", quoted(host)))?;
-            writeln!(f, "expect = \"{}\"", of.statuses())?;
-            of.body.iter().try_for_each(|body| writeln!(f, "body = {}", quoted(body)))?;
-        }
+        CheckKind::Http(of) => http(f, of)?,
+        CheckKind::Https(of) => https(f, of)?,
         CheckKind::Udp(of) => writeln!(f, "payload = \"{}\"\nreply = {}", of.hex(), of.reply)?,
     }
     timing(f, &check.timing)
+}
+
+fn http(f: &mut Formatter<'_>, of: &HttpCheck) -> fmt::Result {
+    writeln!(f, "method = \"{}\"\npath = {}", of.method.name(), quoted(&of.path))?;
+    of.host.iter().try_for_each(|host| writeln!(f, "host = {}", quoted(host)))?;
+    if !of.headers.is_empty() {
+        let pair = |(name, value): &(String, String)| format!("{} = {}", quoted(name), quoted(value));
+        writeln!(f, "headers = {{ {} }}", of.headers.iter().map(pair).collect::<Vec<_>>().join(", "))?;
+    }
+    writeln!(f, "expect = \"{}\"", of.statuses())?;
+    of.body.iter().try_for_each(|body| writeln!(f, "body = {}", quoted(body)))?;
+    of.regex.iter().try_for_each(|regex| writeln!(f, "regex = {}", quoted(regex.as_str())))
+}
+
+fn https(f: &mut Formatter<'_>, of: &HttpsCheck) -> fmt::Result {
+    http(f, &of.http)?;
+    of.sni.iter().try_for_each(|sni| writeln!(f, "sni = {}", quoted(sni)))?;
+    writeln!(f, "verify = {}", of.verify)?;
+    of.ca.iter().try_for_each(|ca| writeln!(f, "ca = {}", quoted(ca)))?;
+    writeln!(f, "expiry_warning = {}", of.expiry_warning)
 }
 
 fn timing(f: &mut Formatter<'_>, timing: &CheckTiming) -> fmt::Result {
@@ -220,8 +237,8 @@ fn on_server_claim(on_server_claim: OnServerClaim) -> &'static str {
 mod tests {
     use super::*;
     use crate::model::{
-        ConnReuseMode, HttpCheck, Persistence, Ping, Places, PortRange, Reject, SLOW_START_MAX, Scheduler,
-        SchedulerFlags, StatusRange, UdpCheck, Weight, parse,
+        BodyPattern, ConnReuseMode, HttpCheck, HttpMethod, HttpsCheck, Persistence, Ping, Places, PortRange,
+        Reject, SLOW_START_MAX, Scheduler, SchedulerFlags, StatusRange, UdpCheck, Weight, parse,
     };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
@@ -351,19 +368,35 @@ mod tests {
             ..CheckTiming::every(Span::from_millis(100 + u32::from(ms)))
         };
         let expect = vec![StatusRange { first: 100, last: 199 }, StatusRange { first: 404, last: 404 }];
-        let (path, host, body) =
+        let (path, host, body): (_, _, Option<String>) =
             ("/x?y=\"z".into(), Some("[2001:db8::1]:80".into()), Some("a\"\n\\b".into()));
+        let http = HttpCheck {
+            method: HttpMethod::NAMES[usize::from(number % 5)].1,
+            path,
+            host,
+            headers: vec![("X-A".into(), "\\ \"b\"".into()), ("x-b".into(), String::new())],
+            expect,
+            body: body.filter(|_| number % 5 != 1),
+            regex: (number % 5 != 1).then(|| BodyPattern::new("^\"a\\\\.\n$").unwrap()),
+        };
         let kinds = [
             CheckKind::Tcp,
             CheckKind::Http(HttpCheck::default()),
-            CheckKind::Http(HttpCheck { path, host, expect, body }),
+            CheckKind::Http(http.clone()),
+            CheckKind::Https(HttpsCheck {
+                http,
+                sni: Some("x.example".into()),
+                verify: number.is_multiple_of(2),
+                ca: number.is_multiple_of(2).then(|| "/a \"b".into()),
+                expiry_warning: number % 3651,
+            }),
             CheckKind::Udp(UdpCheck {
                 payload: number.to_be_bytes().to_vec(),
                 reply: number.is_multiple_of(2),
             }),
         ];
         let check = |of: u16| HealthCheck {
-            kind: kinds[usize::from(of % 4)].clone(),
+            kind: kinds[usize::from(of) % kinds.len()].clone(),
             target: CheckTarget::Rip,
             port: Some(of.max(1)),
             timing: timing(of),

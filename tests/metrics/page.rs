@@ -4,7 +4,7 @@ use crate::exposition::Exposition;
 use crate::fake_director::{Answers, fixtures};
 use crate::support::netns::host;
 use directrix::control::api;
-use directrix::control::api::checks::{self, Check, Checks};
+use directrix::control::api::checks::{self, Certificate, Check, Checks};
 use directrix::control::metrics::readings::Readings;
 use directrix::control::metrics::{ExpositionFormat, page};
 use std::collections::BTreeSet;
@@ -74,6 +74,7 @@ fn checks(services: &api::Services) -> Checks {
             cause: None,
             reason: None,
             downs: 0,
+            certificate: (number == 1).then_some(Certificate { expires: 1_796_012_130, days: 12 }),
         };
         checks::Server {
             address: server.address.ip(),

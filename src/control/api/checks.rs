@@ -67,4 +67,16 @@ pub struct Check {
     pub reason: Option<String>,
     /// Times that it went down in the last ten minutes.
     pub downs: usize,
+    /// Certificate of the server, once a check of type https has seen one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
+}
+
+/// The end of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Unix time, in seconds.
+    pub expires: i64,
+    /// Whole days to it; negative once it has passed.
+    pub days: i64,
 }

@@ -1,6 +1,7 @@
 //! Commands to the thread of the health checks, and its status.
 
-use crate::health::{HealthConfig, ServiceStatus};
+use crate::health::{CheckKey, HealthConfig, ServiceStatus};
+use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 /// A command to the thread.
@@ -23,6 +24,8 @@ pub(in crate::control) struct HealthOverview {
     pub(in crate::control) checks: usize,
     /// Probes in flight.
     pub(in crate::control) in_flight: usize,
+    /// The end of the certificate of each check that has one, in Unix seconds.
+    pub(in crate::control) certificate_ends: HashMap<CheckKey, i64>,
     /// Every service.
     pub(in crate::control) services: Vec<ServiceStatus>,
 }

@@ -2,12 +2,14 @@
 
 use super::command::{HealthCommand, HealthOverview};
 use super::probe;
+use super::shared::ProbeShared;
 use crate::health::{
     CheckKey, Health, HealthAction, HealthEvent, HealthReport, HealthSettings, LocalError, ProbeId,
-    ProbeOutcome,
+    ProbeOutcome, ServiceChecks,
 };
 use crate::time::Tick;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -21,6 +23,7 @@ pub(super) struct HealthDriver {
     /// Moment of [`Tick`] 0.
     start: Instant,
     reports: UnboundedSender<HealthReport>,
+    shared: Arc<ProbeShared>,
     probes: JoinSet<Finished>,
     running: HashMap<ProbeId, AbortHandle>,
     has_carrier: bool,
@@ -32,6 +35,7 @@ impl HealthDriver {
             health: Health::new(settings),
             start: Instant::now(),
             reports,
+            shared: Arc::new(ProbeShared::new()),
             probes: JoinSet::new(),
             running: HashMap::new(),
             has_carrier: true,
@@ -55,13 +59,18 @@ impl HealthDriver {
 
     fn follow(&mut self, command: HealthCommand) {
         match command {
-            HealthCommand::Configure(services) => self.handle(HealthEvent::Configure(services)),
+            HealthCommand::Configure(config) => {
+                self.shared.retain(&keys(&config.services));
+                self.handle(HealthEvent::Configure(config));
+            }
             HealthCommand::Carrier(up) => self.has_carrier = up,
             HealthCommand::Status(reply) => {
                 self.handle(HealthEvent::Timer); // the clock of the status
                 let (checks, in_flight) = self.health.counts();
                 let (frozen, services) = (self.health.is_freezing(), self.health.status());
-                let _ = reply.send(HealthOverview { frozen, checks, in_flight, services }); // the client may have gone
+                let certificate_ends = self.shared.certificate_ends();
+                let overview = HealthOverview { frozen, checks, in_flight, certificate_ends, services };
+                let _ = reply.send(overview); // the client may have gone
             }
         }
     }
@@ -101,9 +110,10 @@ impl HealthDriver {
     }
 
     fn start(&mut self, probe: ProbeId, key: CheckKey) {
+        let shared = Arc::clone(&self.shared);
         let handle = self.probes.spawn(async move {
             let started = Instant::now();
-            let outcome = probe::run(&key).await;
+            let outcome = probe::run(&key, &shared).await;
             (probe, outcome, started.elapsed())
         });
         self.running.insert(probe, handle);
@@ -125,4 +135,9 @@ impl HealthDriver {
         let due = self.health.next_deadline();
         due.map_or(LONG, |due| Duration::from_millis(due.since(self.now()).millis().into()))
     }
+}
+
+fn keys(services: &[ServiceChecks]) -> HashSet<&CheckKey> {
+    let servers = services.iter().flat_map(|service| &service.servers);
+    servers.flat_map(|server| &server.checks).map(|check| &check.key).collect()
 }

@@ -1,26 +1,30 @@
 //! The listing of all health checks, for the control socket and the metrics.
 
+use super::certificate::{days_to, unix_now};
 use super::command::HealthOverview;
 use crate::control::api::checks;
-use crate::health::{CheckState, CheckStatus, ProbeOutcome, ServerStatus, ServiceStatus};
+use crate::health::{CheckKey, CheckState, CheckStatus, ProbeOutcome, ServerStatus, ServiceStatus};
 use crate::time::Span;
 use std::collections::HashMap;
 
 /// Returns the listing of the services that have checks.
 pub(in crate::control) fn of(overview: HealthOverview) -> checks::Checks {
-    let HealthOverview { frozen, checks, in_flight, services } = overview;
+    let HealthOverview { frozen, checks, in_flight, certificate_ends, services } = overview;
+    let (ends, now) = (certificate_ends, unix_now());
     let has_checks = |of: &ServiceStatus| of.servers.iter().any(|server| !server.checks.is_empty());
     let services = services.into_iter().filter(has_checks).map(|of| checks::Service {
         identity: of.service,
         panic: of.panic,
-        servers: of.servers.into_iter().map(server).collect(),
+        servers: of.servers.into_iter().map(|of| server(of, &ends, now)).collect(),
     });
     checks::Checks { frozen, checks, in_flight, services: services.collect() }
 }
 
-fn server(of: ServerStatus) -> checks::Server {
+fn server(of: ServerStatus, ends: &HashMap<CheckKey, i64>, now: i64) -> checks::Server {
     let ServerStatus { server: address, down, out, checks } = of;
-    let mut checks: Vec<_> = checks.into_iter().map(check).collect();
+    let one =
+        |of: CheckStatus| checks::Check { certificate: certificate(ends.get(&of.key), now), ..check(of) };
+    let mut checks: Vec<_> = checks.into_iter().map(one).collect();
     number_equal_names(&mut checks);
     checks::Server { address, down, out, checks }
 }
@@ -50,7 +54,12 @@ fn check(of: CheckStatus) -> checks::Check {
         cause: of.cause.as_ref().map(|cause| cause.name().into()),
         reason: of.cause.as_ref().map(|cause| cause.sentence(&of.key)),
         downs: of.downs,
+        certificate: None,
     }
+}
+
+fn certificate(end: Option<&i64>, now: i64) -> Option<checks::Certificate> {
+    end.map(|end| checks::Certificate { expires: *end, days: days_to(*end, now) })
 }
 
 fn state(state: CheckState) -> &'static str {

@@ -1,6 +1,7 @@
 //! Log events of health checks.
 
-use crate::health::{CheckState, HealthReport};
+use super::certificate::ExpiryChange;
+use crate::health::{CheckKey, CheckState, HealthReport};
 
 /// Logs a report. That a server is out or in follows from its checks and from panic, and is no event of its own.
 pub(in crate::control) fn log_report(report: &HealthReport) {
@@ -32,5 +33,14 @@ pub(in crate::control) fn log_report(report: &HealthReport) {
         HealthReport::Blind { key, error: None } => {
             tracing::info!(server = %key.server, check = %key, "health check has results again");
         }
+    }
+}
+
+/// Logs that a certificate expires soon, or no longer.
+pub(super) fn log_certificate(key: &CheckKey, ExpiryChange { days, is_soon }: ExpiryChange) {
+    if is_soon {
+        tracing::warn!(server = %key.server, check = %key, days, "certificate expires soon");
+    } else {
+        tracing::info!(server = %key.server, check = %key, days, "certificate is renewed");
     }
 }

@@ -3,6 +3,7 @@
 //! It is a thread of its own, so that checks delay neither ARP nor changes. It starts with the first check, and ends with
 //! the director.
 
+mod certificate;
 mod command;
 mod driver;
 mod error;
@@ -10,6 +11,9 @@ mod http;
 pub mod listing;
 pub mod log;
 mod probe;
+mod shared;
+mod tls;
+mod trust;
 
 pub(super) use command::{HealthCommand, HealthOverview};
 

@@ -2,8 +2,9 @@
 
 use super::error::outcome_of;
 use super::http;
+use super::shared::ProbeShared;
 use crate::health::{CheckKey, ProbeFailure, ProbeOutcome};
-use crate::model::{CheckKind, HttpCheck, UdpCheck};
+use crate::model::{CheckKind, HttpCheck, HttpsCheck, UdpCheck};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -11,13 +12,14 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
 /// Runs one probe, for as long as the timeout of its check.
-pub(super) async fn run(key: &CheckKey) -> ProbeOutcome {
+pub(super) async fn run(key: &CheckKey, shared: &ProbeShared) -> ProbeOutcome {
     let limit = Duration::from_millis(key.timing.timeout.millis().into());
     let (to, deadline) = (key.destination(), Instant::now() + limit);
     let outcome = match &*key.kind {
         CheckKind::Udp(check) => udp(check, to, deadline).await,
         CheckKind::Tcp => connect(to, deadline).await.map(drop),
         CheckKind::Http(check) => http(check, to, deadline).await,
+        CheckKind::Https(check) => https(key, check, shared, deadline).await,
     };
     outcome.map_or_else(|outcome| outcome, |()| ProbeOutcome::Passed)
 }
@@ -31,8 +33,19 @@ async fn connect(to: SocketAddr, deadline: Instant) -> Result<TcpStream, ProbeOu
 
 async fn http(check: &HttpCheck, to: SocketAddr, deadline: Instant) -> Result<(), ProbeOutcome> {
     let stream = connect(to, deadline).await?;
-    let answer = timeout_at(deadline, http::get(check, to, stream)).await;
+    let answer = timeout_at(deadline, http::request(check, to, stream)).await;
     answer.unwrap_or(Err(ProbeFailure::Stalled)).map_err(ProbeOutcome::Failed)
+}
+
+async fn https(
+    key: &CheckKey,
+    check: &HttpsCheck,
+    shared: &ProbeShared,
+    deadline: Instant,
+) -> Result<(), ProbeOutcome> {
+    let stream = connect(key.destination(), deadline).await?;
+    let answer = timeout_at(deadline, shared.https(key, check, stream)).await;
+    answer.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Stalled)))
 }
 
 /// Sends a datagram and waits for any answer, or for none and no ICMP error.
@@ -69,7 +82,7 @@ mod tests {
         let timing = CheckTiming::every(Span::from_millis(300));
         let key = CheckKey { server: to.ip(), vip: None, port: to.port(), kind: Arc::new(kind), timing };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(run(&key))
+        runtime.block_on(run(&key, &ProbeShared::new()))
     }
 
     fn http(path: &str, body: Option<&str>) -> CheckKind {

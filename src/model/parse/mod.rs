@@ -3,6 +3,7 @@
 //! The text is parsed once, with the position of every key and value. Readers convert values into the model's
 //! types. Their errors are collected, so that one run reports all faults of a file.
 
+mod check_kinds;
 mod checks;
 mod director;
 mod mark;

@@ -1,7 +1,10 @@
 //! Health checks.
 
 use super::*;
-use crate::model::{CheckKind, CheckTarget, CheckTiming, HealthCheck, HttpCheck, StatusRange, UdpCheck};
+use crate::model::{
+    BodyPattern, CheckKind, CheckTarget, CheckTiming, HealthCheck, HttpCheck, HttpMethod, HttpsCheck,
+    StatusRange, UdpCheck,
+};
 use crate::time::Span;
 
 const HEAD: &str =
@@ -30,13 +33,35 @@ fn a_check_has_defaults_by_its_interval() {
 fn every_key_of_a_check_is_read() {
     let http = check(
         "type = \"http\"\ntarget = \"rip\"\nport = 8080\npath = \"/alive?x=1\"\nhost = \"www.example.org\"\n\
-         expect = \"200-204, 301\"\nbody = \"ok\"\n",
+         expect = \"200-204, 301\"\nbody = \"ok\"\nregex = \"^ok [0-9]\"\nmethod = \"POST\"\n\
+         headers = { X-Probe = \"1\", Authorization = \"Basic eDp5\" }\n",
     );
     let expect = vec![StatusRange { first: 200, last: 204 }, StatusRange { first: 301, last: 301 }];
     let (path, host) = ("/alive?x=1".into(), Some("www.example.org".into()));
-    let kind = CheckKind::Http(HttpCheck { path, host, expect, body: Some("ok".into()) });
+    let pairs = [("Authorization", "Basic eDp5"), ("X-Probe", "1")];
+    let kind = CheckKind::Http(HttpCheck {
+        method: HttpMethod::Post,
+        path,
+        host,
+        headers: pairs.map(|(name, value)| (name.into(), value.into())).to_vec(),
+        expect,
+        body: Some("ok".into()),
+        regex: Some(BodyPattern::new("^ok [0-9]").unwrap()),
+    });
     let timing = CheckTiming::default();
     assert_eq!(http, Ok(HealthCheck { kind, target: CheckTarget::Rip, port: Some(8080), timing }));
+    let https = check(
+        "type = \"https\"\ntarget = \"rip\"\nsni = \"a.example.org\"\nca = \"/etc/ssl/own.pem\"\nexpiry_warning = 30\n",
+    );
+    let of = |check: Result<HealthCheck, String>| match check.unwrap().kind {
+        CheckKind::Https(of) => of,
+        other => panic!("{other}"),
+    };
+    let (http, sni, ca) =
+        (HttpCheck::default(), Some("a.example.org".into()), Some("/etc/ssl/own.pem".into()));
+    assert_eq!(of(https), HttpsCheck { http, sni, verify: true, ca, expiry_warning: 30 });
+    let bare = of(check("type = \"https\"\ntarget = \"rip\"\nverify = false\n"));
+    assert_eq!((bare.verify, bare.sni, bare.expiry_warning), (false, None, 14));
     let udp = check("type = \"udp\"\ntarget = \"rip\"\npayload = \"00fF\"\nreply = false\n").unwrap();
     assert_eq!(udp.kind, CheckKind::Udp(UdpCheck { payload: vec![0, 255], reply: false }));
 }
@@ -63,12 +88,57 @@ fn wrong_checks_are_refused_with_line_and_remedy() {
              show whether the server has the VIP",
         ),
         (
-            "type = \"ping\"\ntarget = \"rip\"\n",
-            "d.toml:7: type is \"ping\"; write \"tcp\" or \"http\" or \"udp\"",
+            "type = \"ldap\"\ntarget = \"rip\"\n",
+            "d.toml:7: type is \"ldap\"; write \"tcp\" or \"http\" or \"https\" or \"udp\"",
         ),
         (
             "type = \"tcp\"\ntarget = \"rip\"\npath = \"/\"\n",
-            "d.toml:9: path stands in a check of type tcp, which has no use for it; remove it, or write type = \"http\"",
+            "d.toml:9: path stands in a check of type tcp, which has no use for it; remove it, or write type = \"http\" \
+             or \"https\"",
+        ),
+        (
+            "type = \"http\"\ntarget = \"rip\"\nverify = true\n",
+            "d.toml:9: verify stands in a check of type http, which has no use for it; remove it, or write type = \"https\"",
+        ),
+        (
+            "type = \"https\"\ntarget = \"rip\"\n",
+            "d.toml:6: [[service.check]] of type https has no name that the certificate must be valid for; add host = \
+             \"www.example.org\", or verify = false",
+        ),
+        (
+            "type = \"https\"\ntarget = \"rip\"\nsni = \"192.0.2.1\"\nverify = false\n",
+            "d.toml:9: sni is \"192.0.2.1\", no name of a host; write the name in the certificate, as in \
+             \"www.example.org\"",
+        ),
+        (
+            "type = \"https\"\ntarget = \"rip\"\nhost = \"a.example\"\nca = \"ca.pem\"\n",
+            "d.toml:10: ca is \"ca.pem\", no absolute path; write the whole path from \"/\" on",
+        ),
+        (
+            "type = \"https\"\ntarget = \"rip\"\nverify = false\nca = \"/ca.pem\"\n",
+            "d.toml:10: ca is \"/ca.pem\", but verify = false trusts any certificate; remove one of the two",
+        ),
+        (
+            "type = \"http\"\ntarget = \"rip\"\nmethod = \"HEAD\"\nregex = \"ok\"\n",
+            "d.toml:10: regex is of no use with method = \"HEAD\", whose answer has no body; remove it, or write method = \
+             \"GET\"",
+        ),
+        (
+            "type = \"http\"\ntarget = \"rip\"\nregex = \"(\"\n",
+            "d.toml:9: regex is \"(\", no regular expression: unclosed group; write an expression as on docs.rs/regex, which \
+             has no look-around and no backreferences",
+        ),
+        (
+            "type = \"http\"\ntarget = \"rip\"\nheaders = { Host = \"a\" }\n",
+            "d.toml:9: headers has \"Host\"; write host = \"www.example.org\" instead",
+        ),
+        (
+            "type = \"http\"\ntarget = \"rip\"\nheaders = \"X: 1\"\n",
+            "d.toml:9: headers is \"X: 1\"; write a table of texts, as in { \"X-Probe\" = \"1\" }",
+        ),
+        (
+            "type = \"http\"\ntarget = \"rip\"\nheader = { a = \"1\" }\n",
+            "d.toml:9: \"header\" is not a key of [[service.check]]; did you mean headers?",
         ),
         (
             "type = \"tcp\"\ntarget = \"rip\"\ntimeout = 3\n",
