@@ -21,10 +21,12 @@ pub(super) fn write(checks: &Checks, page: &mut MetricsPage<'_>) -> fmt::Result 
         Some((row.labels.clone(), seconds))
     });
     page.gauges(("check_age", Some(Unit::Seconds)), "Time since the last result of the health check.", age)?;
-    let ends =
-        rows.iter().filter_map(|row| Some((row.labels.clone(), row.check.certificate.as_ref()?.expires)));
-    let help = "End of the certificate that the health check has seen, in Unix time.";
-    page.gauges(("check_certificate_expiry_timestamp", Some(Unit::Seconds)), help, ends)?;
+    let end = |row: &CheckRow<'_>| Some((row.labels.clone(), row.check.certificate.as_ref()?.expires));
+    let ends: Vec<_> = rows.iter().filter_map(end).collect();
+    if !ends.is_empty() {
+        let help = "End of the certificate that the health check has seen, in Unix time.";
+        page.gauges(("check_certificate_expiry_timestamp", Some(Unit::Seconds)), help, ends)?;
+    }
     let ignored = checks.services.iter().map(|of| (labels(of.identity), u64::from(of.panic)));
     let help = "1 while so much weight of the service is down that health is ignored.";
     page.gauges(("service_health_ignored", None), help, ignored)?;
