@@ -1,31 +1,113 @@
 //! `directrix health`.
 
+use super::change;
 use super::output::print_all;
 use super::status::finish;
 use crate::control::api::checks::{Check, Checks, Server, Service};
 use crate::control::api::path;
+use crate::control::api::request::ChangeRequest;
 use crate::control::client::Blocking;
+use crate::model::{Diagnostic, DiagnosticKind, HealthMode, ServiceIdentity};
+use crate::wire::Protocol;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
     /// Print the answer of the control socket as JSON
     #[arg(long)]
     json: bool,
+
+    #[command(subcommand)]
+    command: Option<HealthHold>,
 }
 
-/// Prints a line for each health check of each real server.
+/// The operator's holds on health.
+#[derive(Debug, clap::Subcommand)]
+enum HealthHold {
+    /// Send no probes; each server stays up or down as it is
+    Pause(HoldTargets),
+    /// End a pause and what is forced: the checks decide again
+    Resume(HoldTargets),
+    /// Count servers as up, whatever their checks find
+    ForceUp(HoldTargets),
+    /// Give servers no new connections, as in maintenance; connections go on as with a server that fails
+    ForceDown(HoldTargets),
+}
+
+/// The servers of a hold.
+#[derive(Debug, clap::Args)]
+struct HoldTargets {
+    /// A service, as in tcp:192.168.195.150:80 or mark:7; the RIP of a real server; or both. Without any: all servers
+    #[arg(value_name = "SERVICE|SERVER", value_parser = target, num_args = 0..=2)]
+    targets: Vec<HoldTarget>,
+}
+
+/// One of the [`HoldTargets`].
+#[derive(Clone, Copy, Debug)]
+enum HoldTarget {
+    Service(ServiceIdentity),
+    Server(IpAddr),
+}
+
+fn target(text: &str) -> Result<HoldTarget, String> {
+    // Only a service begins with a word; a RIP with a port gets the hint of a RIP.
+    match text.split_once(':') {
+        Some((word, _)) if Protocol::named(word).is_some() || word == "mark" => {
+            change::service(text).map(HoldTarget::Service)
+        }
+        _ => change::rip(text).map(HoldTarget::Server),
+    }
+}
+
+/// Prints a line for each health check of each real server, or sets a hold.
 pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
-    finish(Blocking::new(socket).and_then(|director| {
-        let text = if args.json {
-            director.text(path::CHECKS).map(|text| text + "\n")
-        } else {
-            director.checks().map(|checks| listing(&checks))
-        };
-        print_all(&text?)
+    finish(Blocking::new(socket).and_then(|director| match &args.command {
+        Some(hold) => set(&director.named("health"), hold),
+        None => list(&director, args.json),
     }))
+}
+
+fn list(director: &Blocking, json: bool) -> Result<(), Diagnostic> {
+    let text = if json {
+        director.text(path::CHECKS).map(|text| text + "\n")
+    } else {
+        director.checks().map(|checks| listing(&checks))
+    };
+    print_all(&text?)
+}
+
+/// Sets a hold, and prints what has changed.
+fn set(director: &Blocking, hold: &HealthHold) -> Result<(), Diagnostic> {
+    let lines = director.change(&[hold.request()?])?;
+    print_all(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+}
+
+impl HealthHold {
+    fn request(&self) -> Result<ChangeRequest, Diagnostic> {
+        let (mode, HoldTargets { targets }) = match self {
+            Self::Pause(targets) => (HealthMode::Paused, targets),
+            Self::Resume(targets) => (HealthMode::Auto, targets),
+            Self::ForceUp(targets) => (HealthMode::ForcedUp, targets),
+            Self::ForceDown(targets) => (HealthMode::ForcedDown, targets),
+        };
+        let (mut service, mut server) = (None, None);
+        for target in targets {
+            let is_second = match *target {
+                HoldTarget::Service(of) => service.replace(of).is_some(),
+                HoldTarget::Server(rip) => server.replace(rip).is_some(),
+            };
+            if is_second {
+                let what = "two services or two real servers";
+                let error = Diagnostic::new(DiagnosticKind::InvalidArgument, what);
+                return Err(error.remedy("name one service, one real server, or one of each"));
+            }
+        }
+        Ok(ChangeRequest::SetHealth { service, server, mode })
+    }
 }
 
 /// Columns; the last one has no width.
@@ -55,18 +137,35 @@ fn heading(service: &Service) -> String {
     format!("{}{panic}\n", service.identity)
 }
 
-fn rows(server: &Server) -> impl Iterator<Item = CheckLine> {
-    server.checks.iter().map(|check| {
+fn rows(server: &Server) -> Vec<CheckLine> {
+    if server.checks.is_empty() && server.mode != HealthMode::Auto {
+        let mut row = ["-"; 7].map(str::to_owned);
+        (row[0], row[2], row[6]) = (server.address.to_string(), held(server.mode).into(), String::new());
+        return vec![row];
+    }
+    let rows = server.checks.iter().map(|check| {
         let state = match check.state.as_str() {
+            state if server.mode != HealthMode::Auto => format!("{state}, {}", held(server.mode)),
             "down" if !server.out => "down, in use".to_owned(),
             _ if check.downs > 1 => format!("{}, flapping", check.state),
             state => state.to_owned(),
         };
         let took = check.took_us.map_or("-".into(), |us| format!("{:.1} ms", us as f64 / 1000.0));
-        let next = check.next_ms.map_or("now".into(), |ms| format!("{:.1} s", f64::from(ms) / 1000.0));
+        let idle = if check.paused { "-" } else { "now" };
+        let next = check.next_ms.map_or(idle.into(), |ms| format!("{:.1} s", f64::from(ms) / 1000.0));
         let since = age(check.since_ms);
         [server.address.to_string(), check.check.clone(), state, since, took, next, why(check)]
-    })
+    });
+    rows.collect()
+}
+
+fn held(mode: HealthMode) -> &'static str {
+    match mode {
+        HealthMode::Auto => "",
+        HealthMode::Paused => "paused",
+        HealthMode::ForcedUp => "forced up",
+        HealthMode::ForcedDown => "forced down",
+    }
 }
 
 /// The cause or the last error; without one, the end of the certificate.
@@ -110,7 +209,6 @@ mod tests {
     use super::*;
     use crate::control::api::checks::Certificate;
     use crate::model::ServiceAddress;
-    use crate::wire::Protocol;
 
     fn check(state: &str, reason: Option<&str>, downs: usize) -> Check {
         Check {
@@ -121,6 +219,7 @@ mod tests {
             last_ms: Some(400),
             took_us: Some(840),
             next_ms: reason.map(|_| 4_600),
+            paused: false,
             error: None,
             cause: None,
             reason: reason.map(str::to_owned),
@@ -135,6 +234,7 @@ mod tests {
             address: [192, 0, 2, last].into(),
             down: check.state == "down",
             out,
+            mode: HealthMode::Auto,
             checks: vec![check],
         };
         let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
@@ -168,6 +268,39 @@ TCP 192.0.2.1:80
         assert_eq!(shown(12, None), "the certificate expires in 12 days");
         assert_eq!(shown(-1, None), "the certificate has expired");
         assert_eq!(shown(12, Some("192.0.2.8:443 is refused")), "192.0.2.8:443 is refused");
+    }
+
+    #[test]
+    fn holds_of_the_operator_are_shown() {
+        let of =
+            |mode, checks| Server { address: [192, 0, 2, 7].into(), down: false, out: false, mode, checks };
+        let state = |server: &Server| rows(server).iter().map(|row| row[2].clone()).collect::<Vec<_>>();
+        assert_eq!(state(&of(HealthMode::ForcedDown, vec![])), ["forced down"]);
+        assert_eq!(state(&of(HealthMode::ForcedUp, vec![check("down", None, 3)])), ["down, forced up"]);
+        let paused = Check { paused: true, next_ms: None, ..check("up", None, 0) };
+        let row = &rows(&of(HealthMode::Paused, vec![paused]))[0];
+        assert_eq!([row[2].as_str(), &row[5]], ["up, paused", "-"]);
+        assert!(rows(&of(HealthMode::Auto, vec![])).is_empty());
+    }
+
+    #[test]
+    fn a_hold_takes_a_service_and_a_server_in_any_order() {
+        let request = |words: &[&str]| {
+            let targets = words.iter().map(|word| target(word).unwrap()).collect();
+            HealthHold::ForceDown(HoldTargets { targets }).request()
+        };
+        let (service, server) = ("tcp:192.0.2.1:80", "192.0.2.7");
+        let both = request(&[service, server]).unwrap();
+        assert_eq!(both, request(&[server, service]).unwrap());
+        assert!(matches!(both, ChangeRequest::SetHealth { service: Some(_), server: Some(_), .. }));
+        assert!(matches!(
+            request(&[]).unwrap(),
+            ChangeRequest::SetHealth { service: None, server: None, .. }
+        ));
+        assert!(request(&[server, server]).is_err());
+        assert!(matches!(target("2001:db8::7"), Ok(HoldTarget::Server(_))));
+        assert!(target("192.0.2.7:80").unwrap_err().contains("without a port"));
+        assert!(target("tcp:80").unwrap_err().contains("protocol, VIP and port"));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What is known of a server.
+/// A server with its reasons and its last changes.
 #[derive(Debug, Serialize)]
 struct ServerHistory {
     services: Vec<ServerReasons>,

@@ -4,8 +4,9 @@ use super::entry::{CheckEntry, UserPlace};
 use super::events::{HealthAction, HealthConfig, ServiceChecks};
 use super::freeze::GuardShare;
 use super::service::ServiceHealth;
-use super::{CheckKey, CheckState, Health};
-use std::collections::{BTreeMap, HashSet};
+use super::{CheckKey, Health};
+use crate::model::HealthMode;
+use std::collections::{BTreeMap, HashMap};
 
 type Users = BTreeMap<CheckKey, Vec<UserPlace>>;
 
@@ -18,9 +19,10 @@ impl Health {
         for entry in self.checks.values_mut() {
             entry.users = users.remove(&entry.key).unwrap_or_default();
         }
-        self.recount();
         let new = services.iter().map(|service| ServiceHealth::new(service, *number)).collect();
         let before = std::mem::replace(&mut self.services, new);
+        self.set_paused(actions);
+        self.recount();
         self.restore(&before);
         self.services.iter_mut().for_each(|service| service.settle_all(actions));
         self.thaw(actions);
@@ -50,24 +52,42 @@ impl Health {
         }
     }
 
+    /// Pauses the checks all of whose users are paused, and resumes the others.
+    fn set_paused(&mut self, actions: &mut Vec<HealthAction>) {
+        let now = self.due.clock();
+        for (id, entry) in &mut self.checks {
+            let mode = |user: &UserPlace| self.services[user.service].servers[user.server].mode;
+            let paused = entry.users.iter().all(|user| mode(user) == HealthMode::Paused);
+            if paused == entry.paused {
+                continue;
+            }
+            if let Some(probe) = entry.set_paused(paused, self.random.next(), now) {
+                self.probes.remove(&probe);
+                actions.push(HealthAction::Abort(probe));
+            }
+            self.due.set_at(*id, (!paused).then_some(entry.due));
+        }
+    }
+
     /// Counts the checks that are up and that fail anew.
     fn recount(&mut self) {
         self.guard.clear();
         for entry in self.checks.values() {
-            let share = GuardShare::of(&entry.record);
+            let share = GuardShare::of(entry);
             self.guard.replace(GuardShare::default(), share, entry.key.server, entry.services());
         }
     }
 
-    /// Gives the services the states of their checks, and whether they were in panic.
+    /// Gives the services the states of their checks, and what was so before.
     fn restore(&mut self, before: &[ServiceHealth]) {
-        let panics: HashSet<_> = before.iter().filter(|of| of.panicking).map(|of| of.identity).collect();
-        for service in &mut self.services {
-            service.panicking = panics.contains(&service.identity);
+        for entry in self.checks.values() {
+            for user in entry.users.iter().filter(|user| user.decides) {
+                self.services[user.service].enter(user.server, entry.record.state);
+            }
         }
-        let down = self.checks.values().filter(|entry| entry.record.state == CheckState::Down);
-        for user in down.flat_map(|entry| &entry.users).filter(|user| user.decides) {
-            self.services[user.service].count(user.server, true);
+        let before: HashMap<_, _> = before.iter().map(|of| (of.identity, of)).collect();
+        for service in &mut self.services {
+            service.restore(before.get(&service.identity).copied());
         }
     }
 }

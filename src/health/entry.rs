@@ -16,6 +16,8 @@ pub(super) struct CheckEntry {
     phase: u64,
     /// Start of the next probe, if none runs.
     pub(super) due: u64,
+    /// Whether no probe is sent, as the operator wants it.
+    pub(super) paused: bool,
     pub(super) probe: Option<RunningProbe>,
 }
 
@@ -40,7 +42,7 @@ impl CheckEntry {
     pub(super) fn new(key: CheckKey, now: u64) -> Self {
         let phase = timetable::phase(&key);
         let due = timetable::first(phase, key.timing.interval.millis().into(), now);
-        Self { key, users: Vec::new(), record: Record::new(now), phase, due, probe: None }
+        Self { key, users: Vec::new(), record: Record::new(now), phase, due, paused: false, probe: None }
     }
 
     /// Starts a probe that was due before.
@@ -60,6 +62,20 @@ impl CheckEntry {
         };
         self.record.observe(outcome, took, now);
         self.schedule(probe.started, random, now);
+    }
+
+    /// Pauses or resumes it. Returns the probe to be aborted. What has not led to another state is forgotten.
+    pub(super) fn set_paused(&mut self, paused: bool, random: u64, now: u64) -> Option<ProbeId> {
+        self.paused = paused;
+        if !paused {
+            let fast = self.key.timing.fast_interval.millis().into();
+            self.due = timetable::first(self.phase, fast, self.due.max(now));
+            return None;
+        }
+        self.record.pardon();
+        let probe = self.probe.take()?;
+        self.schedule(probe.started, random, now);
+        Some(probe.id)
     }
 
     /// Sets the start of the next probe, by the state after the last one.

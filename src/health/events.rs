@@ -4,7 +4,7 @@ use super::cause::FailureCause;
 use super::key::{CheckKey, CheckUse};
 use super::outcome::{LocalError, ProbeOutcome};
 use super::record::CheckState;
-use crate::model::{ServiceIdentity, Weight};
+use crate::model::{HealthMode, ServiceIdentity, Weight};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub struct ServerChecks {
     pub weight: Weight,
     /// Whether the control thread counts it as out. Anything else is reported anew.
     pub out: bool,
+    /// The operator's hold.
+    pub mode: HealthMode,
     /// Checks; all that decide must pass.
     pub checks: Vec<CheckUse>,
 }
@@ -54,10 +56,10 @@ impl ServiceChecks {
 }
 
 impl ServerChecks {
-    /// A server that is not out.
+    /// A server that is not out, and whose checks decide.
     #[must_use]
     pub fn new(server: IpAddr, weight: Weight, checks: Vec<CheckUse>) -> Self {
-        Self { server, weight, out: false, checks }
+        Self { server, weight, out: false, mode: HealthMode::Auto, checks }
     }
 }
 

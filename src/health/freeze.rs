@@ -1,7 +1,7 @@
 //! Guard against failures of the director's own host or network: when nearly all checks fail at once, no state changes
 //! to down.
 
-use super::record::Record;
+use super::entry::CheckEntry;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -31,8 +31,10 @@ pub(super) struct GuardShare {
 }
 
 impl GuardShare {
-    pub(super) fn of(record: &Record) -> Self {
-        Self { up: record.is_up(), failing: record.is_failing() }
+    /// Nothing for a check that is paused.
+    pub(super) fn of(entry: &CheckEntry) -> Self {
+        let (counts, record) = (!entry.paused, &entry.record);
+        Self { up: counts && record.is_up(), failing: counts && record.is_failing() }
     }
 }
 

@@ -12,8 +12,11 @@
 //!   change no state and interrupt no run of results.
 //! - Probes of a check start in slots of its interval, with a fixed phase. There is one at a time, and two starts are
 //!   at least the fast interval, or four fifths of the interval, apart.
-//! - A server is down with any of its checks that decide. While more than the panic share of a service's configured
-//!   weight is down, none of its servers is out.
+//! - A server is down with any of its checks that decide, unless the operator forces its health. While more than the
+//!   panic share of a service's configured weight is down, none of its servers is out but the forced ones. Servers that
+//!   are forced down are no part of that weight.
+//! - While the operator has paused a server, the verdict on it stands still. A check all of whose users are paused is
+//!   not probed.
 //! - When nine of ten checks that are up fail at once, of ten servers and two services at least, none goes down. Checks
 //!   that are not up yet are no part of that: at the start only the panic share protects.
 //! - Every change is reported once. A configuration has what the control thread counts as out, so that a report it has
@@ -142,10 +145,10 @@ impl Health {
         let Some(id) = self.probes.remove(&probe) else { return };
         let (now, random) = (self.due.clock(), self.random.next());
         let Some(entry) = self.checks.get_mut(&id) else { return };
-        let (before, blind) = (GuardShare::of(&entry.record), entry.record.is_blind());
+        let (before, blind) = (GuardShare::of(entry), entry.record.is_blind());
         entry.finish(outcome, took, random, now);
         report_sight(entry, blind, actions);
-        self.guard.replace(before, GuardShare::of(&entry.record), entry.key.server, entry.services());
+        self.guard.replace(before, GuardShare::of(entry), entry.key.server, entry.services());
         if let Some(state) = entry.record.due_state(&entry.key.timing, now) {
             self.change(id, state, random, actions);
         }
@@ -161,19 +164,15 @@ impl Health {
         let cause = self.cause(id).filter(|_| state == CheckState::Down);
         let now = self.due.clock();
         let Some(entry) = self.checks.get_mut(&id) else { return };
-        let (before, was_down) = (GuardShare::of(&entry.record), entry.record.state == CheckState::Down);
+        let (before, from) = (GuardShare::of(entry), entry.record.state);
         entry.record.enter(state, now);
         entry.schedule(now, random, now);
-        self.guard.replace(before, GuardShare::of(&entry.record), entry.key.server, entry.services());
+        self.guard.replace(before, GuardShare::of(entry), entry.key.server, entry.services());
         let (key, downs) = (entry.key.clone(), entry.record.downs_lately(now));
         actions.push(HealthAction::Report(HealthReport::Check { key, state, cause, downs }));
-        let is_down = state == CheckState::Down;
-        if is_down == was_down {
-            return;
-        }
         for user in entry.users.iter().filter(|user| user.decides) {
             let service = &mut self.services[user.service];
-            if service.count(user.server, is_down) {
+            if service.change(user.server, from, state) {
                 service.settle(user.server, actions);
             }
         }

@@ -1,8 +1,10 @@
 //! Health of a service: its servers, and the panic share.
 
-use super::events::{HealthAction, HealthReport, ServiceChecks};
-use crate::model::ServiceIdentity;
+use super::events::{HealthAction, HealthReport, ServerChecks, ServiceChecks};
+use super::record::CheckState;
+use crate::model::{HealthMode, ServiceIdentity};
 use std::net::IpAddr;
+use std::ops::{AddAssign, SubAssign};
 
 /// A service.
 #[derive(Debug)]
@@ -11,11 +13,16 @@ pub(super) struct ServiceHealth {
     /// Number of the configuration.
     configuration: u64,
     panic: u8,
-    total: u64,
-    /// Weight of the servers that are down.
-    down: u64,
+    weights: Weights,
     pub(super) panicking: bool,
     pub(super) servers: Vec<ServerHealth>,
+}
+
+/// Weight that the panic share is about: not that of servers which the operator has taken out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Weights {
+    total: u64,
+    down: u64,
 }
 
 /// A real server of a service.
@@ -23,38 +30,67 @@ pub(super) struct ServiceHealth {
 pub(super) struct ServerHealth {
     pub(super) address: IpAddr,
     weight: u64,
+    pub(super) mode: HealthMode,
+    /// Verdict of the time when the checks were paused, while they are.
+    held: bool,
     /// Its checks that decide and are down.
     failed: u32,
     /// Whether it gets no new connections, by the configuration or the latest report.
     pub(super) out: bool,
 }
 
+impl AddAssign for Weights {
+    fn add_assign(&mut self, other: Self) {
+        *self = Self { total: self.total + other.total, down: self.down + other.down };
+    }
+}
+
+impl SubAssign for Weights {
+    fn sub_assign(&mut self, other: Self) {
+        *self = Self { total: self.total - other.total, down: self.down - other.down };
+    }
+}
+
 impl ServiceHealth {
-    /// A service all of whose servers are up.
+    /// A service none of whose checks is down.
     pub(super) fn new(checks: &ServiceChecks, configuration: u64) -> Self {
-        let servers = checks.servers.iter().map(|server| ServerHealth {
-            address: server.server,
-            weight: server.weight.0.into(),
-            failed: 0,
-            out: server.out,
-        });
-        let servers: Vec<_> = servers.collect();
-        let total = servers.iter().map(|server| server.weight).sum();
-        let (identity, panic) = (checks.service, checks.panic);
-        Self { identity, configuration, panic, total, down: 0, panicking: false, servers }
+        Self {
+            identity: checks.service,
+            configuration,
+            panic: checks.panic,
+            weights: Weights::default(),
+            panicking: false,
+            servers: checks.servers.iter().map(ServerHealth::new).collect(),
+        }
     }
 
-    /// Counts that a check of the server at `place` has gone down, or has come up. Returns true if the server has.
-    pub(super) fn count(&mut self, place: usize, down: bool) -> bool {
-        let server = &mut self.servers[place];
-        let before = server.is_down();
-        server.failed = if down { server.failed + 1 } else { server.failed - 1 };
-        match (before, server.is_down()) {
-            (false, true) => self.down += server.weight,
-            (true, false) => self.down -= server.weight,
-            _ => return false,
+    /// Takes over what was so before the configuration, and computes the weights.
+    pub(super) fn restore(&mut self, before: Option<&Self>) {
+        self.panicking = before.is_some_and(|before| before.panicking);
+        for server in self.servers.iter_mut().filter(|server| server.mode == HealthMode::Paused) {
+            let before = before.and_then(|of| of.servers.iter().find(|one| one.address == server.address));
+            server.held = before.map_or(server.failed > 0, ServerHealth::held_on);
         }
-        true
+        self.weights = Weights::default();
+        for server in &self.servers {
+            self.weights += server.weights();
+        }
+    }
+
+    /// Counts that a check of the server at `place` is in this state.
+    pub(super) fn enter(&mut self, place: usize, state: CheckState) {
+        self.servers[place].count(state, 1);
+    }
+
+    /// Counts that a check of the server at `place` has changed. Returns true if the verdict on the server has.
+    pub(super) fn change(&mut self, place: usize, from: CheckState, to: CheckState) -> bool {
+        let server = &mut self.servers[place];
+        let (before, weights) = (server.is_down(), server.weights());
+        server.count(from, -1);
+        server.count(to, 1);
+        self.weights -= weights;
+        self.weights += server.weights();
+        before != server.is_down()
     }
 
     /// Reports what follows from a change of the server at `place`.
@@ -70,7 +106,7 @@ impl ServiceHealth {
     pub(super) fn settle_all(&mut self, actions: &mut Vec<HealthAction>) {
         let on = self.is_panic();
         if on != self.panicking {
-            let Self { identity: service, down, total, .. } = *self;
+            let Self { identity: service, weights: Weights { total, down }, .. } = *self;
             actions.push(HealthAction::Report(HealthReport::Panic { service, on, down, total }));
         }
         self.panicking = on;
@@ -79,7 +115,7 @@ impl ServiceHealth {
 
     fn settle_server(&mut self, place: usize, actions: &mut Vec<HealthAction>) {
         let (service, server) = (self.identity, &mut self.servers[place]);
-        let out = server.is_down() && !self.panicking;
+        let out = server.is_down() && (!self.panicking || server.mode == HealthMode::ForcedDown);
         if out != server.out {
             server.out = out;
             let (server, configuration) = (server.address, self.configuration);
@@ -89,12 +125,48 @@ impl ServiceHealth {
     }
 
     fn is_panic(&self) -> bool {
-        self.panic > 0 && self.down * 100 > u64::from(self.panic) * self.total
+        let Weights { total, down } = self.weights;
+        self.panic > 0 && down * 100 > u64::from(self.panic) * total
     }
 }
 
 impl ServerHealth {
+    fn new(checks: &ServerChecks) -> Self {
+        Self {
+            address: checks.server,
+            weight: checks.weight.0.into(),
+            mode: checks.mode,
+            held: false,
+            failed: 0,
+            out: checks.out,
+        }
+    }
+
     pub(super) fn is_down(&self) -> bool {
-        self.failed > 0
+        match self.mode {
+            HealthMode::Auto => self.failed > 0,
+            HealthMode::Paused => self.held,
+            HealthMode::ForcedUp => false,
+            HealthMode::ForcedDown => true,
+        }
+    }
+
+    /// The verdict that stands while the checks are paused.
+    fn held_on(&self) -> bool {
+        if self.mode == HealthMode::Paused { self.held } else { self.failed > 0 }
+    }
+
+    fn count(&mut self, state: CheckState, change: i32) {
+        if state == CheckState::Down {
+            self.failed = self.failed.saturating_add_signed(change);
+        }
+    }
+
+    fn weights(&self) -> Weights {
+        match self.mode {
+            HealthMode::ForcedDown => Weights::default(),
+            _ if self.is_down() => Weights { total: self.weight, down: self.weight },
+            _ => Weights { total: self.weight, down: 0 },
+        }
     }
 }

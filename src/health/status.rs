@@ -5,7 +5,7 @@ use super::entry::CheckEntry;
 use super::key::CheckKey;
 use super::record::{CheckState, LastResult};
 use super::{CheckId, Health};
-use crate::model::ServiceIdentity;
+use crate::model::{HealthMode, ServiceIdentity};
 use crate::time::Span;
 use std::net::IpAddr;
 
@@ -25,10 +25,12 @@ pub struct ServiceStatus {
 pub struct ServerStatus {
     /// RIP.
     pub server: IpAddr,
-    /// Whether a check that decides is down.
+    /// Whether a check that decides is down, unless the operator forces or pauses the health.
     pub down: bool,
     /// Whether it gets no new connections for that.
     pub out: bool,
+    /// The operator's hold.
+    pub mode: HealthMode,
     /// Its checks.
     pub checks: Vec<CheckStatus>,
 }
@@ -48,8 +50,10 @@ pub struct CheckStatus {
     pub last: Option<(LastResult, Span)>,
     /// Cause of the latest failure, while the check is not up or fails.
     pub cause: Option<FailureCause>,
-    /// Time to the next probe; none while one is in flight.
+    /// Time to the next probe; none while one is in flight, or the check is paused.
     pub next: Option<Span>,
+    /// Whether the operator has paused it: there are no probes.
+    pub paused: bool,
     /// Changes to down in the last ten minutes.
     pub downs: usize,
 }
@@ -80,6 +84,7 @@ impl Health {
                     server: server.address,
                     down: server.is_down(),
                     out: server.out,
+                    mode: server.mode,
                     checks: Vec::new(),
                 })
                 .collect(),
@@ -104,7 +109,8 @@ impl Health {
             since: span(now - record.since),
             last: record.last.clone().map(|last| (last.clone(), span(now - last.at))),
             cause: self.cause(id).filter(|_| troubled),
-            next: entry.probe.is_none().then(|| span(entry.due.saturating_sub(now))),
+            next: (entry.probe.is_none() && !entry.paused).then(|| span(entry.due.saturating_sub(now))),
+            paused: entry.paused,
             downs: record.downs_lately(now),
         }
     }

@@ -9,10 +9,12 @@ use directrix::control::api::checks::Checks;
 use directrix::control::client::Blocking;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 on_both_backends! {
     a_server_that_fails_its_check_gets_no_new_connections
     with_most_servers_down_all_are_in_use
+    the_operator_wins_over_the_checks
 }
 
 /// Fast, so that the test is short: down within half a second of the failure.
@@ -150,4 +152,51 @@ fn with_most_servers_down_all_are_in_use(backend: &str) {
     site.peers.nginx[0].restart(&site.deployment.real[0]);
     site.wait_for(["up", "down"]);
     site.wait_for_weight(1, "0");
+}
+
+fn the_operator_wins_over_the_checks(backend: &str) {
+    let mut site = Site::start(backend);
+    let rips = site.deployment.rips;
+    let changed = site.director.change(&format!("health force-down {} tcp:{VIP}:{ECHO}", rips[1]));
+    assert_eq!(changed, format!("~ TCP {VIP}:{ECHO} -> {}: health forced-down\n", rips[1]));
+    site.wait_for_weight(1, "0");
+    assert_eq!(site.servers_of_new(), BTreeSet::from([NAMES[0].to_owned()]));
+    let (status, text) = site.director.cli_status(&format!("why-down {}", rips[1]));
+    assert!(status == Some(3) && text.contains("the operator has forced its health down"), "{text}");
+
+    // The last one fails as well: the panic share does not bring back the one that is forced down.
+    site.peers.nginx[0].stop();
+    site.wait_for(["down", "up"]);
+    site.wait_for_weight(0, "1");
+    assert_eq!(site.servers_of_new(), BTreeSet::from([NAMES[0].to_owned()]));
+
+    // Holds survive a reload.
+    site.director.write_config(&config(backend, &site.deployment, "rr"));
+    site.director.change("reload");
+    assert_eq!(site.weight(1), "0");
+    site.director.change("health resume");
+    site.wait_for_weight(0, "0");
+    site.wait_for_weight(1, "1");
+    site.director.change(&format!("health force-up {}", rips[0]));
+    site.wait_for_weight(0, "1");
+    let listing = site.director.cli("health");
+    assert!(listing.contains("down, forced up"), "{listing}");
+
+    // While the checks are paused, a server that fails stays in use.
+    site.director.change("health pause");
+    site.wait_for_weight(0, "0");
+    site.peers.nginx[0].restart(&site.deployment.real[0]);
+    site.peers.nginx[1].stop();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!([0, 1].map(|server| site.weight(server)), ["0", "1"]);
+    assert_eq!(site.director.metric("directrix_health_holds"), 2);
+    site.director.change("health resume");
+    site.wait_for(["up", "down"]);
+    site.wait_for_weight(0, "1");
+    site.wait_for_weight(1, "0");
+
+    assert_eq!(site.director.cli_status("health force-down").0, Some(1), "every server at once");
+    assert_eq!(site.director.cli_status("health pause 192.0.2.250").0, Some(1));
+    let (status, body) = site.director.post_changes(r#"[{"do": "set-health", "mode": "broken"}]"#);
+    assert!(status == 422 && body["error"].as_str().unwrap().contains("forced-down"), "{body}");
 }

@@ -60,6 +60,8 @@ impl Answers {
             Query::Health(to) => drop(to.send(Vec::new())),
             Query::Services(to) => drop(to.send(self.services.clone())),
             Query::Checks(to) => drop(to.send(self.checks.clone())),
+            Query::Events(to) => drop(to.send(Vec::new())),
+            Query::Reasons(to) => drop(to.send(Vec::new())),
             Query::Drops(to) => drop(to.send(self.drops.clone())),
             Query::Workers(to) => drop(to.send(self.workers.clone())),
             Query::Timeouts(to) => drop(to.send(self.timeouts)),

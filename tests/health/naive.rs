@@ -1,8 +1,8 @@
 //! Naive model: every state is computed anew from the whole history.
 
 use crate::world::Delivered;
-use directrix::health::{CheckKey, CheckState, ProbeOutcome, ServiceChecks};
-use directrix::model::ServiceIdentity;
+use directrix::health::{CheckKey, CheckState, ProbeOutcome, ServerChecks, ServiceChecks};
+use directrix::model::{HealthMode, ServiceIdentity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -12,14 +12,42 @@ const TEN_MINUTES: u64 = 600_000;
 pub(crate) struct NaiveModel {
     /// Results of each check that is configured, without those of unknown.
     history: BTreeMap<CheckKey, Vec<(u64, bool)>>,
+    config: Vec<ServiceChecks>,
+    /// Verdicts of the servers that are paused.
+    held: BTreeMap<(ServiceIdentity, IpAddr), bool>,
 }
 
 impl NaiveModel {
     pub(crate) fn configure(&mut self, config: &[ServiceChecks]) {
+        let before: BTreeMap<_, _> =
+            servers(&self.config).map(|(place, of)| (place, (of.mode, self.fails(of)))).collect();
         let keys: BTreeSet<_> = uses(config).map(|(_, _, key, _)| key).collect();
         self.history.retain(|key, _| keys.contains(key));
         for key in keys {
             self.history.entry(key.clone()).or_default();
+        }
+        let paused = servers(config).filter(|(_, of)| of.mode == HealthMode::Paused);
+        let verdict = |(place, of): (Place, &ServerChecks)| match before.get(&place) {
+            Some((HealthMode::Paused, _)) => (place, self.held[&place]),
+            Some((_, fails)) => (place, *fails),
+            None => (place, self.fails(of)),
+        };
+        self.held = paused.map(verdict).collect();
+        self.config = config.to_vec();
+    }
+
+    /// Whether a check that decides is down.
+    fn fails(&self, server: &ServerChecks) -> bool {
+        let mut deciding = server.checks.iter().filter(|check| check.decides);
+        deciding.any(|check| self.state(&check.key) == CheckState::Down)
+    }
+
+    fn is_down(&self, place: Place, server: &ServerChecks) -> bool {
+        match server.mode {
+            HealthMode::Auto => self.fails(server),
+            HealthMode::Paused => self.held[&place],
+            HealthMode::ForcedUp => false,
+            HealthMode::ForcedDown => true,
         }
     }
 
@@ -64,23 +92,28 @@ impl NaiveModel {
         &self,
         config: &[ServiceChecks],
     ) -> (BTreeSet<(ServiceIdentity, IpAddr)>, BTreeSet<ServiceIdentity>) {
-        let down: BTreeSet<_> = uses(config)
-            .filter(|(_, _, key, decides)| *decides && self.state(key) == CheckState::Down)
-            .map(|(service, server, _, _)| (service, server))
-            .collect();
-        let panics = config.iter().filter(|of| {
-            let weight = |only_down: bool| -> u64 {
-                let counted = of
-                    .servers
-                    .iter()
-                    .filter(|server| !only_down || down.contains(&(of.service, server.server)));
-                counted.map(|server| u64::from(server.weight.0)).sum()
-            };
-            of.panic > 0 && weight(true) * 100 > u64::from(of.panic) * weight(false)
-        });
-        let panics: BTreeSet<_> = panics.map(|of| of.service).collect();
-        (down.into_iter().filter(|(service, _)| !panics.contains(service)).collect(), panics)
+        let mut panics = BTreeSet::new();
+        let mut out = BTreeSet::new();
+        for of in config {
+            let at = |server: &ServerChecks| (of.service, server.server);
+            let forced = |server: &&ServerChecks| server.mode == HealthMode::ForcedDown;
+            let counted = || of.servers.iter().filter(|server| !forced(server));
+            let weight = |server: &ServerChecks| u64::from(server.weight.0);
+            let total: u64 = counted().map(weight).sum();
+            let down = |server: &&ServerChecks| self.is_down(at(server), server);
+            let failing: u64 = counted().filter(down).map(weight).sum();
+            let panic = of.panic > 0 && failing * 100 > u64::from(of.panic) * total;
+            panics.extend(panic.then_some(of.service));
+            out.extend(of.servers.iter().filter(|server| down(server) && (!panic || forced(server))).map(at));
+        }
+        (out, panics)
     }
+}
+
+type Place = (ServiceIdentity, IpAddr);
+
+fn servers(config: &[ServiceChecks]) -> impl Iterator<Item = (Place, &ServerChecks)> {
+    config.iter().flat_map(|of| of.servers.iter().map(|server| ((of.service, server.server), server)))
 }
 
 fn uses(config: &[ServiceChecks]) -> impl Iterator<Item = (ServiceIdentity, IpAddr, &CheckKey, bool)> {

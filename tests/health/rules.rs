@@ -5,7 +5,7 @@ use directrix::health::{
     CheckState, CheckUse, FailureCause, Health, HealthAction, HealthConfig, HealthEvent, HealthReport,
     HealthSettings, LocalError, ProbeFailure, ProbeOutcome, ServerChecks, ServiceChecks,
 };
-use directrix::model::{CheckKind, CheckTarget, CheckTiming, HealthCheck, Weight};
+use directrix::model::{CheckKind, CheckTarget, CheckTiming, HealthCheck, HealthMode, Weight};
 use directrix::time::{Span, Tick};
 use std::time::Duration;
 
@@ -155,4 +155,54 @@ fn panic_ends_when_enough_servers_are_back() {
         _ => None,
     });
     assert_eq!(panics.collect::<Vec<_>>(), [(true, 3, 4), (false, 2, 4)]);
+}
+
+#[test]
+fn the_operator_wins_over_the_checks_and_over_panic() {
+    let mut world = World::new(11, 8);
+    let with = |modes: [HealthMode; 4]| {
+        let mut config = vec![with_servers(80, 1..=4, CheckTarget::Rip)];
+        config[0].servers.iter_mut().zip(modes).for_each(|(server, mode)| server.mode = mode);
+        config
+    };
+    use HealthMode::{Auto, ForcedDown, ForcedUp, Paused};
+    let out = |world: &World| world.out.iter().map(|(_, server)| *server).collect::<Vec<_>>();
+    world.configure(with([Auto, Auto, ForcedUp, ForcedDown]));
+    assert_eq!(out(&world), [server(4)], "at once");
+    world.set([3], Behaviour::Refuses);
+    world.run(20_000);
+    assert_eq!(out(&world), [server(4)], "forced up although it refuses");
+    world.set([1, 2], Behaviour::Refuses);
+    world.run(20_000);
+    assert_eq!(out(&world), [server(4)], "panic: forced down all the same");
+    world.set([1, 2], Behaviour::Answers);
+    world.run(60_000);
+    world.configure(with([Auto, Auto, Auto, Paused]));
+    assert_eq!(out(&world), [server(3)], "the checks decide again; of the fourth server, none has failed");
+    world.set([4], Behaviour::Refuses);
+    world.run(60_000);
+    assert_eq!(out(&world), [server(3)], "no probe of a server that is paused");
+    world.configure(with([Auto; 4]));
+    world.run(5_000);
+    assert_eq!(out(&world), [server(3), server(4)]);
+}
+
+#[test]
+fn a_shared_check_is_probed_while_one_service_wants_it() {
+    let mut world = World::new(13, 8);
+    let shared = HealthCheck { port: Some(8080), ..check(CheckTarget::Rip) };
+    let with = |first: HealthMode, second: HealthMode| {
+        let of = |port, mode| {
+            let checks = CheckUse::of(&shared, server(1), ([198, 51, 100, 1], port).into());
+            let one = ServerChecks { mode, ..ServerChecks::new(server(1), Weight(1), checks) };
+            ServiceChecks::new(service(port), 0, vec![one])
+        };
+        vec![of(80, first), of(81, second)]
+    };
+    world.configure(with(HealthMode::Paused, HealthMode::Auto));
+    world.set([1], Behaviour::Refuses);
+    world.run(20_000);
+    assert_eq!(world.out.iter().map(|(of, _)| *of).collect::<Vec<_>>(), [service(81)]);
+    world.configure(with(HealthMode::Auto, HealthMode::Auto));
+    assert_eq!(world.out.len(), 2, "what the check has found meanwhile");
 }

@@ -4,13 +4,19 @@ use crate::naive::NaiveModel;
 use crate::random::Random;
 use crate::world::{Behaviour, World, server, service};
 use directrix::health::{CheckState, CheckUse, HealthReport, ServerChecks, ServiceChecks};
-use directrix::model::{CheckKind, CheckTarget, CheckTiming, HealthCheck, Weight};
+use directrix::model::{CheckKind, CheckTarget, CheckTiming, HealthCheck, HealthMode, Weight};
 use directrix::time::Span;
 use std::collections::BTreeSet;
 
 /// Fewer than the servers of a freeze.
 const SERVERS: u8 = 8;
 const MINUTES: u64 = 20;
+/// Mostly, the checks decide.
+const MODES: [HealthMode; 10] = {
+    let mut modes = [HealthMode::Auto; 10];
+    (modes[0], modes[1], modes[2]) = (HealthMode::Paused, HealthMode::ForcedUp, HealthMode::ForcedDown);
+    modes
+};
 
 fn timings() -> Vec<CheckTiming> {
     let usual = CheckTiming::default();
@@ -42,7 +48,8 @@ fn random_service(port: u16, random: &mut Random) -> ServiceChecks {
         let address = ([198, 51, 100, 1], port).into();
         let uses = checks.iter().chain(&own).flat_map(|check| CheckUse::of(check, server(n), address));
         let weight = Weight(random.below(4) as u16);
-        servers.push(ServerChecks::new(server(n), weight, uses.collect()));
+        let mode = random.pick(&MODES);
+        servers.push(ServerChecks { mode, ..ServerChecks::new(server(n), weight, uses.collect()) });
     }
     ServiceChecks::new(service(port), random.pick(&[0, 30, 50, 100]), servers)
 }
@@ -56,11 +63,23 @@ fn random_config(random: &mut Random) -> Vec<ServiceChecks> {
         .collect()
 }
 
-/// Changes a service of the present configuration, or all.
+/// Sets the operator's hold on a server, or on all.
+fn hold(config: &mut [ServiceChecks], random: &mut Random) {
+    let (all, mode) = (random.one_in(8), random.pick(&MODES));
+    for server in config.iter_mut().flat_map(|of| &mut of.servers) {
+        if all || random.one_in(6) {
+            server.mode = mode;
+        }
+    }
+}
+
+/// Changes a service of the present configuration, or all, or a hold.
 fn reload(world: &mut World, naive: &mut NaiveModel) {
     let mut config =
         if world.random.one_in(3) { random_config(&mut world.random) } else { world.config.clone() };
-    if !config.is_empty() {
+    if world.random.one_in(3) {
+        hold(&mut config, &mut world.random);
+    } else if !config.is_empty() {
         let place = world.random.below(config.len() as u64) as usize;
         let port = config[place].service.port();
         config[place] = random_service(port, &mut world.random);
@@ -115,15 +134,16 @@ fn compare(world: &World, naive: &NaiveModel, seed: u64) {
     assert_eq!(status.len(), world.config.len(), "{context}");
 }
 
-/// Never more weight is out than the panic share allows.
+/// Never more weight is out than the panic share allows, besides servers that are forced down.
 fn check_panic_share(world: &World, seed: u64) {
     for of in world.config.iter().filter(|of| of.panic > 0) {
         let weight = |servers: &mut dyn Iterator<Item = &ServerChecks>| -> u64 {
             servers.map(|server| u64::from(server.weight.0)).sum()
         };
-        let total = weight(&mut of.servers.iter());
+        let counted = || of.servers.iter().filter(|server| server.mode != HealthMode::ForcedDown);
+        let total = weight(&mut counted());
         let out = |server: &&ServerChecks| world.out.contains(&(of.service, server.server));
-        let out = weight(&mut of.servers.iter().filter(out));
+        let out = weight(&mut counted().filter(out));
         assert!(out * 100 <= u64::from(of.panic) * total, "seed {seed}: {out} of {total} out, {of:?}");
     }
 }

@@ -5,7 +5,7 @@ use directrix::health::{
     CheckKey, CheckState, Health, HealthAction, HealthConfig, HealthEvent, HealthReport, HealthSettings,
     LocalError, ProbeFailure, ProbeId, ProbeOutcome, ServerChecks, ServiceChecks,
 };
-use directrix::model::{ServiceAddress, ServiceIdentity};
+use directrix::model::{HealthMode, ServiceAddress, ServiceIdentity};
 use directrix::time::Tick;
 use directrix::wire::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,6 +165,9 @@ impl World {
 
     fn start(&mut self, probe: ProbeId, key: CheckKey) {
         assert!(self.flights.values().all(|flight| flight.key != key), "two probes of {key:?}");
+        let users = self.config.iter().flat_map(|of| &of.servers);
+        let mut users = users.filter(|of| of.checks.iter().any(|check| check.key == key));
+        assert!(users.any(|of| of.mode != HealthMode::Paused), "a probe of {key:?}, which is paused");
         let timeout = u64::from(key.timing.timeout.millis());
         let behaviour = self.behaviour.get(&key.server).copied().unwrap_or(Behaviour::Answers);
         let latency = 1 + self.random.below(timeout / 2);

@@ -7,6 +7,7 @@ use directrix::control::api;
 use directrix::control::api::checks::{self, Certificate, Check, Checks};
 use directrix::control::metrics::readings::Readings;
 use directrix::control::metrics::{ExpositionFormat, page};
+use directrix::model::HealthMode;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -70,6 +71,7 @@ fn checks(services: &api::Services) -> Checks {
             last_ms: (number == 1).then_some(1500),
             took_us: None,
             next_ms: None,
+            paused: number == 0,
             error: None,
             cause: None,
             reason: None,
@@ -80,6 +82,7 @@ fn checks(services: &api::Services) -> Checks {
             address: server.address.ip(),
             down: number == 1,
             out: number == 1,
+            mode: [HealthMode::Paused, HealthMode::Auto][number],
             checks: vec![check],
         }
     };

@@ -1,6 +1,6 @@
 //! `GET /v1/checks`: every health check with its state. Times are in milliseconds before or after the answer.
 
-use crate::model::ServiceIdentity;
+use crate::model::{HealthMode, ServiceIdentity};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ pub struct Checks {
     pub services: Vec<Service>,
 }
 
-/// A service with checks.
+/// A service with checks, or with a server whose health the operator holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Protocol, VIP and port, or the mark of a group with its family.
@@ -29,15 +29,18 @@ pub struct Service {
     pub servers: Vec<Server>,
 }
 
-/// A real server with checks.
+/// A real server of such a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// RIP.
     pub address: IpAddr,
-    /// True if one of its checks is down.
+    /// True if one of its checks is down, unless the operator holds its health.
     pub down: bool,
     /// True if it counts with weight 0 for that.
     pub out: bool,
+    /// The operator's hold: "auto" for none, "paused", "forced-up" or "forced-down".
+    #[serde(default)]
+    pub mode: HealthMode,
     /// Its checks.
     pub checks: Vec<Check>,
 }
@@ -57,8 +60,11 @@ pub struct Check {
     pub last_ms: Option<u32>,
     /// Duration of the last probe, in microseconds.
     pub took_us: Option<u64>,
-    /// Time to the next probe; `None` while one is on its way.
+    /// Time to the next probe; `None` while one is on its way, or while the check is paused.
     pub next_ms: Option<u32>,
+    /// True while the operator has paused it.
+    #[serde(default)]
+    pub paused: bool,
     /// Last result in words; `None` if it was good, or there was none.
     pub error: Option<String>,
     /// Cause by its name, while the check is down or fails.

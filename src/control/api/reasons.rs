@@ -22,7 +22,8 @@ pub struct ServerReasons {
 /// A reason for which a server gets no new connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// Stable name: "weight-0", "draining", "resolving", "unreachable", "claims-vip", "down", "overloaded",
+    /// Stable name: "weight-0", "draining", "resolving", "unreachable", "claims-vip", "down",
+    /// "forced-down", "overloaded",
     /// "vip-probing", "vip-standby", "link-down".
     pub code: String,
     /// The reason in a sentence, with the remedy.

@@ -1,12 +1,13 @@
 //! Change requests: the body of `POST /v1/changes`, a list that is applied as a whole or not at all.
 
+mod settings;
+
 use super::strict::{strictly, strictly_if_any};
 use crate::model::{
-    self, Change, Diagnostic, DiagnosticKind, IpFamily, Match, RealServer, Rules, Scheduler, SchedulerFlags,
-    ServiceIdentity, Subject, VirtualService, Weight,
+    self, Change, Diagnostic, DiagnosticKind, HealthMode, RealServer, Rules, Scheduler, ServiceIdentity,
+    Subject, VirtualService, Weight,
 };
 use crate::time::Span;
-use crate::wire::MacAddr;
 use crate::wire::vlan::Vlans;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -84,6 +85,17 @@ pub enum ChangeRequest {
         /// Seconds after which it is removed with its connections.
         #[serde(default)]
         deadline: Option<u32>,
+    },
+    /// Sets the operator's hold on the health of real servers. It lasts until the next one, or the end of the director.
+    SetHealth {
+        /// Service; all services if `None`.
+        #[serde(default, deserialize_with = "strictly_if_any")]
+        service: Option<ServiceIdentity>,
+        /// RIP; all servers if `None`.
+        #[serde(default)]
+        server: Option<IpAddr>,
+        /// The hold: "auto" ends it.
+        mode: HealthMode,
     },
     /// `ipvsadm --set`, in seconds; 0 or a missing value leaves a timeout as it is.
     SetTimeouts {
@@ -206,6 +218,15 @@ impl ChangeRequest {
                 let until = deadline.map(|seconds| format!(", removed after {seconds} s at the latest"));
                 Some(format!("~ {service} -> {server}: drains{}", until.unwrap_or_default()))
             }
+            Self::SetHealth { service, server, mode } => {
+                let of = match (service, server) {
+                    (Some(service), Some(rip)) => format!("{service} -> {rip}"),
+                    (Some(service), None) => service.to_string(),
+                    (None, Some(rip)) => format!("{rip} in all services"),
+                    (None, None) => "all services".into(),
+                };
+                Some(format!("~ {of}: health {mode}"))
+            }
             _ => None,
         }
     }
@@ -278,7 +299,35 @@ impl ChangeRequest {
                 }
                 return Ok(None);
             }
+            Self::SetHealth { service, server, mode } => {
+                return admit_health_mode(rules, *service, *server, *mode).map(|()| None);
+            }
         }))
+    }
+}
+
+/// Checks that a hold on health is about something, and that a forced one is not about every server.
+fn admit_health_mode(
+    rules: &Rules,
+    service: Option<ServiceIdentity>,
+    server: Option<IpAddr>,
+    mode: HealthMode,
+) -> Result<(), Diagnostic> {
+    match (service, server) {
+        (Some(service), Some(rip)) => rules.server(service, rip).map(drop),
+        (Some(service), None) => rules.service(service).map(drop),
+        (None, Some(rip)) => {
+            let mut servers = rules.services.iter().flat_map(|service| &service.servers);
+            let what = format!("no service has the real server {rip}");
+            let error = Diagnostic::new(DiagnosticKind::NoSuchServer, what);
+            let error = error.remedy("name one that `directrix ipvsadm -Ln` lists");
+            servers.find(|server| server.address == rip).map_or(Err(error), |_| Ok(()))
+        }
+        (None, None) if mode.is_forced() => {
+            let what = format!("health {mode} of every server at once");
+            Err(Diagnostic::invalid_rules(what, "name a service or a server"))
+        }
+        (None, None) => Ok(()),
     }
 }
 
@@ -289,104 +338,9 @@ fn within(what: &str, seconds: u32) -> Result<(), Diagnostic> {
     Err(Diagnostic::invalid_rules(format!("a {what} of {seconds} s"), format!("give at most {SECONDS_MAX}")))
 }
 
-fn no_such_scheduler(name: &str) -> Diagnostic {
-    let error = Diagnostic::new(DiagnosticKind::NoSuchScheduler, format!("there is no scheduler {name:?}"));
-    error.remedy(format!("there are {}", Scheduler::NAMES.join(", ")))
-}
-
-impl ServiceSettings {
-    fn service(&self, identity: ServiceIdentity) -> Result<VirtualService, Diagnostic> {
-        let scheduler = self.scheduler.parse().map_err(|()| no_such_scheduler(&self.scheduler))?;
-        Ok(VirtualService {
-            scheduler,
-            scheduler_flags: self.flags(scheduler)?,
-            persistence: self
-                .persistence
-                .as_ref()
-                .map(|of| persistence(of, identity.family()))
-                .transpose()?,
-            one_packet: self.one_packet,
-            slow_start: self.slow_start.filter(|seconds| *seconds > 0).map(Span::from_secs),
-            group: self.matches.iter().map(|of| of.parse()).collect::<Result<Vec<Match>, _>>()?,
-            ..VirtualService::new(identity, Vec::new())
-        })
-    }
-
-    fn flags(&self, scheduler: Scheduler) -> Result<SchedulerFlags, Diagnostic> {
-        let mut flags = SchedulerFlags::default();
-        for name in &self.scheduler_flags {
-            let known = || scheduler.flag_names().join(" and ");
-            let remedy =
-                || if known().is_empty() { "it has none".into() } else { format!("it has {}", known()) };
-            let fault =
-                |_| Diagnostic::invalid_rules(format!("{} has no flag {name:?}", scheduler.name()), remedy());
-            flags.set(scheduler, name).map_err(fault)?;
-        }
-        Ok(flags)
-    }
-}
-
-fn persistence(requested: &Persistence, family: IpFamily) -> Result<model::Persistence, Diagnostic> {
-    within("persistence", requested.timeout)?;
-    if let Some(engine) = &requested.engine {
-        return Err(Diagnostic::invalid_rules(
-            format!("there is no persistence engine {engine:?}"),
-            "leave it out",
-        ));
-    }
-    let prefix = match (requested.prefix, requested.netmask) {
-        (Some(_), Some(_)) => {
-            return Err(Diagnostic::invalid_rules(
-                "persistence has both prefix and netmask",
-                "leave out one of them",
-            ));
-        }
-        (prefix, None) => prefix.unwrap_or(model::Persistence::prefix_max(family)),
-        (None, Some(mask)) if family == IpFamily::Ipv4 => length(mask)?,
-        (None, Some(mask)) => {
-            return Err(Diagnostic::invalid_rules(
-                format!("netmask {mask} for clients with IPv6 addresses"),
-                "give a prefix",
-            ));
-        }
-    };
-    Ok(model::Persistence { timeout: Span::from_secs(requested.timeout), prefix })
-}
-
-fn length(mask: Ipv4Addr) -> Result<u8, Diagnostic> {
-    let bits = mask.to_bits();
-    let gaps =
-        || Diagnostic::invalid_rules(format!("netmask {mask} has gaps"), "write one like 255.255.255.0");
-    (bits.leading_ones() == bits.count_ones()).then_some(bits.leading_ones() as u8).ok_or_else(gaps) // at most 32
-}
-
-impl ServerSettings {
-    fn server(&self, address: IpAddr) -> Result<RealServer, Diagnostic> {
-        let mac = self.mac.as_deref().map(mac).transpose()?;
-        let Self { upper_threshold, lower_threshold, .. } = *self;
-        let weight = Weight(self.weight);
-        Ok(RealServer { mac, upper_threshold, lower_threshold, ..RealServer::new(address, weight) })
-    }
-
-    /// Checks the thresholds as `ip_vs_add_dest` and `ip_vs_edit_dest` do (net/netfilter/ipvs/ip_vs_ctl.c).
-    fn thresholds(&self) -> Result<(), Diagnostic> {
-        let Self { lower_threshold: lower, upper_threshold: upper, .. } = *self;
-        if lower <= upper {
-            return Ok(());
-        }
-        let what = format!("the lower threshold {lower} is above the upper one, {upper}");
-        Err(Diagnostic::new(DiagnosticKind::OutOfRange, what).remedy("give at most that"))
-    }
-}
-
-fn mac(text: &str) -> Result<MacAddr, Diagnostic> {
-    let mac: Option<MacAddr> = text.parse().ok().filter(|mac: &MacAddr| mac.is_unicast());
-    let remedy = "give the server's own, as in 02:00:5e:10:00:01";
-    mac.ok_or_else(|| Diagnostic::invalid_rules(format!("{text:?} is not one station's MAC address"), remedy))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::settings::persistence;
     use super::*;
     use crate::model::ServiceAddress;
     use crate::wire::Protocol;

@@ -41,6 +41,10 @@ impl Director {
         })?;
         self.apply(&rules, host);
         requests.iter().for_each(|request| self.apply_beyond_rules(request));
+        if requests.iter().any(|request| matches!(request, ChangeRequest::SetHealth { .. })) {
+            self.configure_health();
+            self.record_health_modes(requests, origin);
+        }
         if requests.iter().any(|request| matches!(request, ChangeRequest::Drain { .. })) {
             self.publish_or_log(); // a draining server accepts no more clients by their templates
         }
@@ -176,6 +180,9 @@ impl Director {
                 if let Some(entry) = entry.filter(|entry| entry.config.weight.0 == 0) {
                     entry.drain = Some(Drain { until });
                 }
+            }
+            ChangeRequest::SetHealth { service, server, mode } => {
+                self.registry.set_health_mode(*service, *server, *mode);
             }
             ChangeRequest::AddServer { service, server, .. } => {
                 if let Some(entry) = self.registry.server_mut(*service, *server) {

@@ -3,6 +3,8 @@
 use super::Director;
 use crate::control::api::events::EventSource;
 use crate::control::api::reasons::ServerReasons;
+use crate::control::api::request::ChangeRequest;
+use crate::control::log::audit::Origin;
 use crate::control::state::events::EventSubject;
 use crate::control::state::reasons;
 use crate::health::{CheckState, HealthReport};
@@ -69,6 +71,16 @@ impl Director {
             _ => return,
         };
         self.events.add(EventSource::Arp, EventSubject::server(rip), text);
+    }
+
+    /// Records the operator's holds on the health of servers.
+    pub(super) fn record_health_modes(&mut self, requests: &[ChangeRequest], origin: &Origin) {
+        for request in requests {
+            if let ChangeRequest::SetHealth { service, server, mode } = *request {
+                let text = format!("health {mode}, by {origin}");
+                self.events.add(EventSource::Operator, EventSubject { service, server }, text);
+            }
+        }
     }
 
     /// Sends the reasons for which servers get no new connections to `reply`.

@@ -5,15 +5,16 @@ use crate::control::api::checks;
 use crate::control::health::{HealthCommand, HealthOverview, HealthThread, listing, log};
 use crate::control::state::registry::{ServerEntry, ServiceEntry};
 use crate::health::{CheckUse, HealthConfig, HealthReport, ServerChecks, ServiceChecks};
+use crate::model::HealthMode;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 use tokio::sync::oneshot;
 
 impl Director {
-    /// Gives the thread of the health checks the present services, and starts it with the first check.
+    /// Gives the thread of the health checks the present services, and starts it with the first check or hold.
     pub(super) fn configure_health(&mut self) {
         if self.health.is_none() {
-            if !self.registry.services.iter().any(has_checks) {
+            if !self.registry.services.iter().any(needs_health) {
                 return;
             }
             match HealthThread::start(self.health_reports.clone()) {
@@ -77,9 +78,11 @@ impl Director {
     }
 }
 
-fn has_checks(service: &ServiceEntry) -> bool {
-    let own = service.servers.iter().any(|server| !server.config.checks.is_empty());
-    own || !service.config.checks.is_empty()
+/// True with a health check, or with a server whose health the operator holds.
+fn needs_health(service: &ServiceEntry) -> bool {
+    let own =
+        |server: &ServerEntry| !server.config.checks.is_empty() || server.health_mode != HealthMode::Auto;
+    !service.config.checks.is_empty() || service.servers.iter().any(own)
 }
 
 /// Returns the checks of a service and of its servers.
@@ -90,6 +93,7 @@ fn checks_of(service: &ServiceEntry) -> ServiceChecks {
         server: server.config.address,
         weight: server.config.weight,
         out: server.failed,
+        mode: server.health_mode,
         checks: service
             .config
             .checks_of(&server.config)

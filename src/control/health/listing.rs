@@ -4,15 +4,17 @@ use super::certificate::{days_to, unix_now};
 use super::command::HealthOverview;
 use crate::control::api::checks;
 use crate::health::{CheckKey, CheckState, CheckStatus, ProbeOutcome, ServerStatus, ServiceStatus};
+use crate::model::HealthMode;
 use crate::time::Span;
 use std::collections::HashMap;
 
-/// Returns the listing of the services that have checks.
+/// Returns the listing of the services that have checks, or a server whose health the operator holds.
 pub(in crate::control) fn of(overview: HealthOverview) -> checks::Checks {
     let HealthOverview { frozen, checks, in_flight, certificate_ends, services } = overview;
     let (ends, now) = (certificate_ends, unix_now());
-    let has_checks = |of: &ServiceStatus| of.servers.iter().any(|server| !server.checks.is_empty());
-    let services = services.into_iter().filter(has_checks).map(|of| checks::Service {
+    let has_health = |of: &ServerStatus| !of.checks.is_empty() || of.mode != HealthMode::Auto;
+    let is_listed = |of: &ServiceStatus| of.servers.iter().any(has_health);
+    let services = services.into_iter().filter(is_listed).map(|of| checks::Service {
         identity: of.service,
         panic: of.panic,
         servers: of.servers.into_iter().map(|of| server(of, &ends, now)).collect(),
@@ -21,12 +23,12 @@ pub(in crate::control) fn of(overview: HealthOverview) -> checks::Checks {
 }
 
 fn server(of: ServerStatus, ends: &HashMap<CheckKey, i64>, now: i64) -> checks::Server {
-    let ServerStatus { server: address, down, out, checks } = of;
+    let ServerStatus { server: address, down, out, mode, checks } = of;
     let one =
         |of: CheckStatus| checks::Check { certificate: certificate(ends.get(&of.key), now), ..check(of) };
     let mut checks: Vec<_> = checks.into_iter().map(one).collect();
     number_equal_names(&mut checks);
-    checks::Server { address, down, out, checks }
+    checks::Server { address, down, out, mode, checks }
 }
 
 /// Adds a number to the names of checks that differ in no part of the name.
@@ -50,6 +52,7 @@ fn check(of: CheckStatus) -> checks::Check {
         last_ms: of.last.as_ref().map(|(_, age)| age.millis()),
         took_us: last.map(|last| last.took.as_micros() as u64),
         next_ms: of.next.map(Span::millis),
+        paused: of.paused,
         error: last.and_then(|last| error(&last.outcome)),
         cause: of.cause.as_ref().map(|cause| cause.name().into()),
         reason: of.cause.as_ref().map(|cause| cause.sentence(&of.key)),

@@ -3,6 +3,7 @@
 use super::page::{Label, MetricsPage, alone};
 use super::services::labels;
 use crate::control::api::checks::{Check, Checks};
+use crate::model::HealthMode;
 use prometheus_client::registry::Unit;
 use std::fmt;
 
@@ -33,7 +34,11 @@ pub(super) fn write(checks: &Checks, page: &mut MetricsPage<'_>) -> fmt::Result 
     page.gauges(("checks", None), "Health checks.", alone(checks.checks as u64))?;
     page.gauges(("checks_in_flight", None), "Probes on their way.", alone(checks.in_flight as u64))?;
     let help = "1 while nearly all health checks fail at once, so that no server goes down.";
-    page.gauges(("checks_frozen", None), help, alone(u64::from(checks.frozen)))
+    page.gauges(("checks_frozen", None), help, alone(u64::from(checks.frozen)))?;
+    let servers = checks.services.iter().flat_map(|of| &of.servers);
+    let held = servers.filter(|server| server.mode != HealthMode::Auto).count();
+    let help = "Real servers of services whose health is paused or forced by the operator.";
+    page.gauges(("health_holds", None), help, alone(held as u64))
 }
 
 fn rows(checks: &Checks) -> Vec<CheckRow<'_>> {

@@ -4,7 +4,9 @@ use crate::control::api::Stats;
 use crate::control::state::rates::Estimator;
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
 use crate::flow::ConnState;
-use crate::model::{Match, MatchId, Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService};
+use crate::model::{
+    HealthMode, Match, MatchId, Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService,
+};
 use crate::schedule::{Candidate, Loads, Params, Pool, Thresholds};
 use crate::wire::{MacAddr, Protocol};
 use std::collections::HashMap;
@@ -28,6 +30,8 @@ pub struct ServiceEntry {
     pub past: Stats,
     /// Rates of its totals.
     pub estimator: Estimator,
+    /// The operator's hold on the health of servers that are added.
+    pub health_mode: HealthMode,
     /// Slow starts of its servers.
     pub(in crate::control) slow_start: ServiceSlowStart,
     /// Generation of its templates, which changes with the client prefix.
@@ -58,8 +62,10 @@ pub struct ServerEntry {
     pub reachability: Reachability,
     /// True while it answers for the service's VIP and therefore receives no new connections.
     pub excluded: bool,
-    /// True while it counts with weight 0, as its health checks fail.
+    /// True while it counts with weight 0: its health checks fail, or the operator has forced that.
     pub failed: bool,
+    /// The operator's hold on its health.
+    pub health_mode: HealthMode,
     /// Drain, if one is in progress.
     pub drain: Option<Drain>,
     /// Totals of its id when it was added or zeroed.

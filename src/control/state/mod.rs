@@ -3,6 +3,7 @@
 pub mod availability;
 pub(in crate::control) mod entry;
 pub(in crate::control) mod events;
+mod health_mode;
 mod ids;
 pub mod rates;
 pub(in crate::control) mod reasons;

@@ -3,7 +3,7 @@
 use crate::control::api::reasons::{Reason, ServerReasons};
 use crate::control::state::entry::{Reachability, ServerEntry, ServiceEntry, VipState};
 use crate::health::{CheckState, CheckStatus, ServerStatus, ServiceStatus};
-use crate::model::{IpFamily, ServiceIdentity};
+use crate::model::{HealthMode, IpFamily, ServiceIdentity};
 use crate::schedule::Loads;
 use crate::time::Span;
 use crate::wire::Protocol;
@@ -23,12 +23,13 @@ pub(in crate::control) fn of(service: &ServiceEntry, server: &ServerEntry, loads
     reasons.extend(vips(service));
     let percent = server.slow_start_percent();
     let slow_start = percent.map(|part| format!("it is in slow start: {part} % of its weight counts so far"));
+    let notes = slow_start.into_iter().chain(hold(server));
     ServerReasons {
         service: service.config.identity,
         server: server.config.address,
         takes_connections: reasons.is_empty(),
         reasons,
-        notes: slow_start.into_iter().collect(),
+        notes: notes.collect(),
     }
 }
 
@@ -123,7 +124,21 @@ fn reachability(server: &ServerEntry) -> Option<Reason> {
 }
 
 fn health(server: &ServerEntry) -> Option<Reason> {
+    if server.health_mode == HealthMode::ForcedDown {
+        let text = "the operator has forced its health down; to end that: directrix health resume";
+        return Some(Reason::new("forced-down", format!("{text} {}", server.config.address)));
+    }
     server.failed.then(|| Reason::new(DOWN, "its health checks fail: directrix health shows them"))
+}
+
+/// A hold of the operator that is no reason by itself.
+fn hold(server: &ServerEntry) -> Option<String> {
+    let what = match server.health_mode {
+        HealthMode::Paused => "paused its health checks, so that the verdict on it stands still",
+        HealthMode::ForcedUp => "forced its health up, so that failed checks do not count",
+        HealthMode::Auto | HealthMode::ForcedDown => return None,
+    };
+    Some(format!("the operator has {what}; to end that: directrix health resume {}", server.config.address))
 }
 
 fn claim(service: &ServiceEntry, server: &ServerEntry) -> Option<Reason> {
@@ -224,6 +239,11 @@ mod tests {
         assert_eq!(code(|all| all.set_resolving(rip())), "resolving");
         assert_eq!(code(|all| all.set_unreachable(rip())), "unreachable");
         assert_eq!(code(|all| first(all).failed = true), "down");
+        let force = |all: &mut Registry| {
+            all.set_health_mode(None, Some(rip()), HealthMode::ForcedDown);
+            first(all).failed = true;
+        };
+        assert_eq!(code(force), "forced-down");
         assert_eq!(code(|all| all.set_holder(vip(), MAC, true)), "claims-vip");
         assert_eq!(code(|all| all.set_vip(vip(), VipState::Probing)), "vip-probing");
         assert_eq!(code(|all| all.set_vip(vip(), VipState::Standby(MAC))), "vip-standby");
@@ -258,9 +278,16 @@ mod tests {
             last: None,
             cause: Some(FailureCause::ServiceDown),
             next: None,
+            paused: false,
             downs: 1,
         };
-        let server = ServerStatus { server: rip(), down: true, out: !panic, checks: vec![check] };
+        let server = ServerStatus {
+            server: rip(),
+            down: true,
+            out: !panic,
+            mode: HealthMode::Auto,
+            checks: vec![check],
+        };
         vec![ServiceStatus { service: registry().services[0].config.identity, panic, servers: vec![server] }]
     }
 

@@ -8,12 +8,10 @@ use crate::control::state::ids::Ids;
 use crate::control::state::rates::Estimator;
 use crate::control::state::removed::{RemovedCounters, RemovedMatch, RemovedServer, RemovedService};
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
-use crate::control::state::steered::served;
 use crate::flow::ConnState;
-use crate::io::SteeredService;
 use crate::model::{
-    FirewallMark, KnownGroup, MatchDestination, MatchId, Policy, RealServer, Rules, ServerId, ServiceId,
-    ServiceIdentity, Timeouts, VirtualService,
+    FirewallMark, HealthMode, KnownGroup, MatchDestination, MatchId, Policy, RealServer, Rules, ServerId,
+    ServiceId, ServiceIdentity, Timeouts, VirtualService,
 };
 use crate::schedule::{GENERATIONS, Pool, Template};
 use crate::time::Span;
@@ -40,6 +38,8 @@ pub struct Registry {
     /// Services in the order of addition.
     pub services: Vec<ServiceEntry>,
     places: ServerPlaces,
+    /// The operator's hold on the health of services that are added.
+    pub(in crate::control) health_mode: HealthMode,
     /// Stations that also answer for a claimed VIP. A real server among them is excluded.
     holders: HashSet<(IpAddr, MacAddr)>,
     /// Removed groups: see [`Rules::marks`].
@@ -78,6 +78,7 @@ impl Registry {
             policy: Policy::default(),
             services: Vec::new(),
             places: ServerPlaces::new(),
+            health_mode: HealthMode::Auto,
             holders: HashSet::new(),
             marks: BTreeMap::new(),
             removed_services: HashMap::new(),
@@ -224,12 +225,6 @@ impl Registry {
         service.servers.iter_mut().find(|server| server.config.address == rip)
     }
 
-    /// Returns the matches whose VIP is claimed, for the steering set.
-    #[must_use]
-    pub fn served(&self) -> Vec<SteeredService> {
-        self.services.iter().flat_map(served).collect()
-    }
-
     /// Returns true if a match's connections have wide keys: it has an IPv6 address or several ports.
     #[must_use]
     pub fn has_wide_match(&self) -> bool {
@@ -253,6 +248,7 @@ impl Registry {
             servers: Vec::new(),
             past: Stats::default(),
             estimator: Estimator::new(),
+            health_mode: self.health_mode,
             slow_start: ServiceSlowStart::default(),
             generation: next_generation(generation),
             pool,
@@ -347,7 +343,8 @@ impl Registry {
                 .copied()
                 .unwrap_or(Reachability::Resolving),
             excluded: false,
-            failed: false,
+            failed: service.health_mode == HealthMode::ForcedDown,
+            health_mode: service.health_mode,
             drain: None,
             baseline,
             estimator,

@@ -1,6 +1,7 @@
 //! Frames of services, as the kernel selects them.
 
 use super::entry::{ServiceEntry, VipState};
+use super::registry::Registry;
 use crate::io::SteeredService;
 use crate::model::{Match, PortRange, VirtualService};
 
@@ -13,7 +14,15 @@ pub(in crate::control) fn steered(service: &VirtualService) -> impl Iterator<Ite
     service.all_matches().chain(active).map(|of| SteeredService { vlan: service.vlan, ..of.into() })
 }
 
+impl Registry {
+    /// Returns the matches whose VIP is claimed, for the steering set.
+    #[must_use]
+    pub fn served(&self) -> Vec<SteeredService> {
+        self.services.iter().flat_map(served).collect()
+    }
+}
+
 /// Returns the frames of a service to its claimed VIPs.
-pub(super) fn served(service: &ServiceEntry) -> impl Iterator<Item = SteeredService> + '_ {
+fn served(service: &ServiceEntry) -> impl Iterator<Item = SteeredService> + '_ {
     steered(&service.config).filter(|of| service.vip_state(of.vip) == Some(VipState::Claimed))
 }
