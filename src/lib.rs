@@ -21,6 +21,7 @@
 //! | 4 | `forward` | All policy about frames: the decision and the rewrite. No I/O, no threads, no clock. |
 //! | 4 | `neighbor` | ARP as a machine of (event, now) → actions. No sockets. |
 //! | 4 | `health` | Health checks as a machine of (event, now) → actions. No sockets, no clock. |
+//! | 5 | `audit` | Hosts that misuse a VIP or a RIP, as a machine of (input, now) → actions. No sockets, no clock. |
 //! | 5 | `io` | Frames in and out over AF_XDP, AF_PACKET and memory; BPF programs; sockets that probe a VIP. No decisions. |
 //! | 6 | `worker` | The loop of a worker: receive, decide, transmit, sweep. |
 //! | 6 | `control` | The control thread: rules, snapshots, ARP driver, control socket, metrics. No frames. |
@@ -35,6 +36,7 @@
 //!
 //! `unsafe` is in `sys` and `io` alone, each block with its proof.
 
+pub mod audit;
 pub mod bench_wire;
 pub mod cli;
 pub mod control;

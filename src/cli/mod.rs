@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod change;
 mod doctor;
 mod exe;
@@ -53,6 +54,8 @@ enum CliCommand {
     Health(health::Args),
     /// Say why a real server gets no new connections, and list its last changes
     WhyDown(why_down::Args),
+    /// Show every host that misuses a VIP or the address of a real server
+    Audit(audit::Args),
     /// List and change services exactly as ipvsadm does
     Ipvsadm(ipvsadm::Args),
     /// Reload the configuration file
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         CliCommand::Status(args) => summary::main(&args, &socket),
         CliCommand::Health(args) => health::main(&args, &socket),
         CliCommand::WhyDown(args) => why_down::main(&args, &socket),
+        CliCommand::Audit(args) => audit::main(&args, &socket),
         CliCommand::Ipvsadm(args) => ipvsadm::main(&args, &socket),
         CliCommand::Reload => change::reload(&socket),
         CliCommand::Plan(args) => change::plan(&args, &socket),
@@ -133,7 +137,8 @@ fn program() -> clap::Command {
 }
 
 /// Subcommands of similar tools, with the command that does the same here.
-const SYNONYMS: [(&str, &str); 12] = [
+const SYNONYMS: [(&str, &str); 13] = [
+    ("arp", "audit"),
     ("checks", "health"),
     ("list", "ipvsadm -Ln"),
     ("ls", "ipvsadm -Ln"),

@@ -21,6 +21,8 @@ pub enum Query {
     Events(oneshot::Sender<Vec<api::events::Event>>),
     /// Lists every real server with the reasons for which it gets no new connections.
     Reasons(oneshot::Sender<Vec<api::reasons::ServerReasons>>),
+    /// Lists every host that misuses an address.
+    Audit(oneshot::Sender<api::audit::Audit>),
     /// Lists every virtual service with its real servers.
     Services(oneshot::Sender<api::Services>),
     /// Lists every connection, in chunks of any size; dropping the sender ends the list.

@@ -5,8 +5,10 @@ use super::{
     VirtualService,
 };
 use crate::time::Span;
+use crate::wire::MacAddr;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +76,10 @@ pub struct DirectorConfig {
     pub on_conflict: OnConflict,
     /// Policy for a real server that answers for a VIP.
     pub on_server_claim: OnServerClaim,
+    /// Time of a round of the address auditor's questions; zero: none are asked.
+    pub audit_interval: Span,
+    /// Stations that may have the VIPs: other directors.
+    pub peers: Vec<PeerAddress>,
     /// TCP address of the metrics listener, which has no access control.
     pub metrics: Option<SocketAddr>,
     /// IPVS's switches for connections.
@@ -103,6 +109,8 @@ impl DirectorConfig {
             ("arp_attempts", self.arp_attempts == new.arp_attempts),
             ("on_conflict", self.on_conflict == new.on_conflict),
             ("on_server_claim", self.on_server_claim == new.on_server_claim),
+            ("audit_interval", self.audit_interval == new.audit_interval),
+            ("peers", self.peers == new.peers),
             ("metrics", self.metrics == new.metrics),
             ("user", self.user == new.user),
         ];
@@ -114,6 +122,24 @@ impl DirectorConfig {
 #[must_use]
 pub fn restart_required(key: &str) -> Diagnostic {
     Diagnostic::new(DiagnosticKind::RestartRequired, key).cause("restart required")
+}
+
+/// Address of a station that may have the VIPs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// MAC address.
+    Mac(MacAddr),
+    /// IP address.
+    Ip(IpAddr),
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mac(mac) => mac.fmt(f),
+            Self::Ip(address) => address.fmt(f),
+        }
+    }
 }
 
 /// Choice of the backend.

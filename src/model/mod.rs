@@ -35,7 +35,7 @@ pub use change::Change;
 pub use check::{COUNT_MAX, SLOW_START_MAX, THRESHOLD_MAX};
 pub use check_kinds::{BodyPattern, HttpCheck, HttpMethod, HttpsCheck, StatusRange, UdpCheck};
 pub use config::BackendChoice;
-pub use config::{Config, ControlOthers, DirectorConfig, OnConflict, OnServerClaim};
+pub use config::{Config, ControlOthers, DirectorConfig, OnConflict, OnServerClaim, PeerAddress};
 pub use config::{Wait, WorkerCount, restart_required};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Subject};
 pub use difference::Difference;

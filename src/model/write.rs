@@ -41,6 +41,11 @@ fn director(f: &mut Formatter<'_>, director: &DirectorConfig) -> fmt::Result {
     writeln!(f, "arp_attempts = {}", director.arp_attempts)?;
     writeln!(f, "on_conflict = \"{}\"", on_conflict(director.on_conflict))?;
     writeln!(f, "on_server_claim = \"{}\"", on_server_claim(director.on_server_claim))?;
+    writeln!(f, "audit_interval = {}", director.audit_interval.secs())?;
+    if !director.peers.is_empty() {
+        let peers: Vec<_> = director.peers.iter().map(|peer| format!("\"{peer}\"")).collect();
+        writeln!(f, "peers = [{}]", peers.join(", "))?;
+    }
     if let Some(address) = director.metrics {
         writeln!(f, "metrics = \"{address}\"")?;
     }
@@ -237,8 +242,9 @@ fn on_server_claim(on_server_claim: OnServerClaim) -> &'static str {
 mod tests {
     use super::*;
     use crate::model::{
-        BodyPattern, ConnReuseMode, HttpCheck, HttpMethod, HttpsCheck, Persistence, Ping, Places, PortRange,
-        Reject, SLOW_START_MAX, Scheduler, SchedulerFlags, StatusRange, UdpCheck, Weight, parse,
+        BodyPattern, ConnReuseMode, HttpCheck, HttpMethod, HttpsCheck, PeerAddress, Persistence, Ping,
+        Places, PortRange, Reject, SLOW_START_MAX, Scheduler, SchedulerFlags, StatusRange, UdpCheck, Weight,
+        parse,
     };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
@@ -271,6 +277,15 @@ mod tests {
                     arp_attempts: 2 + (every % 99) as u8,
                     on_conflict: [OnConflict::Standby, OnConflict::Claim][conflict],
                     on_server_claim: [OnServerClaim::Ignore, OnServerClaim::Exclude][wait],
+                    audit_interval: Span::from_secs(every % 86_401),
+                    peers: if read {
+                        Vec::new()
+                    } else {
+                        vec![
+                            PeerAddress::Ip([192, 0, 2, 5].into()),
+                            PeerAddress::Mac(MacAddr([2, 0, 0, 0, 0, 5])),
+                        ]
+                    },
                     user: two_arms.then(|| "directrix".into()),
                     metrics: two_arms.then(|| ([127, 0, 0, 1], 9310).into()),
                     policy: Policy {

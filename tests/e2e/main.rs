@@ -15,6 +15,7 @@
 
 mod access;
 mod arp;
+mod audit;
 mod auto;
 mod bulk;
 mod connections;

@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) struct Answers {
     pub(crate) services: api::Services,
     pub(crate) checks: api::checks::Checks,
+    pub(crate) audit: api::audit::Audit,
     pub(crate) connections: Vec<api::Connection>,
     pub(crate) drops: Vec<api::Drops>,
     pub(crate) workers: Vec<api::Worker>,
@@ -43,6 +44,7 @@ impl Default for Answers {
         Self {
             services: api::Services { capacity: 4096, interfaces: Vec::new(), services: Vec::new() },
             checks: api::checks::Checks::default(),
+            audit: api::audit::Audit::default(),
             connections: Vec::new(),
             drops: Vec::new(),
             workers: Vec::new(),
@@ -62,6 +64,7 @@ impl Answers {
             Query::Checks(to) => drop(to.send(self.checks.clone())),
             Query::Events(to) => drop(to.send(Vec::new())),
             Query::Reasons(to) => drop(to.send(Vec::new())),
+            Query::Audit(to) => drop(to.send(self.audit.clone())),
             Query::Drops(to) => drop(to.send(self.drops.clone())),
             Query::Workers(to) => drop(to.send(self.workers.clone())),
             Query::Timeouts(to) => drop(to.send(self.timeouts)),
@@ -125,6 +128,8 @@ impl Answers {
             }),
             services: self.services.clone(),
             checks: self.checks.clone(),
+            audit: self.audit.clone(),
+            audit_questions: 12,
             workers: self.workers.iter().map(worker).collect(),
             unbound: 0,
             unfinished: 0,

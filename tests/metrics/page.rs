@@ -4,6 +4,7 @@ use crate::exposition::Exposition;
 use crate::fake_director::{Answers, fixtures};
 use crate::support::netns::host;
 use directrix::control::api;
+use directrix::control::api::audit::{Audit, Finding};
 use directrix::control::api::checks::{self, Certificate, Check, Checks};
 use directrix::control::metrics::readings::Readings;
 use directrix::control::metrics::{ExpositionFormat, page};
@@ -49,14 +50,42 @@ pub(crate) fn readings() -> Readings {
         |reason: &str, frames| api::Drops { reason: reason.into(), frames, explanation: String::new() };
     let drops = vec![drop("ring_full", 2), drop("no_connection", 5)];
     let checks = checks(&services);
-    let answers =
-        Answers { services, checks, drops, workers: vec![worker(0), worker(1)], ..Answers::default() };
+    let answers = Answers {
+        services,
+        checks,
+        audit: audit(),
+        drops,
+        workers: vec![worker(0), worker(1)],
+        ..Answers::default()
+    };
     let mut readings = answers.readings();
     for (ns, frames) in [(800, 3), (1500, 20_000), (40_000, 500)] {
         readings.workers[0].latency.as_mut().unwrap().record_n(ns, frames).unwrap();
     }
     readings.workers[1].latency = None;
     readings
+}
+
+/// A real server that answers for the VIP, and a probe of another host.
+fn audit() -> Audit {
+    let finding = |misuse: &str, level: &str, server: Option<[u8; 4]>| Finding {
+        misuse: misuse.into(),
+        level: level.into(),
+        address: [192, 168, 195, 150].into(),
+        mac: "02:00:00:00:00:07".into(),
+        server: server.map(Into::into),
+        other_interface: false,
+        seen: "asked".into(),
+        since_ms: 5000,
+        last_ms: 1000,
+        count: 3,
+        text: String::new(),
+        command: None,
+        advice: None,
+    };
+    let server = Some([192, 168, 195, 171]);
+    let findings = vec![finding("answers", "error", server), finding("probes", "warning", None)];
+    Audit { interval: 300, findings }
 }
 
 /// A check of both servers of the first service, of which one is down and the other has no result yet.

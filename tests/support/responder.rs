@@ -1,7 +1,8 @@
 //! A neighbor machine with its driver, on a thread in a namespace; tcpdump as a witness.
 
 use super::netns::{Netns, Process, wait_until};
-use directrix::control::neighbor::driver::NeighborDriver;
+use directrix::audit::{AuditReport, AuditSettings, Auditor};
+use directrix::control::neighbor::driver::{DriverReport, NeighborDriver};
 use directrix::control::neighbor::sockets::NeighborSockets;
 use directrix::control::neighbor::vlans::NeighborCommand;
 use directrix::io::Interface;
@@ -25,6 +26,7 @@ pub const WAIT: Duration = Duration::from_secs(10);
 pub struct Director {
     commands: Option<UnboundedSender<NeighborCommand>>,
     reports: Arc<Mutex<Vec<NeighborReport>>>,
+    audited: Arc<Mutex<Vec<AuditReport>>>,
     pub counters: Arc<NeighborCounters>,
     thread: Option<JoinHandle<Duration>>,
 }
@@ -36,26 +38,42 @@ impl Director {
         on_conflict: OnConflict,
         timing: Timing,
     ) -> Self {
+        Self::auditing(namespace, interfaces, (on_conflict, timing), Span::default())
+    }
+
+    /// Starts one whose auditor asks everything once in `interval`.
+    pub fn auditing(
+        namespace: &Arc<Netns>,
+        interfaces: &[&str],
+        (on_conflict, timing): (OnConflict, Timing),
+        interval: Span,
+    ) -> Self {
         let (namespace, names) = (Arc::clone(namespace), interfaces.join(" "));
         let (commands, inbox) = unbounded_channel();
         let reports = Arc::<Mutex<Vec<NeighborReport>>>::default();
-        let machine = {
-            let own_macs = namespace.enter(|| names.split(' ').map(|name| interface(name).mac).collect());
-            Neighbors::new(NeighborSettings { own_macs, on_conflict, timing, seed: 1 })
-        };
+        let own_macs: Vec<_> = namespace.enter(|| names.split(' ').map(|name| interface(name).mac).collect());
+        let settings = AuditSettings { own_macs: own_macs.clone(), peers: Vec::new(), interval, seed: 1 };
+        let machine = Neighbors::new(NeighborSettings { own_macs, on_conflict, timing, seed: 1 });
+        let audited = Arc::<Mutex<Vec<AuditReport>>>::default();
         let (counters, reported) = (machine.counters(), Arc::clone(&reports));
+        let audit_reported = Arc::clone(&audited);
         let live = move || {
             let sockets =
                 names.split(' ').map(|name| NeighborSockets::open(&interface(name)).unwrap()).collect();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let responder = NeighborDriver::new(machine, sockets, Instant::now()).unwrap();
-                responder.run(inbox, |report| reported.lock().unwrap().push(report)).await.unwrap();
+                let responder =
+                    NeighborDriver::new((machine, Auditor::new(settings)), sockets, Instant::now()).unwrap();
+                let each = |report| match report {
+                    DriverReport::Neighbor(report) => reported.lock().unwrap().push(report),
+                    DriverReport::Audit(report) => audit_reported.lock().unwrap().push(report),
+                };
+                responder.run(inbox, each).await.unwrap();
             });
             Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())
         };
         let thread = Some(std::thread::spawn(move || namespace.enter(live)));
-        Self { commands: Some(commands), reports, counters, thread }
+        Self { commands: Some(commands), reports, audited, counters, thread }
     }
 
     pub fn send(&self, command: impl Into<NeighborCommand>) {
@@ -64,6 +82,10 @@ impl Director {
 
     pub fn reports(&self) -> Vec<NeighborReport> {
         self.reports.lock().unwrap().clone()
+    }
+
+    pub fn audit_reports(&self) -> Vec<AuditReport> {
+        self.audited.lock().unwrap().clone()
     }
 
     pub fn wait_for(&self, report: NeighborReport) {

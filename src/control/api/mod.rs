@@ -4,6 +4,7 @@
 //! may be a million of them, and the configuration as TOML; every other body is one JSON value, and an
 //! error is a [`Problem`].
 
+pub mod audit;
 pub mod checks;
 pub mod events;
 pub mod overview;
@@ -48,6 +49,8 @@ pub mod path {
     pub const EVENTS: &str = "/v1/events";
     /// A list of [`super::reasons::ServerReasons`].
     pub const REASONS: &str = "/v1/reasons";
+    /// [`super::audit::Audit`].
+    pub const AUDIT: &str = "/v1/audit";
     /// "ok" with status 200, or the health problems with status 503.
     pub const HEALTH: &str = "/healthz";
     /// [`super::Timeouts`].

@@ -81,6 +81,14 @@ impl Blocking {
         self.runtime.block_on(self.client.reasons())
     }
 
+    /// See [`Client::audit`].
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub fn audit(&self) -> Result<api::audit::Audit, Diagnostic> {
+        self.runtime.block_on(self.client.audit())
+    }
+
     /// See [`Client::drops`].
     ///
     /// # Errors

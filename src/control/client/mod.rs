@@ -92,6 +92,14 @@ impl Client {
         self.read(path::REASONS).await
     }
 
+    /// Returns every host that misuses an address.
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub async fn audit(&self) -> Result<api::audit::Audit, Diagnostic> {
+        self.read(path::AUDIT).await
+    }
+
     /// Returns every drop reason.
     ///
     /// # Errors

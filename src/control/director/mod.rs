@@ -4,6 +4,7 @@
 //! concern.
 
 mod apply;
+mod audit;
 pub mod error;
 mod event_loop;
 mod events;
@@ -20,6 +21,7 @@ mod status;
 mod symptoms;
 mod vips;
 
+use crate::audit::Auditor;
 use crate::control::answers::ClientAnswers;
 use crate::control::health::HealthThread;
 use crate::control::host::carriers::Carriers;
@@ -66,8 +68,8 @@ struct Director {
     templates: Arc<Templates>,
     /// Tick 0.
     epoch: Instant,
-    /// The neighbor machine and its sockets, until the event loop takes them.
-    neighbors: Option<(Neighbors, Vec<NeighborSockets>)>,
+    /// The neighbor machine, the auditor and their sockets, until the event loop takes them.
+    neighbors: Option<((Neighbors, Auditor), Vec<NeighborSockets>)>,
     /// Channel to the neighbor driver, while it runs.
     neighbor_events: Option<mpsc::UnboundedSender<NeighborCommand>>,
     /// Thread of the health checks, once there is one.

@@ -4,7 +4,7 @@ use super::Director;
 use super::error::DirectorError;
 use crate::control::host::hints;
 use crate::control::host::resolve::ResolvedHost;
-use crate::control::neighbor::driver::NeighborDriver;
+use crate::control::neighbor::driver::{DriverReport, NeighborDriver};
 use crate::control::neighbor::log::log_report;
 use crate::control::neighbor::vlans::{self, NeighborCommand};
 use crate::control::state::registry::VipState;
@@ -23,7 +23,7 @@ impl Director {
     pub(super) fn start_neighbors(
         &mut self,
     ) -> Result<
-        (impl Future<Output = std::io::Result<()>> + use<>, mpsc::UnboundedReceiver<NeighborReport>),
+        (impl Future<Output = std::io::Result<()>> + use<>, mpsc::UnboundedReceiver<DriverReport>),
         DirectorError,
     > {
         let (machine, sockets) = self.neighbors.take().expect("it is taken once");
@@ -36,6 +36,7 @@ impl Director {
         hints::log_foreign_vips(&self.host.vips, &self.host);
         hints::log_filtered_vlans(&self.host);
         self.send_link_locals(&self.host.interfaces);
+        self.send_audit_sender();
         self.set_vlans();
         for server in &self.host.servers {
             self.send_neighbor_event(NeighborEvent::AddServer(*server));
@@ -50,7 +51,14 @@ impl Director {
     }
 
     /// Logs a report and updates the registry.
-    pub(super) fn handle_report(&mut self, report: &NeighborReport) {
+    pub(super) fn handle_report(&mut self, report: &DriverReport) {
+        match report {
+            DriverReport::Neighbor(report) => self.handle_neighbor_report(report),
+            DriverReport::Audit(report) => self.handle_audit_report(report),
+        }
+    }
+
+    fn handle_neighbor_report(&mut self, report: &NeighborReport) {
         let now = Instant::now();
         self.limiter.log(report.about(), now, || log_report(report, &self.registry, &self.settings));
         self.record_neighbor(report);
@@ -84,6 +92,7 @@ impl Director {
         }
         // First: what follows may fail, and servers that are not asked yet wait for the address.
         self.send_link_locals(&self.host.renewed());
+        self.send_audit_sender();
         match self.host.re_resolve(&self.registry.rules().services) {
             Ok(host) => {
                 let before = std::mem::replace(&mut self.host, host);

@@ -26,6 +26,7 @@ impl Director {
             Query::Checks(reply) => self.report_checks(reply),
             Query::Events(reply) => drop(reply.send(self.events.list())),
             Query::Reasons(reply) => self.report_reasons(reply),
+            Query::Audit(reply) => self.report_audit(reply),
             Query::Health(reply) => drop(reply.send(self.health_problems())),
             Query::Services(reply) => drop(reply.send(view.services())),
             Query::Drops(reply) => drop(reply.send(view.drops())),
@@ -33,7 +34,12 @@ impl Director {
                 let running = self.running();
                 let config =
                     ConfigReader { file: reloads.file(), running, history: reloads.history().clone() };
-                self.meter.read(&view, self.backend.name, (config, self.health_overview()), reply);
+                self.meter.read(
+                    &view,
+                    self.backend.name,
+                    (config, self.health_overview(), self.audit_findings()),
+                    reply,
+                );
             }
             Query::Timeouts(reply) => drop(reply.send(self.timeouts())),
             Query::Workers(reply) => {

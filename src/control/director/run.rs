@@ -1,9 +1,11 @@
 //! A director from start to stop.
 
 use super::Director;
+use super::audit::audit_settings;
 use super::error::DirectorError;
 use super::startup::{self, StartContext};
 use super::symptoms::Symptoms;
+use crate::audit::Auditor;
 use crate::control::answers::ClientAnswers;
 use crate::control::api;
 use crate::control::config_file::ReadConfig;
@@ -125,6 +127,7 @@ impl Director {
             epoch,
         };
         let neighbors = Neighbors::new(neighbor_settings(config, &host)?);
+        let auditor = Auditor::new(audit_settings(settings, neighbors.own_macs())?);
         let (mut sockets, mut answers, mut pings) = (Vec::new(), None, None);
         let plan = backend::plan(settings, &host.interfaces);
         let backend = backend::launch(settings.backend, &plan, &workers, &mut |steering| {
@@ -153,10 +156,10 @@ impl Director {
             health_number: 0,
             health_reports,
             health_received: Some(health_received),
-            meter: Meter::new(&neighbors, answers.counters(), pings.counters()),
+            meter: Meter::new((&neighbors, &auditor), answers.counters(), pings.counters()),
             answers,
             pings,
-            neighbors: Some((neighbors, sockets)),
+            neighbors: Some(((neighbors, auditor), sockets)),
             limiter: LogLimiter::default(),
             local_vips: LocalVips::default(),
             symptoms: Symptoms::new(),

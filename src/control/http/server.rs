@@ -86,6 +86,7 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .route(path::CHECKS, get(async |State(queries): Queries| reply(&queries, Query::Checks).await))
         .route(path::EVENTS, get(async |State(queries): Queries| reply(&queries, Query::Events).await))
         .route(path::REASONS, get(async |State(queries): Queries| reply(&queries, Query::Reasons).await))
+        .route(path::AUDIT, get(async |State(queries): Queries| reply(&queries, Query::Audit).await))
         .route(path::CONNECTIONS, get(connections))
         .route(path::CONFIG, get(config))
         .route(path::CHANGES, post(change))
@@ -230,6 +231,7 @@ async fn not_found(uri: Uri) -> Response {
         path::CHECKS,
         path::EVENTS,
         path::REASONS,
+        path::AUDIT,
         path::CONFIG,
         path::CHANGES,
         path::RELOAD,

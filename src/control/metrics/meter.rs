@@ -3,10 +3,13 @@
 use super::readings::{
     AnswerReadings, ConfigReadings, NeighborReadings, PingReadings, Readings, WorkerReadings,
 };
+use crate::audit::{AuditCounters, AuditFinding, Auditor};
 use crate::control::answers::AnswerCounters;
+use crate::control::api::audit::Audit;
 use crate::control::api::checks::Checks;
 use crate::control::config_file::{ConfigFile, History, METRICS_AGE, RunningConfig};
 use crate::control::health::{HealthOverview, listing};
+use crate::control::neighbor::findings;
 use crate::control::ping::PingCounters;
 use crate::control::workers::WorkerClient;
 use crate::control::workers::status::RuntimeView;
@@ -18,14 +21,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 
-/// Time within which the thread of the health checks answers.
-const CHECKS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time within which the health checks and the neighbor driver answer.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sources of readings besides a [`RuntimeView`].
 #[derive(Debug)]
 pub struct Meter {
     started: SystemTime,
     neighbors: Arc<NeighborCounters>,
+    audit: Arc<AuditCounters>,
     answers: Arc<AnswerCounters>,
     pings: Arc<PingCounters>,
 }
@@ -33,8 +37,13 @@ pub struct Meter {
 impl Meter {
     /// Creates the meter of a director that starts now, with the counters of the control thread.
     #[must_use]
-    pub fn new(neighbors: &Neighbors, answers: Arc<AnswerCounters>, pings: Arc<PingCounters>) -> Self {
-        Self { started: SystemTime::now(), neighbors: neighbors.counters(), answers, pings }
+    pub fn new(
+        (neighbors, auditor): (&Neighbors, &Auditor),
+        answers: Arc<AnswerCounters>,
+        pings: Arc<PingCounters>,
+    ) -> Self {
+        let (neighbors, audit) = (neighbors.counters(), auditor.counters());
+        Self { started: SystemTime::now(), neighbors, audit, answers, pings }
     }
 
     /// Returns the start time of the director.
@@ -51,7 +60,11 @@ impl Meter {
         &self,
         view: &RuntimeView<'_>,
         backend: &str,
-        (config, checks): (ConfigReader, oneshot::Receiver<HealthOverview>),
+        (config, checks, audit): (
+            ConfigReader,
+            oneshot::Receiver<HealthOverview>,
+            oneshot::Receiver<Vec<AuditFinding>>,
+        ),
         reply: oneshot::Sender<Readings>,
     ) {
         let mut readings = Readings {
@@ -60,6 +73,8 @@ impl Meter {
             process: None,
             services: view.services(),
             checks: Checks::default(),
+            audit: Audit::default(),
+            audit_questions: self.audit.asked.get(),
             workers: Vec::new(),
             unbound: view.templates.unbound(),
             unfinished: view.workers.handles().iter().map(|handle| handle.counters.unfinished.get()).sum(),
@@ -72,6 +87,7 @@ impl Meter {
             readings.config.unsaved = config.unsaved();
             readings.process = ProcessUsage::now();
             readings.checks = listing::of(received(checks));
+            readings.audit = findings::of(&received(audit), 0);
             readings.workers =
                 workers.into_iter().map(|(worker, pending)| completed(worker, &pending)).collect();
             let _ = reply.send(readings); // the client may have disconnected
@@ -98,9 +114,9 @@ impl Meter {
     }
 }
 
-/// Waits for the status of the health checks; without an answer there are none. Blocks.
-fn received(checks: oneshot::Receiver<HealthOverview>) -> HealthOverview {
-    let answer = async { tokio::time::timeout(CHECKS_TIMEOUT, checks).await };
+/// Waits for the status of the health checks, or for the findings; without an answer there are none. Blocks.
+fn received<T: Default>(status: oneshot::Receiver<T>) -> T {
+    let answer = async { tokio::time::timeout(STATUS_TIMEOUT, status).await };
     let answer = tokio::runtime::Handle::current().block_on(answer);
     answer.ok().and_then(Result::ok).unwrap_or_default()
 }

@@ -4,6 +4,7 @@
 //! text. Label values come from the configuration, the interfaces or the program, never from the network, so that
 //! clients cannot create series. docs/metrics.md describes each metric.
 
+mod audit;
 mod checks;
 mod config;
 mod format;
@@ -65,6 +66,7 @@ impl Collector for Readings {
         interfaces(&self.services.interfaces, &mut page)?;
         services::write(&self.services, &mut page)?;
         checks::write(&self.checks, &mut page)?;
+        audit::write(self, &mut page)?;
         workers::write(&self.workers, &mut page)?;
         table(self, &mut page)?;
         neighbors(&self.neighbors, &mut page)?;

@@ -18,6 +18,10 @@ pub struct Readings {
     pub services: api::Services,
     /// Every health check.
     pub checks: api::checks::Checks,
+    /// Findings of the address auditor.
+    pub audit: api::audit::Audit,
+    /// Questions that it has sent.
+    pub audit_questions: u64,
     /// Every worker.
     pub workers: Vec<WorkerReadings>,
     /// Connections of persistent services without a template, since the table was full.

@@ -1,10 +1,12 @@
-//! The neighbor driver: connects the neighbor state machine to its sockets, the clock and the director.
+//! The neighbor driver: connects the neighbor state machine and the auditor to the sockets, the clock and the director.
 
 use super::sockets::{NeighborInterface, NeighborSockets};
 use super::vlans::{self, HostVlans, NeighborCommand};
+use crate::audit::{AuditAction, AuditInput, AuditReport, Auditor};
 use crate::model::InterfaceIndex;
-use crate::neighbor::{NeighborAction, NeighborEvent, NeighborReport, Neighbors};
+use crate::neighbor::{NeighborAction, NeighborEvent, NeighborReport, Neighbors, Outgoing};
 use crate::time::Tick;
+use crate::wire::vlan::Vlans;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
@@ -15,18 +17,29 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// Frames read from one socket before time, events and the other sockets are served.
 const BURST: usize = 64;
 
-/// The neighbor state machine with its sockets and its clock.
+/// Report of the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriverReport {
+    /// Of the neighbor machine.
+    Neighbor(NeighborReport),
+    /// Of the auditor.
+    Audit(AuditReport),
+}
+
+/// The neighbor state machine and the auditor with their sockets and their clock.
 pub struct NeighborDriver {
     neighbors: Neighbors,
+    auditor: Auditor,
     interfaces: Vec<NeighborInterface>,
     start: Instant,
     actions: Vec<NeighborAction>,
+    audit_actions: Vec<AuditAction>,
     /// Of every VIP and real server.
     vlans: HostVlans,
 }
 
 impl NeighborDriver {
-    /// Creates the driver of a machine with its sockets, in the order of [`crate::neighbor::NeighborSettings::own_macs`].
+    /// Creates the driver of a machine and an auditor with the sockets, in the order of [`crate::neighbor::NeighborSettings::own_macs`].
     /// `start` is the moment of [`Tick`] 0.
     ///
     /// # Errors
@@ -34,9 +47,14 @@ impl NeighborDriver {
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
-    pub fn new(neighbors: Neighbors, sockets: Vec<NeighborSockets>, start: Instant) -> io::Result<Self> {
+    pub fn new(
+        (neighbors, auditor): (Neighbors, Auditor),
+        sockets: Vec<NeighborSockets>,
+        start: Instant,
+    ) -> io::Result<Self> {
         let interfaces = sockets.into_iter().map(NeighborInterface::new).collect::<io::Result<_>>()?;
-        Ok(Self { neighbors, interfaces, start, actions: Vec::new(), vlans: HostVlans::new() })
+        let (actions, audit_actions) = (Vec::new(), Vec::new());
+        Ok(Self { neighbors, auditor, interfaces, start, actions, audit_actions, vlans: HostVlans::new() })
     }
 
     /// Runs until `commands` is closed. Reports go to `report`, which must not block.
@@ -48,7 +66,7 @@ impl NeighborDriver {
     pub async fn run(
         mut self,
         mut commands: UnboundedReceiver<NeighborCommand>,
-        mut report: impl FnMut(NeighborReport),
+        mut report: impl FnMut(DriverReport),
     ) -> io::Result<()> {
         loop {
             let pause = self.pause();
@@ -59,6 +77,7 @@ impl NeighborDriver {
                 }
                 () = tokio::time::sleep(pause) => {
                     self.handle(NeighborEvent::Timer);
+                    self.audit(&AuditInput::Timer);
                     for interface in &mut self.interfaces {
                         interface.report_suppressed(Instant::now());
                     }
@@ -66,6 +85,9 @@ impl NeighborDriver {
                 command = commands.recv() => match command {
                     Some(NeighborCommand::Event(event)) => self.follow(event),
                     Some(NeighborCommand::Vlans(vlans)) => self.set_vlans(vlans),
+                    Some(NeighborCommand::Sender(own)) => self.audit(&AuditInput::Sender(own)),
+                    Some(NeighborCommand::Observe(vip)) => self.observe(vip),
+                    Some(NeighborCommand::Findings(reply)) => drop(reply.send(self.auditor.findings())),
                     None => return Ok(()),
                 },
             }
@@ -80,7 +102,8 @@ impl NeighborDriver {
     /// Returns the time until the next deadline.
     fn pause(&self) -> Duration {
         const LONG: Duration = Duration::from_secs(3600);
-        match self.neighbors.next_deadline() {
+        let deadlines = [self.neighbors.next_deadline(), self.auditor.next_deadline()];
+        match deadlines.into_iter().flatten().reduce(Tick::earlier) {
             Some(due) => Duration::from_millis(due.since(self.now()).millis().into()),
             None => LONG,
         }
@@ -102,6 +125,20 @@ impl NeighborDriver {
             self.vlans.remove(&address);
         }
         self.handle(event);
+        self.audit(&AuditInput::Followed(event));
+    }
+
+    /// Audits a VIP that is not claimed. Its group is joined, so that probes for it arrive.
+    fn observe(&mut self, vip: IpAddr) {
+        if let IpAddr::V6(vip) = vip {
+            self.interfaces[usize::from(InterfaceIndex::CLIENT.0)].join_group(vip);
+        }
+        self.audit(&AuditInput::Observe(vip));
+    }
+
+    fn audit(&mut self, input: &AuditInput) {
+        let now = self.now();
+        self.auditor.handle(input, now, &mut self.audit_actions);
     }
 
     /// Records VLANs of addresses, and receives the messages of these VLANs.
@@ -126,24 +163,53 @@ impl NeighborDriver {
         for index in 0..self.interfaces.len() {
             let interface = InterfaceIndex(index as u8);
             for (vlans, message) in self.interfaces[index].receive(BURST) {
-                if let Some(message) = vlans::admit(&self.vlans, message, vlans) {
+                let Some(message) = vlans::admit(&self.vlans, message, vlans) else { continue };
+                let now = self.now();
+                if self.auditor.receive(interface, &message, now, &mut self.audit_actions) {
                     self.handle(NeighborEvent::Received { interface, message });
                 }
             }
         }
     }
 
-    fn act(&mut self, report: &mut impl FnMut(NeighborReport)) {
-        for action in self.actions.drain(..) {
+    fn act(&mut self, report: &mut impl FnMut(DriverReport)) {
+        for action in std::mem::take(&mut self.actions) {
             match action {
                 NeighborAction::Send { interface, message } => {
-                    if let Some(interface) = self.interfaces.get_mut(usize::from(interface.0)) {
-                        interface.send(&message, vlans::of(&self.vlans, &message));
-                    }
+                    let vlans = vlans::of(&self.vlans, &message);
+                    self.send(interface, &message, vlans);
                 }
-                NeighborAction::Report(one) => report(one),
+                NeighborAction::Report(one) => {
+                    self.audit(&AuditInput::Reported(one));
+                    report(DriverReport::Neighbor(one));
+                }
             }
         }
+        for action in std::mem::take(&mut self.audit_actions) {
+            match action {
+                AuditAction::Ask { interface, within, message } => {
+                    let vlans = self.vlans.get(&within).copied().unwrap_or_default();
+                    self.send(interface, &without_foreign_sender(message, vlans), vlans);
+                }
+                AuditAction::Report(one) => report(DriverReport::Audit(one)),
+            }
+        }
+    }
+
+    fn send(&mut self, interface: InterfaceIndex, message: &Outgoing, vlans: Vlans) {
+        if let Some(interface) = self.interfaces.get_mut(usize::from(interface.0)) {
+            interface.send(message, vlans);
+        }
+    }
+}
+
+/// The question without a sender if it leaves in a VLAN: the director's IPv4 address is one of the interface's own network.
+fn without_foreign_sender(message: Outgoing, vlans: Vlans) -> Outgoing {
+    match message {
+        Outgoing::Solicit { address: address @ IpAddr::V4(_), station, .. } if !vlans.is_none() => {
+            Outgoing::Probe { address, station, nonce: None }
+        }
+        other => other,
     }
 }
 

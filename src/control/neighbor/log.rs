@@ -1,5 +1,6 @@
 //! Log events of neighbor reports.
 
+use crate::audit::{AuditLevel, AuditReport};
 use crate::control::state::registry::{Registry, VipState};
 use crate::model::{DirectorConfig, OnConflict, OnServerClaim};
 use crate::neighbor::NeighborReport;
@@ -93,5 +94,30 @@ fn held(claimant: &VipClaimant, on_server_claim: OnServerClaim) {
             %vip, %rip, %mac,
             "real server answers for the VIP: run there: directrix realserver setup"
         ),
+    }
+}
+
+/// Logs a report of the auditor.
+pub(in crate::control) fn log_audit(report: &AuditReport) {
+    let (AuditReport::Opened(finding) | AuditReport::Closed(finding)) = report;
+    let (misuse, address, mac, count) = (finding.misuse.name(), finding.address, finding.mac, finding.count);
+    let rip = finding.rip().map(tracing::field::display);
+    if matches!(report, AuditReport::Closed(_)) {
+        let since_s = finding.since_ms / 1000;
+        tracing::info!(misuse, %address, %mac, rip, count, since_s, "audit finding is over");
+        return;
+    }
+    let (what, remedy) = (finding.to_string(), finding.remedy());
+    let (remedy, advice) = (remedy.command, remedy.advice);
+    match finding.level {
+        AuditLevel::Error => {
+            tracing::error!(misuse, %address, %mac, rip, what, remedy, advice, "a host misuses an address");
+        }
+        AuditLevel::Warning => {
+            tracing::warn!(misuse, %address, %mac, rip, what, remedy, advice, "a host may misuse an address");
+        }
+        AuditLevel::Info => {
+            tracing::info!(misuse, %address, %mac, rip, what, remedy, advice, "a host has an address by design");
+        }
     }
 }

@@ -1,21 +1,29 @@
 //! VLANs of VIPs and real servers: the edge between the neighbor machine, which knows none, and tagged frames.
 
+use crate::audit::AuditFinding;
 use crate::neighbor::{NeighborEvent, NeighborMessage, Outgoing};
 use crate::wire::ethernet::TAG_LEN;
 use crate::wire::vlan::{self, TAG_AT, Tags, Vlans};
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use tokio::sync::oneshot;
 
 /// VLANs of addresses: of each VIP and real server.
 pub type HostVlans = HashMap<IpAddr, Vlans>;
 
 /// Input of the neighbor driver.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum NeighborCommand {
     /// An event for the machine.
     Event(NeighborEvent),
     /// These addresses are in these VLANs. The others stay.
     Vlans(HostVlans),
+    /// The director's own IPv4 address on the client interface, from which the auditor asks.
+    Sender(Option<Ipv4Addr>),
+    /// Audits a VIP that is not claimed.
+    Observe(IpAddr),
+    /// Lists the auditor's findings.
+    Findings(oneshot::Sender<Vec<AuditFinding>>),
 }
 
 impl From<NeighborEvent> for NeighborCommand {

@@ -1,6 +1,8 @@
 //! The `[director]` table.
 
-use super::readers::{boolean, choice, group, interface, listener, number, seconds, user, workers};
+use super::readers::{
+    audit_interval, boolean, choice, group, interface, listener, number, peers, seconds, user, workers,
+};
 use super::report::invalid;
 use super::section::Section;
 use crate::model::{
@@ -15,6 +17,9 @@ const CONNECTIONS: std::ops::RangeInclusive<u32> = 1024..=1 << 28;
 const CONNECTIONS_DEFAULT: u32 = 1 << 20;
 /// Between announcements: well below the 300 s after which switches forget an address.
 const ANNOUNCE_DEFAULT: Span = Span::from_secs(60);
+
+/// Below the time after which Linux's routers ask again for an idle neighbor, and little load.
+const AUDIT_DEFAULT: Span = Span::from_secs(300);
 
 /// With one request a real server that has a new MAC address would count as unreachable first.
 const ARP_ATTEMPTS: std::ops::RangeInclusive<u32> = 2..=100;
@@ -43,6 +48,8 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         arp_attempts: section.get("arp_attempts", number(ARP_ATTEMPTS)).unwrap_or(ARP_ATTEMPTS_DEFAULT) as u8,
         on_conflict: section.get("on_conflict", on_conflict).unwrap_or_default(),
         on_server_claim: section.get("on_server_claim", choice(ON_SERVER_CLAIM)).unwrap_or_default(),
+        audit_interval: section.get("audit_interval", audit_interval).unwrap_or(AUDIT_DEFAULT),
+        peers: section.get("peers", peers).unwrap_or_default(),
         metrics: section.get("metrics", listener),
         policy: policy(&section),
         timeouts: timeouts(&section),

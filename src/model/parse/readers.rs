@@ -4,8 +4,8 @@ use super::report::invalid;
 use super::section::nearest;
 use crate::model::address::{OWN_HOST, rip_example, same_family, vip_example};
 use crate::model::{
-    BadFlag, Diagnostic, IpFamily, Match, SLOW_START_MAX, Scheduler, SchedulerFlags, ServiceIdentity,
-    THRESHOLD_MAX, Weight, WorkerCount, host_address,
+    BadFlag, Diagnostic, IpFamily, Match, PeerAddress, SLOW_START_MAX, Scheduler, SchedulerFlags,
+    ServiceIdentity, THRESHOLD_MAX, Weight, WorkerCount, host_address,
 };
 use crate::time::Span;
 use crate::wire::MacAddr;
@@ -69,6 +69,28 @@ pub(super) fn number(range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Rea
 pub(super) fn seconds(value: &DeValue<'_>) -> Read<Span> {
     let seconds = number(1..=SECONDS_MAX)(value).map(Span::from_secs);
     seconds.map_err(|fault| invalid(fault.what, format!("{}: seconds", fault.remedy)))
+}
+
+/// Seconds of a round of the address auditor's questions; 0 for none.
+pub(super) fn audit_interval(value: &DeValue<'_>) -> Read<Span> {
+    const DAY: u32 = 86_400;
+    let seconds = number(0..=DAY)(value).map(Span::from_secs);
+    seconds.map_err(|fault| invalid(fault.what, format!("{}: seconds, 0 for no questions", fault.remedy)))
+}
+
+/// A list of stations by IP or MAC address.
+pub(super) fn peers(value: &DeValue<'_>) -> Read<Vec<PeerAddress>> {
+    let example = r#"a list of addresses, as in ["192.0.2.5", "02:00:5e:10:00:01"]"#;
+    let list = value.as_array();
+    let list = list.ok_or_else(|| invalid(format!("is {}", shown(value)), format!("write {example}")))?;
+    let one = |value: &DeValue<'_>| {
+        let text = text(value, "each address")?;
+        let mac = || text.parse::<MacAddr>().map(PeerAddress::Mac).ok();
+        let address = text.parse::<IpAddr>().map(PeerAddress::Ip).ok().or_else(mac);
+        let what = || format!("has {text:?}, neither an IP nor a MAC address");
+        address.ok_or_else(|| invalid(what(), format!("write {example}")))
+    };
+    list.iter().map(|value| one(value.get_ref())).collect()
 }
 
 /// Seconds of a slow start.

@@ -72,6 +72,8 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         arp_attempts: 3,
         on_conflict: OnConflict::Standby,
         on_server_claim: OnServerClaim::Exclude,
+        audit_interval: Span::from_secs(300),
+        peers: Vec::new(),
         metrics: None,
         policy: Policy {
             conn_reuse_mode: ConnReuseMode(1),
@@ -137,6 +139,8 @@ arp_refresh = 7
 arp_attempts = 100
 on_conflict = "claim"
 on_server_claim = "ignore"
+audit_interval = 0
+peers = ["10.0.0.5", "02:00:00:00:00:05"]
 conn_reuse_mode = 3
 expire_nodest_conn = true
 expire_quiescent_template = true
@@ -181,6 +185,11 @@ fn everything_that_is_set_arrives() {
         arp_attempts: 100,
         on_conflict: OnConflict::Claim,
         on_server_claim: OnServerClaim::Ignore,
+        audit_interval: Span::default(),
+        peers: vec![
+            PeerAddress::Ip([10, 0, 0, 5].into()),
+            PeerAddress::Mac("02:00:00:00:00:05".parse().unwrap()),
+        ],
         metrics: Some("[::1]:9310".parse().unwrap()),
         policy: Policy {
             conn_reuse_mode: ConnReuseMode(3),
@@ -286,6 +295,8 @@ fn documented_keys_are_accepted_and_in_the_example() {
         "arp_attempts",
         "on_conflict",
         "on_server_claim",
+        "audit_interval",
+        "peers",
         "conn_reuse_mode",
         "expire_nodest_conn",
         "expire_quiescent_template",

@@ -68,6 +68,14 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("arp_refresh = 0", "3: arp_refresh is 0, out of range; write a number from 1 to 2147483: seconds"),
     ("arp_attempts = 1", "3: arp_attempts is 1, out of range; write a number from 2 to 100"),
     ("on_conflict = \"ignore\"", r#"3: on_conflict is "ignore"; write "standby" or "claim""#),
+    (
+        "audit_interval = -1",
+        "3: audit_interval is -1, out of range; write a number from 0 to 86400: seconds, 0 for no questions",
+    ),
+    (
+        "peers = [\"there\"]",
+        r#"3: peers has "there", neither an IP nor a MAC address; write a list of addresses, as in ["192.0.2.5", "02:00:5e:10:00:01"]"#,
+    ),
     ("on_server_claim = 1", r#"3: on_server_claim is 1; write "exclude" or "ignore""#),
     (
         "metrics = true",
@@ -139,7 +147,7 @@ const DIRECTOR_CASES: &[(&str, &str)] = &[
     ("backnd = \"xdp\"", r#"3: "backnd" is not a key of [director]; did you mean backend?"#),
     (
         "colour = 1",
-        "3: \"colour\" is not a key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, arp_refresh, arp_attempts, on_conflict, on_server_claim, metrics, conn_reuse_mode, expire_nodest_conn, expire_quiescent_template, sloppy_tcp, sloppy_sctp, schedule_icmp, reject, ping, timeouts, user",
+        "3: \"colour\" is not a key of [director]; its keys are interface, server_interface, backend, workers, connections, wait, huge_pages, control_group, control_others, announce_interval, arp_refresh, arp_attempts, on_conflict, on_server_claim, audit_interval, peers, metrics, conn_reuse_mode, expire_nodest_conn, expire_quiescent_template, sloppy_tcp, sloppy_sctp, schedule_icmp, reject, ping, timeouts, user",
     ),
 ];
 

@@ -1,0 +1,5 @@
+//! The auditor on a simulated segment: its rules, and random hosts over virtual time.
+
+mod rules;
+mod simulation;
+mod world;
