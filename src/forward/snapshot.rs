@@ -30,7 +30,7 @@ pub enum Route {
     Unresolved,
     /// Send on this interface with these addresses.
     Via(InterfaceIndex, Addresses),
-    /// Likewise, but a SYN is scheduled again: the server has weight 0, and
+    /// Likewise, but a SYN is scheduled again: the server's health checks fail, or it has weight 0 and
     /// [`Policy::expire_nodest_conn`] is set.
     Quiesced(InterfaceIndex, Addresses),
 }

@@ -1,5 +1,6 @@
 //! Verdict on a failed check: its cause with the remedy, from the evidence of the VIP and of the RIP.
 
+use super::icmp::ProbeIcmp;
 use super::key::CheckKey;
 use super::outcome::{ProbeFailure, ProbeOutcome};
 use crate::wire::MacAddr;
@@ -23,8 +24,8 @@ pub enum FailureCause {
     VipMissing,
     /// The VIP is not on the server, and the server routes: packets to it come back.
     VipMissingAndRouted,
-    /// A router or a firewall refuses, with this ICMP code.
-    Rejected(Option<u8>),
+    /// A router or a firewall refuses, with this ICMP error.
+    Rejected(Option<ProbeIcmp>),
     /// The server translates the address instead of having the VIP.
     AnsweredAsRip,
     /// Another station answers.
@@ -49,13 +50,13 @@ impl FailureCause {
                 _ => Self::ClosedOnVip,
             },
             ProbeFailure::Refused => Self::ServiceDown,
-            ProbeFailure::Silent if to_vip && rip == Some(&ProbeOutcome::Passed) => Self::VipMissing,
+            ProbeFailure::Silent if to_vip && rip.is_some_and(answers) => Self::VipMissing,
             ProbeFailure::Silent => match rip {
                 Some(ProbeOutcome::Failed(ProbeFailure::NoNeighbor)) => Self::HostDown,
                 _ => Self::Silent,
             },
             ProbeFailure::Bounced => Self::VipMissingAndRouted,
-            ProbeFailure::Unreachable(code) => Self::Rejected(*code),
+            ProbeFailure::Unreachable(icmp) => Self::Rejected(*icmp),
             ProbeFailure::AnsweredAsRip => Self::AnsweredAsRip,
             ProbeFailure::ForeignMac(mac) => Self::ForeignMac(*mac),
             ProbeFailure::Certificate(what) => Self::Certificate(what.clone()),
@@ -91,57 +92,77 @@ impl FailureCause {
     pub fn sentence(&self, key: &CheckKey) -> String {
         let CheckKey { server, port, .. } = key;
         let of = key.destination();
+        let (vip, add_vip) = (of.ip(), add_to_lo(of.ip()));
         match self {
             Self::HostDown => {
-                format!(
-                    "{server} answers no {}: start the host, or correct the address",
-                    solicitation(*server)
-                )
+                let request = solicitation(*server);
+                format!("{server} answers no {request}: start the host, or correct the address")
             }
             Self::ServiceDown => format!("{of} is refused: start the service there, or correct port {port}"),
-            Self::Silent => {
-                format!(
-                    "{of} does not answer: see whether the host runs, and whether its firewall drops port {port}"
-                )
-            }
-            Self::BoundToRip => {
-                format!(
-                    "{of} is refused, but the RIP's port {port} is open: let the service listen on the VIP, too"
-                )
-            }
+            Self::Silent => format!(
+                "{of} does not answer: see whether the host runs, and whether its firewall drops port {port}"
+            ),
+            Self::BoundToRip => format!(
+                "{of} is refused, but port {port} of the RIP is open: let the service listen on the VIP, too, or on all \
+                 addresses"
+            ),
             Self::ClosedOnVip => format!("{of} is refused: let the service listen on the VIP"),
-            Self::VipMissing => {
-                format!(
-                    "{of} does not answer, but the RIP does: put the VIP on lo there, directrix realserver check shows it"
-                )
-            }
+            Self::VipMissing => format!(
+                "{of} does not answer, but the RIP does: the server lacks the VIP, or drops packets to it; there: {add_vip}, \
+                 and `directrix realserver check`"
+            ),
             Self::VipMissingAndRouted => {
+                let forwarding = forwarding(vip);
                 format!(
-                    "{server} routes packets to the VIP back: put the VIP on lo there, and set ip_forward=0"
+                    "{server} lacks the VIP {vip} and routes packets to it; there: {add_vip}; sysctl -w {forwarding}=0"
                 )
             }
-            Self::Rejected(None) => {
-                format!(
-                    "{of} is unreachable: see whether the host runs, and whether its firewall refuses port {port}"
-                )
+            Self::Rejected(None) => format!(
+                "{of} is unreachable: see whether the host runs, and whether its firewall refuses port {port}"
+            ),
+            Self::Rejected(Some(icmp)) => {
+                format!("{of} is refused by a firewall or router ({icmp}): permit port {port} there")
             }
-            Self::Rejected(Some(code)) => {
-                format!(
-                    "{of} is refused by a firewall or router (ICMP code {code}): permit port {port} there"
-                )
-            }
-            Self::AnsweredAsRip => {
-                format!(
-                    "{server} answers with its own address: remove the address translation, and put the VIP on lo there"
-                )
-            }
-            Self::ForeignMac(mac) => {
-                format!("{mac} answers for {of}: find that host, or the server's second interface")
-            }
+            Self::AnsweredAsRip => format!(
+                "{server} answers with its own address, and clients reset such connections: remove the address \
+                 translation there (nft list ruleset), and: {add_vip}"
+            ),
+            Self::ForeignMac(mac) => format!(
+                "{mac} answers for {of}, not the server's own MAC address: find that host, or the server's second \
+                 interface"
+            ),
             Self::Certificate(what) => format!("{of}: {what}"),
             Self::WrongAnswer(failure) => format!("{of}: {failure}"),
         }
     }
+}
+
+/// True if the host has sent anything but an ICMP error: it runs, and takes packets to this port.
+fn answers(outcome: &ProbeOutcome) -> bool {
+    match outcome {
+        ProbeOutcome::Passed => true,
+        ProbeOutcome::Unknown(_) => false,
+        ProbeOutcome::Failed(failure) => !matches!(
+            failure,
+            ProbeFailure::Silent
+                | ProbeFailure::NoNeighbor
+                | ProbeFailure::Unreachable(_)
+                | ProbeFailure::Bounced
+                | ProbeFailure::ForeignMac(_)
+        ),
+    }
+}
+
+/// The command that gives a host the VIP.
+fn add_to_lo(vip: IpAddr) -> String {
+    match vip {
+        IpAddr::V4(vip) => format!("ip address add {vip}/32 dev lo"),
+        IpAddr::V6(vip) => format!("ip address add {vip}/128 dev lo nodad"),
+    }
+}
+
+fn forwarding(vip: IpAddr) -> &'static str {
+    if vip.is_ipv4() { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" }
 }
 
 fn solicitation(server: IpAddr) -> &'static str {
@@ -162,6 +183,7 @@ mod tests {
 
     const PASSED: ProbeOutcome = ProbeOutcome::Passed;
     const REFUSED: ProbeOutcome = ProbeOutcome::Failed(ProbeFailure::Refused);
+    const SILENT: ProbeOutcome = ProbeOutcome::Failed(ProbeFailure::Silent);
     const NO_NEIGHBOR: ProbeOutcome = ProbeOutcome::Failed(ProbeFailure::NoNeighbor);
 
     fn key(vip: Option<&str>) -> CheckKey {
@@ -181,7 +203,8 @@ mod tests {
             (&rip, ProbeFailure::NoNeighbor, None, "host_down"),
             (&rip, ProbeFailure::Refused, None, "service_down"),
             (&rip, ProbeFailure::Silent, None, "silent"),
-            (&rip, ProbeFailure::Unreachable(Some(13)), None, "rejected"),
+            (&rip, ProbeFailure::Unreachable(None), None, "rejected"),
+            (&vip, ProbeFailure::Unreachable(Some(prohibited())), Some(&PASSED), "rejected"),
             (&rip, ProbeFailure::Status(503), None, "wrong_answer"),
             (&rip, ProbeFailure::Certificate("it expired".into()), None, "certificate"),
             (&vip, ProbeFailure::Refused, Some(&PASSED), "bound_to_rip"),
@@ -189,7 +212,9 @@ mod tests {
             (&vip, ProbeFailure::Refused, None, "closed_on_vip"),
             (&vip, ProbeFailure::Silent, Some(&PASSED), "vip_missing"),
             (&vip, ProbeFailure::Silent, Some(&NO_NEIGHBOR), "host_down"),
-            (&vip, ProbeFailure::Silent, Some(&REFUSED), "silent"),
+            (&vip, ProbeFailure::Silent, Some(&REFUSED), "vip_missing"),
+            (&vip, ProbeFailure::Silent, Some(&SILENT), "silent"),
+            (&vip, ProbeFailure::Silent, None, "silent"),
             (&vip, ProbeFailure::Bounced, Some(&PASSED), "vip_missing_and_routed"),
             (&vip, ProbeFailure::AnsweredAsRip, Some(&PASSED), "answered_as_rip"),
             (&vip, ProbeFailure::ForeignMac(MacAddr([2; 6])), None, "foreign_mac"),
@@ -198,12 +223,27 @@ mod tests {
         }
     }
 
+    fn prohibited() -> ProbeIcmp {
+        ProbeIcmp { kind: 3, code: 13, sender: [192, 0, 2, 7].into() }
+    }
+
     #[test]
     fn a_sentence_names_the_address_and_the_remedy() {
         let (vip, rip) = (key(Some("192.0.2.80")), key(None));
         assert_eq!(
             FailureCause::VipMissing.sentence(&vip),
-            "192.0.2.80:80 does not answer, but the RIP does: put the VIP on lo there, directrix realserver check shows it"
+            "192.0.2.80:80 does not answer, but the RIP does: the server lacks the VIP, or drops packets to it; there: \
+             ip address add 192.0.2.80/32 dev lo, and `directrix realserver check`"
+        );
+        assert_eq!(
+            FailureCause::VipMissingAndRouted.sentence(&key(Some("2001:db8::80"))),
+            "192.0.2.7 lacks the VIP 2001:db8::80 and routes packets to it; there: ip address add 2001:db8::80/128 dev lo \
+             nodad; sysctl -w net.ipv6.conf.all.forwarding=0"
+        );
+        assert_eq!(
+            FailureCause::Rejected(Some(prohibited())).sentence(&vip),
+            "192.0.2.80:80 is refused by a firewall or router (ICMP 3/13 from 192.0.2.7: administratively prohibited): \
+             permit port 80 there"
         );
         assert_eq!(
             FailureCause::WrongAnswer(ProbeFailure::Status(503)).sentence(&rip),

@@ -45,9 +45,9 @@ impl CheckEntry {
         Self { key, users: Vec::new(), record: Record::new(now), phase, due, paused: false, probe: None }
     }
 
-    /// Starts a probe that was due before.
-    pub(super) fn start(&mut self, id: ProbeId, now: u64) {
-        let late = now.saturating_sub(self.due) > self.tolerance();
+    /// Starts a probe that was due before. A wait for other probes to end, until `room_since`, is not late.
+    pub(super) fn start(&mut self, id: ProbeId, now: u64, room_since: u64) {
+        let late = now.saturating_sub(self.due.max(room_since)) > self.tolerance();
         self.probe = Some(RunningProbe { id, started: now, late });
     }
 

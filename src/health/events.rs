@@ -74,6 +74,8 @@ pub enum HealthEvent {
         probe: ProbeId,
         /// Its outcome.
         outcome: ProbeOutcome,
+        /// Outcome of the same probe of the RIP, where one of the VIP failed and the RIP was asked for the cause.
+        rip: Option<ProbeOutcome>,
         /// Time that it took.
         took: Duration,
     },

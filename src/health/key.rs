@@ -30,22 +30,25 @@ pub struct CheckUse {
 }
 
 impl CheckUse {
-    /// The uses of a configured check by the server `server` of a service with this VIP and port: two for
-    /// [`CheckTarget::Both`].
+    /// The uses of a configured check by the server `server` of a service with these VIPs and this port: one for each VIP
+    /// that is probed, and one for the RIP.
     #[must_use]
-    pub fn of(check: &HealthCheck, server: IpAddr, service: SocketAddr) -> Vec<Self> {
-        let port = check.port.unwrap_or(service.port());
+    pub fn of(check: &HealthCheck, server: IpAddr, vips: &[IpAddr], port: u16) -> Vec<Self> {
+        let port = check.port.unwrap_or(port);
         let kind = Arc::new(check.kind.clone());
         let to = |vip, decides| Self {
             key: CheckKey { server, vip, port, kind: Arc::clone(&kind), timing: check.timing },
             decides,
         };
-        let vip = Some(service.ip());
-        match check.target {
+        let mut uses = match check.target {
             CheckTarget::Rip => vec![to(None, true)],
-            CheckTarget::Vip => vec![to(vip, true)],
-            CheckTarget::Both => vec![to(vip, true), to(None, false)],
+            CheckTarget::Vip => Vec::new(),
+            CheckTarget::Both => vec![to(None, false)],
+        };
+        if check.target != CheckTarget::Rip {
+            uses.extend(vips.iter().map(|vip| to(Some(*vip), true)));
         }
+        uses
     }
 }
 

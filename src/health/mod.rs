@@ -29,6 +29,7 @@ mod configure;
 mod entry;
 mod events;
 mod freeze;
+mod icmp;
 mod key;
 mod outcome;
 mod record;
@@ -40,6 +41,7 @@ pub use cause::FailureCause;
 pub use events::{
     HealthAction, HealthConfig, HealthEvent, HealthReport, ProbeId, ServerChecks, ServiceChecks,
 };
+pub use icmp::ProbeIcmp;
 pub use key::{CheckKey, CheckUse};
 pub use outcome::{LocalError, ProbeFailure, ProbeOutcome};
 pub use record::{CheckState, LastResult};
@@ -80,6 +82,8 @@ pub struct Health {
     guard: FreezeGuard,
     next_check: CheckId,
     next_probe: u64,
+    /// Latest time at which a probe might start again after all were in flight.
+    room_since: u64,
 }
 
 impl Health {
@@ -97,6 +101,7 @@ impl Health {
             guard: FreezeGuard::default(),
             next_check: 0,
             next_probe: 0,
+            room_since: 0,
         }
     }
 
@@ -110,10 +115,17 @@ impl Health {
     /// Handles an event, and all deadlines up to `now`. Appends to `actions`.
     pub fn handle(&mut self, event: HealthEvent, now: Tick, actions: &mut Vec<HealthAction>) {
         self.due.advance(now);
+        let had_room = self.has_room();
         match event {
             HealthEvent::Configure(config) => self.configure(&config, actions),
-            HealthEvent::Finished { probe, outcome, took } => self.finish(probe, outcome, took, actions),
+            HealthEvent::Finished { probe, outcome, rip, took } => {
+                self.explain(probe, rip);
+                self.finish(probe, outcome, took, actions);
+            }
             HealthEvent::Timer => {}
+        }
+        if !had_room {
+            self.room_since = self.due.clock();
         }
         self.start_due(actions);
     }
@@ -129,7 +141,7 @@ impl Health {
             let Some(entry) = self.checks.get_mut(&id) else { continue };
             let probe = ProbeId(self.next_probe);
             self.next_probe += 1;
-            entry.start(probe, self.due.clock());
+            entry.start(probe, self.due.clock(), self.room_since);
             self.probes.insert(probe, id);
             actions.push(HealthAction::Start { probe, key: entry.key.clone() });
         }
@@ -201,13 +213,22 @@ impl Health {
         actions.push(HealthAction::Report(HealthReport::Freeze { on, failing, up }));
     }
 
-    /// The cause of the latest failure of a check.
+    /// Keeps what the RIP answered to a probe of the VIP that has failed.
+    fn explain(&mut self, probe: ProbeId, rip: Option<ProbeOutcome>) {
+        let entry = self.probes.get(&probe).and_then(|id| self.checks.get_mut(id));
+        if let Some(entry) = entry {
+            entry.record.rip = rip;
+        }
+    }
+
+    /// The cause of the latest failure of a check. What the RIP answers comes from its own check, or from the probe.
     fn cause(&self, id: CheckId) -> Option<FailureCause> {
         let entry = self.checks.get(&id)?;
         let rip = entry.key.vip.and_then(|_| self.ids.get(&entry.key.of_rip()));
         let rip = rip.and_then(|id| self.checks.get(id)?.record.last.as_ref());
+        let rip = rip.map(|last| &last.outcome).or(entry.record.rip.as_ref());
         let failure = entry.record.failure.as_ref()?;
-        Some(FailureCause::of(&entry.key, failure, rip.map(|last| &last.outcome)))
+        Some(FailureCause::of(&entry.key, failure, rip))
     }
 }
 

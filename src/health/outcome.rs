@@ -1,5 +1,6 @@
 //! Outcome of a probe: success, failure with its evidence, or an error of the director's own host.
 
+use super::icmp::ProbeIcmp;
 use crate::wire::MacAddr;
 use std::fmt;
 
@@ -27,8 +28,8 @@ pub enum ProbeFailure {
     Closed,
     /// No answer to ARP or neighbor solicitations for the RIP.
     NoNeighbor,
-    /// ICMP or ICMPv6 destination unreachable with this code, other than port unreachable.
-    Unreachable(Option<u8>),
+    /// An ICMP error other than port unreachable and time exceeded. The RIP's sockets do not tell which.
+    Unreachable(Option<ProbeIcmp>),
     /// ICMP time exceeded: the server has routed the probe instead of taking it.
     Bounced,
     /// The answer to a probe of the VIP came from the RIP.
@@ -58,6 +59,14 @@ pub enum LocalError {
     NotPermitted,
     /// The own interface is down, or there is no route.
     NoInterface,
+    /// The route to the RIP leads through a gateway, or the host has no address on the server's network.
+    NotOnLink,
+    /// The server's MAC address is not known yet.
+    Resolving,
+    /// The interface of the route to the RIP has no probe programs, which are attached at the start.
+    NotAttached,
+    /// The packets did not pass the probe programs, so that the RIP was asked in the place of the VIP.
+    Bypassed,
     /// The probe has ended by a panic.
     Panic,
     /// The check cannot run as it is configured, or lacks a file on this host; in words, with the remedy.
@@ -75,7 +84,7 @@ impl fmt::Display for ProbeFailure {
             Self::Closed => f.write_str("the connection ended before the answer"),
             Self::NoNeighbor => f.write_str("no answer to ARP or neighbor solicitations"),
             Self::Unreachable(None) => f.write_str("ICMP destination unreachable"),
-            Self::Unreachable(Some(code)) => write!(f, "ICMP destination unreachable, code {code}"),
+            Self::Unreachable(Some(icmp)) => icmp.fmt(f),
             Self::Bounced => f.write_str("the server routes the probe back"),
             Self::AnsweredAsRip => f.write_str("the answer comes from the RIP, not from the VIP"),
             Self::ForeignMac(mac) => write!(f, "the answer comes from {mac}"),
@@ -94,6 +103,17 @@ impl fmt::Display for LocalError {
             Self::NoAddress => f.write_str("the director has no free port, or has lost its own address"),
             Self::NotPermitted => f.write_str("the kernel does not permit the probe"),
             Self::NoInterface => f.write_str("the director's interface is down, or has no route"),
+            Self::NotOnLink => f.write_str(
+                "the director's host has no address on the server's network: add one (within a VLAN, to a VLAN device)",
+            ),
+            Self::Resolving => f.write_str("the server's MAC address is not known yet"),
+            Self::NotAttached => f.write_str(
+                "the interface of the server's route has no probe programs: restart the director, which attaches them",
+            ),
+            Self::Bypassed => f.write_str(
+                "another TCX program ends the chain before the probe programs, or the packet is longer than the MTU: \
+                 see `bpftool net`",
+            ),
             Self::Panic => f.write_str("a fault of directrix: the log has its panic"),
             Self::Setup(what) => f.write_str(what),
             Self::Other(errno) => std::io::Error::from_raw_os_error(*errno).fmt(f),

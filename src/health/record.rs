@@ -38,6 +38,8 @@ pub(super) struct Record {
     pub(super) last: Option<LastResult>,
     /// Evidence of the latest failure.
     pub(super) failure: Option<ProbeFailure>,
+    /// Answer of the RIP to the latest probe of the VIP, if it was asked.
+    pub(super) rip: Option<ProbeOutcome>,
 }
 
 /// The latest result of a check.
@@ -61,6 +63,7 @@ impl Record {
             downs: VecDeque::new(),
             last: None,
             failure: None,
+            rip: None,
         }
     }
 

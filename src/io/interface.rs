@@ -177,7 +177,7 @@ impl Interface {
     #[must_use]
     pub fn source_by_route(&self, neighbor: Ipv4Addr) -> Option<Ipv4Addr> {
         on_link(rtnetlink::route_entry(neighbor.into(), self.index))?;
-        let route = on_link(rtnetlink::route(neighbor.into(), self.index))?;
+        let route = on_link(rtnetlink::route(neighbor.into(), Some(self.index)))?;
         match route.source {
             Some(IpAddr::V4(source)) => Some(source),
             _ => Some(Ipv4Addr::UNSPECIFIED),

@@ -41,6 +41,16 @@ pub enum CheckTarget {
     Both,
 }
 
+impl fmt::Display for CheckTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rip => "RIP",
+            Self::Vip => "VIP",
+            Self::Both => "VIP and the RIP",
+        })
+    }
+}
+
 /// Intervals and counts of a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckTiming {
@@ -148,10 +158,10 @@ fn seconds(span: Span) -> f64 {
 }
 
 impl fmt::Display for HealthCheck {
-    /// As in the differences of a service: `tcp port 8080 every 2 s, timeout 1 s`.
+    /// As in the differences of a service: `tcp to the VIP port 8080 every 2 s, timeout 1 s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, port, timing, .. } = self;
-        write!(f, "{kind}")?;
+        let Self { kind, target, port, timing } = self;
+        write!(f, "{kind} to the {target}")?;
         if let Some(port) = port {
             write!(f, " port {port}")?;
         }

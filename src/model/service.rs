@@ -1,6 +1,6 @@
 //! Virtual services and their real servers.
 
-use super::{HealthCheck, IpFamily, Match, MatchDestination, PortRange};
+use super::{CheckTarget, HealthCheck, IpFamily, Match, MatchDestination, PortRange};
 use super::{Scheduler, SchedulerFlags, ServiceIdentity};
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
@@ -92,6 +92,13 @@ impl VirtualService {
     /// The checks of a server: those of the service, then its own.
     pub fn checks_of<'a>(&'a self, server: &'a RealServer) -> impl Iterator<Item = &'a HealthCheck> {
         self.checks.iter().chain(&server.checks)
+    }
+
+    /// True if a check of it, or of one of its servers, probes the VIP.
+    #[must_use]
+    pub fn probes_vip(&self) -> bool {
+        let own = self.servers.iter().flat_map(|server| &server.checks);
+        self.checks.iter().chain(own).any(|check| check.target != CheckTarget::Rip)
     }
 
     /// The matches: that of its address, or those of the group.

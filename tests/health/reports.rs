@@ -99,7 +99,7 @@ impl Exchange {
                     let n = (1..=SERVERS).find(|n| server(*n) == key.server).expect("a server");
                     let refused = ProbeOutcome::Failed(ProbeFailure::Refused);
                     let outcome = if self.answers[usize::from(n)] { ProbeOutcome::Passed } else { refused };
-                    self.handle(HealthEvent::Finished { probe, outcome, took: Duration::ZERO });
+                    self.handle(HealthEvent::Finished { probe, outcome, rip: None, took: Duration::ZERO });
                 }
                 HealthAction::Abort(_) => {}
                 HealthAction::Report(report) => self.reports.push_back(report),

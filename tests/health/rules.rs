@@ -1,6 +1,6 @@
 //! Single rules of the machine.
 
-use crate::world::{Behaviour, World, server, service};
+use crate::world::{Behaviour, World, server, service, vip};
 use directrix::health::{
     CheckState, CheckUse, FailureCause, Health, HealthAction, HealthConfig, HealthEvent, HealthReport,
     HealthSettings, LocalError, ProbeFailure, ProbeOutcome, ServerChecks, ServiceChecks,
@@ -18,8 +18,7 @@ pub(crate) fn with_servers(
     servers: impl IntoIterator<Item = u8>,
     target: CheckTarget,
 ) -> ServiceChecks {
-    let address = ([198, 51, 100, 1], port).into();
-    let checks = |n| CheckUse::of(&check(target), server(n), address);
+    let checks = |n| CheckUse::of(&check(target), server(n), &[vip()], port);
     let servers = servers.into_iter().map(|n| ServerChecks::new(server(n), Weight(1), checks(n)));
     ServiceChecks::new(service(port), 50, servers.collect())
 }
@@ -71,7 +70,8 @@ fn a_probe_that_starts_late_proves_no_failure() {
         health_late.handle(HealthEvent::Timer, due, &mut actions);
         let HealthAction::Start { probe, key } = &actions[0] else { panic!("{actions:?}") };
         let failed = ProbeOutcome::Failed(ProbeFailure::Refused);
-        let finished = HealthEvent::Finished { probe: *probe, outcome: failed, took: Duration::ZERO };
+        let finished =
+            HealthEvent::Finished { probe: *probe, outcome: failed, rip: None, took: Duration::ZERO };
         health_late.handle(finished, due, &mut Vec::new());
         let status = health_late.status();
         let checked = status[0].servers.iter().find(|of| of.server == key.server).unwrap();
@@ -89,8 +89,7 @@ fn equal_checks_of_several_services_are_one() {
     let mut world = World::new(5, 8);
     let shared = HealthCheck { port: Some(8080), ..check(CheckTarget::Rip) };
     let config = (80..90).map(|port| {
-        let address = ([198, 51, 100, 1], port).into();
-        let checks = CheckUse::of(&shared, server(1), address);
+        let checks = CheckUse::of(&shared, server(1), &[vip()], port);
         ServiceChecks::new(service(port), 0, vec![ServerChecks::new(server(1), Weight(1), checks)])
     });
     world.configure(config.collect());
@@ -118,6 +117,35 @@ fn the_rip_explains_a_failure_of_the_vip_but_does_not_decide() {
 }
 
 #[test]
+fn a_probe_of_the_vip_brings_what_the_rip_answers() {
+    let mut health = Health::new(HealthSettings { in_flight_max: 8, seed: 1 });
+    let services = vec![with_servers(80, [1], CheckTarget::Vip)];
+    let config = HealthConfig { number: 1, services };
+    health.handle(HealthEvent::Configure(config), Tick(0), &mut Vec::new());
+    for (rip, cause) in [
+        (Some(ProbeOutcome::Passed), FailureCause::VipMissing),
+        (Some(ProbeOutcome::Failed(ProbeFailure::Silent)), FailureCause::Silent),
+        (None, FailureCause::Silent),
+    ] {
+        let (due, mut actions) = (health.next_deadline().unwrap(), Vec::new());
+        health.handle(HealthEvent::Timer, due, &mut actions);
+        let HealthAction::Start { probe, .. } = actions[0] else { panic!("{actions:?}") };
+        let outcome = ProbeOutcome::Failed(ProbeFailure::Silent);
+        let finished = HealthEvent::Finished { probe, outcome, rip, took: Duration::from_secs(1) };
+        health.handle(finished, due.after(Span::from_secs(1)), &mut actions);
+        assert_eq!(health.status()[0].servers[0].checks[0].cause, Some(cause));
+    }
+}
+
+#[test]
+fn a_group_probes_each_of_its_vips() {
+    let vips = [vip(), server(200)];
+    let uses = CheckUse::of(&check(CheckTarget::Both), server(1), &vips, 80);
+    let of: Vec<_> = uses.iter().map(|of| (of.key.vip, of.decides)).collect();
+    assert_eq!(of, [(None, false), (Some(vips[0]), true), (Some(vips[1]), true)]);
+}
+
+#[test]
 fn results_of_an_aborted_probe_are_ignored() {
     let mut health = machine();
     let mut actions = Vec::new();
@@ -131,7 +159,11 @@ fn results_of_an_aborted_probe_are_ignored() {
     for action in started {
         let HealthAction::Start { probe, .. } = action else { panic!("{action:?}") };
         let outcome = ProbeOutcome::Passed;
-        health.handle(HealthEvent::Finished { probe, outcome, took: Duration::ZERO }, due, &mut actions);
+        health.handle(
+            HealthEvent::Finished { probe, outcome, rip: None, took: Duration::ZERO },
+            due,
+            &mut actions,
+        );
     }
     assert_eq!(actions, []);
 }
@@ -193,7 +225,7 @@ fn a_shared_check_is_probed_while_one_service_wants_it() {
     let shared = HealthCheck { port: Some(8080), ..check(CheckTarget::Rip) };
     let with = |first: HealthMode, second: HealthMode| {
         let of = |port, mode| {
-            let checks = CheckUse::of(&shared, server(1), ([198, 51, 100, 1], port).into());
+            let checks = CheckUse::of(&shared, server(1), &[vip()], port);
             let one = ServerChecks { mode, ..ServerChecks::new(server(1), Weight(1), checks) };
             ServiceChecks::new(service(port), 0, vec![one])
         };

@@ -2,7 +2,7 @@
 
 use crate::naive::NaiveModel;
 use crate::random::Random;
-use crate::world::{Behaviour, World, server, service};
+use crate::world::{Behaviour, World, server, service, vip};
 use directrix::health::{CheckState, CheckUse, HealthReport, ServerChecks, ServiceChecks};
 use directrix::model::{CheckKind, CheckTarget, CheckTiming, HealthCheck, HealthMode, Weight};
 use directrix::time::Span;
@@ -45,8 +45,7 @@ fn random_service(port: u16, random: &mut Random) -> ServiceChecks {
             continue;
         }
         let own = random.one_in(4).then(|| random_check(random));
-        let address = ([198, 51, 100, 1], port).into();
-        let uses = checks.iter().chain(&own).flat_map(|check| CheckUse::of(check, server(n), address));
+        let uses = checks.iter().chain(&own).flat_map(|check| CheckUse::of(check, server(n), &[vip()], port));
         let weight = Weight(random.below(4) as u16);
         let mode = random.pick(&MODES);
         servers.push(ServerChecks { mode, ..ServerChecks::new(server(n), weight, uses.collect()) });

@@ -64,13 +64,13 @@ fn stalls_of_the_process_take_no_server_down() {
 }
 
 #[test]
-fn probes_that_wait_for_room_prove_no_failure() {
+fn probes_that_waited_for_room_count() {
     let mut world = World::new(1, 1);
     world.configure(vec![with_servers(80, 1..=200, CheckTarget::Rip)]);
     world.set(1..=200, Behaviour::IsSilent);
     world.run(120_000);
     let down = world.changes(CheckState::Down);
-    assert!(down <= 2, "{down} checks went down, though nearly all started late");
+    assert!((100..=120).contains(&down), "{down} checks went down in two minutes, one probe a second");
 }
 
 /// A scan of all checks at each event would take minutes.

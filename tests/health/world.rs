@@ -63,8 +63,12 @@ pub(crate) fn server(n: u8) -> IpAddr {
     Ipv4Addr::new(192, 0, 2, n).into()
 }
 
+pub(crate) fn vip() -> IpAddr {
+    Ipv4Addr::new(198, 51, 100, 1).into()
+}
+
 pub(crate) fn service(port: u16) -> ServiceIdentity {
-    ServiceAddress { protocol: Protocol::Tcp, address: ([198, 51, 100, 1], port).into() }.into()
+    ServiceAddress { protocol: Protocol::Tcp, address: (vip(), port).into() }.into()
 }
 
 impl World {
@@ -146,7 +150,7 @@ impl World {
     fn deliver(&mut self) -> Delivered {
         let (_, Flight { probe, key, started, outcome }) = self.flights.pop_first().expect("one has ended");
         let took = Duration::from_millis(self.now - started);
-        self.handle(HealthEvent::Finished { probe, outcome: outcome.clone(), took });
+        self.handle(HealthEvent::Finished { probe, outcome: outcome.clone(), rip: None, took });
         Delivered { at: self.now, key, outcome }
     }
 

@@ -90,6 +90,7 @@ impl Director {
         rules.check()?;
         let host = self.host.re_resolve(&rules.services)?;
         self.registry.check_ids(rules)?;
+        self.check_prober(rules)?;
         self.backend.steering.check(&rules.services.iter().flat_map(steered).collect::<Vec<_>>())?;
         Ok(host)
     }

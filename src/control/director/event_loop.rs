@@ -50,6 +50,7 @@ impl Director {
                     while let Ok(report) = reports.try_recv() {
                         self.handle_report(&report);
                     }
+                    self.send_macs();
                     self.publish()?;
                 }
                 Some(report) = health.recv() => {
@@ -71,6 +72,7 @@ impl Director {
                     self.check_carriers()?;
                     self.check_local_vips();
                     self.update_addresses()?;
+                    self.renew_health_routes();
                 }
                 () = refused.ready() => self.answer_refused(&mut refused),
                 () = self.pings.readable() => self.answer_pings(),
@@ -111,6 +113,9 @@ impl Director {
     /// Does the periodic work, every [`rates::INTERVAL`].
     fn tick(&mut self) -> Result<(), DirectorError> {
         self.check_carriers()?;
+        if self.restart_health() {
+            self.publish()?;
+        }
         if !self.is_ready() && !self.carriers.are_up() {
             watchdog::notify_waiting(&format!("no carrier on {}", self.carriers.down().join(", ")));
         }

@@ -2,11 +2,12 @@
 
 use super::Director;
 use crate::control::api::checks;
-use crate::control::health::{HealthCommand, HealthOverview, HealthThread, listing, log};
-use crate::control::state::registry::{ServerEntry, ServiceEntry};
+use crate::control::health::{HealthCommand, HealthOverview, HealthThread, ServerMac, listing, log};
+use crate::control::state::registry::{Reachability, ServerEntry, ServiceEntry};
 use crate::health::{CheckUse, HealthConfig, HealthReport, ServerChecks, ServiceChecks};
 use crate::model::HealthMode;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
@@ -17,7 +18,7 @@ impl Director {
             if !self.registry.services.iter().any(needs_health) {
                 return;
             }
-            match HealthThread::start(self.health_reports.clone()) {
+            match HealthThread::start(self.vip_prober.clone(), self.health_reports.clone()) {
                 Ok(thread) => self.health = Some(thread),
                 Err(error) => {
                     tracing::error!(%error, "health checks cannot start: every server counts as up");
@@ -28,8 +29,44 @@ impl Director {
             self.set_health_carrier(!self.carriers.down().contains(interface));
         }
         self.health_number += 1;
+        self.send_macs();
         let services = self.registry.services.iter().map(checks_of).collect();
         self.send_health(HealthCommand::Configure(HealthConfig { number: self.health_number, services }));
+    }
+
+    /// Tells the health checks the MAC addresses of the real servers.
+    pub(super) fn send_macs(&self) {
+        if self.health.is_none() {
+            return;
+        }
+        let servers = self.registry.services.iter().flat_map(|service| &service.servers);
+        let of = |server: &ServerEntry| match server.reachability {
+            Reachability::Resolving => None,
+            Reachability::Reachable(mac) => Some((server.config.address, Some(mac))),
+            Reachability::Unreachable(_) => Some((server.config.address, None)),
+        };
+        let macs: HashMap<IpAddr, ServerMac> = servers.filter_map(of).collect();
+        self.send_health(HealthCommand::Macs(macs));
+    }
+
+    /// Tells the health checks that the host's addresses may have changed.
+    pub(super) fn renew_health_routes(&self) {
+        self.send_health(HealthCommand::Addresses);
+    }
+
+    /// Starts the thread of the health checks again if it has ended. Until its first results every server counts as up.
+    pub(super) fn restart_health(&mut self) -> bool {
+        if !self.health.as_ref().is_some_and(HealthThread::has_ended) {
+            return false;
+        }
+        tracing::error!(
+            "the thread of the health checks has ended by a panic: it starts anew, without its states"
+        );
+        self.health = None;
+        let servers = self.registry.services.iter_mut().flat_map(|service| &mut service.servers);
+        servers.for_each(|server| server.failed = false);
+        self.configure_health();
+        true
     }
 
     /// Tells the health checks whether the interface of the real servers has a carrier.
@@ -87,8 +124,8 @@ fn needs_health(service: &ServiceEntry) -> bool {
 
 /// Returns the checks of a service and of its servers.
 fn checks_of(service: &ServiceEntry) -> ServiceChecks {
-    let vip = service.vips.first().map_or(Ipv4Addr::UNSPECIFIED.into(), |(vip, _)| *vip);
-    let address = SocketAddr::new(vip, service.config.identity.port());
+    let vips: Vec<_> = service.vips.iter().map(|(vip, _)| *vip).collect();
+    let port = service.config.identity.port();
     let of = |server: &ServerEntry| ServerChecks {
         server: server.config.address,
         weight: server.config.weight,
@@ -97,7 +134,7 @@ fn checks_of(service: &ServiceEntry) -> ServiceChecks {
         checks: service
             .config
             .checks_of(&server.config)
-            .flat_map(|check| CheckUse::of(check, server.config.address, address))
+            .flat_map(|check| CheckUse::of(check, server.config.address, &vips, port))
             .collect(),
     };
     let (panic, servers) = (service.config.panic, service.servers.iter().map(of).collect());

@@ -19,11 +19,12 @@ pub mod run;
 mod startup;
 mod status;
 mod symptoms;
+mod vip_checks;
 mod vips;
 
 use crate::audit::Auditor;
 use crate::control::answers::ClientAnswers;
-use crate::control::health::HealthThread;
+use crate::control::health::{HealthThread, VipProber};
 use crate::control::host::carriers::Carriers;
 use crate::control::host::hints::LocalVips;
 use crate::control::host::resolve::ResolvedHost;
@@ -76,6 +77,8 @@ struct Director {
     health: Option<HealthThread>,
     /// Number of the latest configuration that it has been sent.
     health_number: u64,
+    /// The probe programs, if a check of the VIP was configured at the start.
+    vip_prober: Option<Arc<VipProber>>,
     /// Channel for its reports.
     health_reports: mpsc::UnboundedSender<HealthReport>,
     /// Its other end, until the event loop takes it.

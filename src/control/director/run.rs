@@ -5,6 +5,7 @@ use super::audit::audit_settings;
 use super::error::DirectorError;
 use super::startup::{self, StartContext};
 use super::symptoms::Symptoms;
+use super::vip_checks::open_prober;
 use crate::audit::Auditor;
 use crate::control::answers::ClientAnswers;
 use crate::control::api;
@@ -129,6 +130,7 @@ impl Director {
         let neighbors = Neighbors::new(neighbor_settings(config, &host)?);
         let auditor = Auditor::new(audit_settings(settings, neighbors.own_macs())?);
         let (mut sockets, mut answers, mut pings) = (Vec::new(), None, None);
+        let vip_prober = open_prober(config, &host)?;
         let plan = backend::plan(settings, &host.interfaces);
         let backend = backend::launch(settings.backend, &plan, &workers, &mut |steering| {
             sockets = host.interfaces.iter().map(NeighborSockets::open).collect::<Result<_, _>>()?;
@@ -154,6 +156,7 @@ impl Director {
             neighbor_events: None,
             health: None,
             health_number: 0,
+            vip_prober,
             health_reports,
             health_received: Some(health_received),
             meter: Meter::new((&neighbors, &auditor), answers.counters(), pings.counters()),

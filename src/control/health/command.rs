@@ -1,7 +1,9 @@
 //! Commands to the thread of the health checks, and its status.
 
+use super::way::ServerMac;
 use crate::health::{CheckKey, HealthConfig, ServiceStatus};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use tokio::sync::oneshot;
 
 /// A command to the thread.
@@ -11,6 +13,10 @@ pub(in crate::control) enum HealthCommand {
     Configure(HealthConfig),
     /// The interface of the real servers has a carrier or not. Without one, a failure proves nothing.
     Carrier(bool),
+    /// The MAC address of each real server, unless it is still being resolved.
+    Macs(HashMap<IpAddr, ServerMac>),
+    /// The host's addresses may have changed, and with them the routes to the real servers.
+    Addresses,
     /// Sends the status.
     Status(oneshot::Sender<HealthOverview>),
 }

@@ -1,21 +1,33 @@
 //! The driver: connects the health machine to its probes, the clock and the control thread.
 
 use super::command::{HealthCommand, HealthOverview};
-use super::probe;
+use super::probe::{self, Probed};
 use super::shared::ProbeShared;
+use super::way::ProbeWays;
 use crate::health::{
-    CheckKey, Health, HealthAction, HealthEvent, HealthReport, HealthSettings, LocalError, ProbeId,
-    ProbeOutcome, ServiceChecks,
+    CheckKey, Health, HealthAction, HealthEvent, HealthReport, HealthSettings, LocalError, ProbeFailure,
+    ProbeId, ProbeOutcome, ServiceChecks,
 };
 use crate::time::Tick;
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
+
+/// Interval of the sweeps of abandoned probes.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// A probe in flight.
+struct ProbeTask {
+    server: IpAddr,
+    handle: AbortHandle,
+}
 
 /// A probe that has ended.
-type Finished = (ProbeId, ProbeOutcome, Duration);
+type Finished = (ProbeId, Probed);
 
 /// The health machine with its probes and its clock.
 pub(super) struct HealthDriver {
@@ -25,12 +37,17 @@ pub(super) struct HealthDriver {
     reports: UnboundedSender<HealthReport>,
     shared: Arc<ProbeShared>,
     probes: JoinSet<Finished>,
-    running: HashMap<ProbeId, AbortHandle>,
+    running: HashMap<ProbeId, ProbeTask>,
     has_carrier: bool,
+    ways: ProbeWays,
 }
 
 impl HealthDriver {
-    pub(super) fn new(settings: HealthSettings, reports: UnboundedSender<HealthReport>) -> Self {
+    pub(super) fn new(
+        settings: HealthSettings,
+        ways: ProbeWays,
+        reports: UnboundedSender<HealthReport>,
+    ) -> Self {
         Self {
             health: Health::new(settings),
             start: Instant::now(),
@@ -39,11 +56,14 @@ impl HealthDriver {
             probes: JoinSet::new(),
             running: HashMap::new(),
             has_carrier: true,
+            ways,
         }
     }
 
     /// Runs until `commands` is closed.
     pub(super) async fn run(mut self, mut commands: UnboundedReceiver<HealthCommand>) {
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let pause = self.pause();
             tokio::select! {
@@ -53,6 +73,7 @@ impl HealthDriver {
                 },
                 Some(ended) = self.probes.join_next() => self.end(ended),
                 () = tokio::time::sleep(pause) => self.handle(HealthEvent::Timer),
+                _ = sweep.tick() => self.ways.sweep(Instant::now()),
             }
         }
     }
@@ -64,6 +85,8 @@ impl HealthDriver {
                 self.handle(HealthEvent::Configure(config));
             }
             HealthCommand::Carrier(up) => self.has_carrier = up,
+            HealthCommand::Macs(macs) => self.ways.macs = macs,
+            HealthCommand::Addresses => self.ways.forget_routes(),
             HealthCommand::Status(reply) => {
                 self.handle(HealthEvent::Timer); // the clock of the status
                 let (checks, in_flight) = self.health.counts();
@@ -80,21 +103,25 @@ impl HealthDriver {
             Ok(finished) => self.finish(finished),
             Err(error) => {
                 // An aborted probe is no longer among the running ones.
-                let panicked = self.running.iter().find(|(_, running)| running.id() == error.id());
+                let panicked = self.running.iter().find(|(_, running)| running.handle.id() == error.id());
                 if let Some(probe) = panicked.map(|(probe, _)| *probe) {
-                    self.finish((probe, ProbeOutcome::Unknown(LocalError::Panic), Duration::ZERO));
+                    let outcome = ProbeOutcome::Unknown(LocalError::Panic);
+                    self.finish((probe, Probed { outcome, took: Duration::ZERO, rip: None }));
                 }
             }
         }
     }
 
-    fn finish(&mut self, (probe, outcome, took): Finished) {
-        self.running.remove(&probe);
+    fn finish(&mut self, (probe, Probed { outcome, took, rip }): Finished) {
+        let is_lost = self.running.remove(&probe).is_some_and(|running| self.ways.is_lost(running.server));
         let outcome = match outcome {
             ProbeOutcome::Failed(_) if !self.has_carrier => ProbeOutcome::Unknown(LocalError::NoInterface),
+            ProbeOutcome::Failed(ProbeFailure::Silent) if is_lost => {
+                ProbeOutcome::Failed(ProbeFailure::NoNeighbor)
+            }
             outcome => outcome,
         };
-        self.handle(HealthEvent::Finished { probe, outcome, took });
+        self.handle(HealthEvent::Finished { probe, outcome, rip, took });
     }
 
     fn handle(&mut self, event: HealthEvent) {
@@ -110,18 +137,15 @@ impl HealthDriver {
     }
 
     fn start(&mut self, probe: ProbeId, key: CheckKey) {
+        let (server, way) = (key.server, self.ways.of(&key, Instant::now()));
         let shared = Arc::clone(&self.shared);
-        let handle = self.probes.spawn(async move {
-            let started = Instant::now();
-            let outcome = probe::run(&key, &shared).await;
-            (probe, outcome, started.elapsed())
-        });
-        self.running.insert(probe, handle);
+        let handle = self.probes.spawn(async move { (probe, probe::run(&key, way, &shared).await) });
+        self.running.insert(probe, ProbeTask { server, handle });
     }
 
     fn abort(&mut self, probe: ProbeId) {
         if let Some(running) = self.running.remove(&probe) {
-            running.abort();
+            running.handle.abort();
         }
     }
 

@@ -17,15 +17,21 @@ pub(super) fn outcome_of(error: &io::Error) -> ProbeOutcome {
         (Errno::EHOSTUNREACH | Errno::EHOSTDOWN | Errno::ENOPROTOOPT, _) => {
             failed(ProbeFailure::Unreachable(None))
         }
-        (Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM, _) => {
-            ProbeOutcome::Unknown(LocalError::NoResources)
+        _ => ProbeOutcome::Unknown(local_error(errno)),
+    }
+}
+
+/// An error of this host.
+pub(super) fn local_error(errno: i32) -> LocalError {
+    match Errno::from_raw(errno) {
+        // E2BIG: the maps of the probe programs are full.
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::E2BIG => {
+            LocalError::NoResources
         }
-        (Errno::EADDRNOTAVAIL | Errno::EADDRINUSE, _) => ProbeOutcome::Unknown(LocalError::NoAddress),
-        (Errno::EPERM | Errno::EACCES, _) => ProbeOutcome::Unknown(LocalError::NotPermitted),
-        (Errno::ENETUNREACH | Errno::ENETDOWN | Errno::ENODEV, _) => {
-            ProbeOutcome::Unknown(LocalError::NoInterface)
-        }
-        _ => ProbeOutcome::Unknown(LocalError::Other(errno)),
+        Errno::EADDRNOTAVAIL | Errno::EADDRINUSE => LocalError::NoAddress,
+        Errno::EPERM | Errno::EACCES => LocalError::NotPermitted,
+        Errno::ENETUNREACH | Errno::ENETDOWN | Errno::ENODEV => LocalError::NoInterface,
+        _ => LocalError::Other(errno),
     }
 }
 

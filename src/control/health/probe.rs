@@ -1,71 +1,128 @@
-//! Probes over sockets of the kernel: TCP and UDP. A probe has one deadline for all of it.
+//! Probes over sockets of the kernel. A probe has one deadline for all of it.
 
 use super::error::outcome_of;
 use super::http;
 use super::shared::ProbeShared;
+use super::sockets::ProbeSockets;
+use super::way::{ProbeWay, VipWay};
 use crate::health::{CheckKey, ProbeFailure, ProbeOutcome};
 use crate::model::{CheckKind, HttpCheck, HttpsCheck, UdpCheck};
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+/// A probe that has ended.
+#[derive(Debug)]
+pub(super) struct Probed {
+    /// Outcome.
+    pub(super) outcome: ProbeOutcome,
+    /// Time to it.
+    pub(super) took: Duration,
+    /// Outcome of the RIP, where the VIP failed and the RIP can tell more.
+    pub(super) rip: Option<ProbeOutcome>,
+}
+
 /// Runs one probe, for as long as the timeout of its check.
-pub(super) async fn run(key: &CheckKey, shared: &ProbeShared) -> ProbeOutcome {
-    let limit = Duration::from_millis(key.timing.timeout.millis().into());
-    let (to, deadline) = (key.destination(), Instant::now() + limit);
-    let outcome = match &*key.kind {
-        CheckKind::Udp(check) => udp(check, to, deadline).await,
-        CheckKind::Tcp => connect(to, deadline).await.map(drop),
-        CheckKind::Http(check) => http(check, to, deadline).await,
-        CheckKind::Https(check) => https(key, check, shared, deadline).await,
+pub(super) async fn run(key: &CheckKey, way: ProbeWay, shared: &ProbeShared) -> Probed {
+    let (started, limit) = (Instant::now(), Duration::from_millis(key.timing.timeout.millis().into()));
+    let probe = Probe { key, shared, deadline: started + limit };
+    let mut rip = pin!(probe.of_rip());
+    let (outcome, explained) = match way {
+        ProbeWay::Rip => return Probed { outcome: rip.await, took: started.elapsed(), rip: None },
+        ProbeWay::Closed(outcome) => (outcome, None),
+        ProbeWay::Vip(way) => {
+            // The RIP is asked only once the VIP has been silent for a while, or has refused.
+            let (mut vip, patience) = (pin!(probe.of_vip(way)), started + limit / 2);
+            let mut explained = None;
+            let outcome = loop {
+                tokio::select! {
+                    biased;
+                    outcome = &mut vip => break outcome,
+                    () = tokio::time::sleep_until(patience), if Instant::now() < patience => {}
+                    outcome = &mut rip, if explained.is_none() && Instant::now() >= patience => {
+                        explained = Some(outcome);
+                    }
+                }
+            };
+            (outcome, explained)
+        }
     };
-    outcome.map_or_else(|outcome| outcome, |()| ProbeOutcome::Passed)
+    let took = started.elapsed();
+    let explained = match explained {
+        None if needs_explanation(&outcome) => Some(rip.await),
+        explained => explained.filter(|_| needs_explanation(&outcome)),
+    };
+    Probed { outcome, took, rip: explained }
 }
 
-async fn connect(to: SocketAddr, deadline: Instant) -> Result<TcpStream, ProbeOutcome> {
-    match timeout_at(deadline, TcpStream::connect(to)).await {
-        Ok(connected) => connected.map_err(|error| outcome_of(&error)),
-        Err(_) => Err(ProbeOutcome::Failed(ProbeFailure::Silent)),
-    }
+/// True for a failure of the VIP whose cause depends on what the RIP does.
+fn needs_explanation(outcome: &ProbeOutcome) -> bool {
+    matches!(outcome, ProbeOutcome::Failed(ProbeFailure::Silent | ProbeFailure::Refused))
 }
 
-async fn http(check: &HttpCheck, to: SocketAddr, deadline: Instant) -> Result<(), ProbeOutcome> {
-    let stream = connect(to, deadline).await?;
-    let answer = timeout_at(deadline, http::request(check, to, stream)).await;
-    answer.unwrap_or(Err(ProbeFailure::Stalled)).map_err(ProbeOutcome::Failed)
-}
-
-async fn https(
-    key: &CheckKey,
-    check: &HttpsCheck,
-    shared: &ProbeShared,
+/// A probe in progress.
+struct Probe<'a> {
+    key: &'a CheckKey,
+    shared: &'a ProbeShared,
     deadline: Instant,
-) -> Result<(), ProbeOutcome> {
-    let stream = connect(key.destination(), deadline).await?;
-    let answer = timeout_at(deadline, shared.https(key, check, stream)).await;
-    answer.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Stalled)))
 }
 
-/// Sends a datagram and waits for any answer, or for none and no ICMP error.
-async fn udp(check: &UdpCheck, to: SocketAddr, deadline: Instant) -> Result<(), ProbeOutcome> {
-    match timeout_at(deadline, exchange(&check.payload, to)).await {
-        Ok(exchanged) => exchanged.map_err(|error| outcome_of(&error)),
-        Err(_) if check.reply => Err(ProbeOutcome::Failed(ProbeFailure::Silent)),
-        Err(_) => Ok(()),
+impl Probe<'_> {
+    async fn of_rip(&self) -> ProbeOutcome {
+        self.exchange(&mut ProbeSockets::to_rip(self.key.server, self.key.port)).await
     }
-}
 
-async fn exchange(payload: &[u8], to: SocketAddr) -> io::Result<()> {
-    let any: SocketAddr = match to {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(to).await?;
-    socket.send(payload).await?;
-    socket.recv(&mut [0; 1]).await.map(drop) // the rest of the datagram is cut off
+    async fn of_vip(&self, way: VipWay) -> ProbeOutcome {
+        let mut sockets = ProbeSockets::to_vip(self.key.server, self.key.port, way);
+        let outcome = self.exchange(&mut sockets).await;
+        sockets.end(outcome)
+    }
+
+    /// Exchanges what the check needs. All sockets are closed when it returns.
+    async fn exchange(&self, sockets: &mut ProbeSockets) -> ProbeOutcome {
+        let exchanged = match &*self.key.kind {
+            CheckKind::Udp(check) => self.udp(check, sockets).await,
+            CheckKind::Tcp => self.connect(sockets).await.map(drop),
+            CheckKind::Http(check) => self.http(check, sockets).await,
+            CheckKind::Https(check) => self.https(check, sockets).await,
+        };
+        exchanged.map_or_else(|outcome| outcome, |()| ProbeOutcome::Passed)
+    }
+
+    async fn connect(&self, sockets: &mut ProbeSockets) -> Result<TcpStream, ProbeOutcome> {
+        let connected = timeout_at(self.deadline, sockets.tcp()).await;
+        connected.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Silent)))
+    }
+
+    async fn http(&self, check: &HttpCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
+        let stream = self.connect(sockets).await?;
+        let answer = timeout_at(self.deadline, http::request(check, self.key.destination(), stream)).await;
+        answer.unwrap_or(Err(ProbeFailure::Stalled)).map_err(ProbeOutcome::Failed)
+    }
+
+    async fn https(&self, check: &HttpsCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
+        let stream = self.connect(sockets).await?;
+        let answer = timeout_at(self.deadline, self.shared.https(self.key, check, stream)).await;
+        answer.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Stalled)))
+    }
+
+    /// Sends a datagram and waits for any answer, or for none and no ICMP error.
+    async fn udp(&self, check: &UdpCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
+        let socket = sockets.udp()?;
+        let exchange = async {
+            socket.send(&check.payload).await?;
+            socket.recv(&mut [0; 1]).await.map(drop) // the rest of the datagram is cut off
+        };
+        match timeout_at(self.deadline, exchange).await {
+            Ok(exchanged) => exchanged.map_err(|error| outcome_of(&error)),
+            Err(_) if check.reply => Err(ProbeOutcome::Failed(ProbeFailure::Silent)),
+            Err(_) => {
+                sockets.expect_silence();
+                Ok(())
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +131,7 @@ mod tests {
     use crate::model::CheckTiming;
     use crate::time::Span;
     use std::io::{Read, Write};
-    use std::net::{TcpListener, UdpSocket as StdUdpSocket};
+    use std::net::{SocketAddr, TcpListener, UdpSocket as StdUdpSocket};
     use std::sync::Arc;
     use std::thread;
 
@@ -82,7 +139,7 @@ mod tests {
         let timing = CheckTiming::every(Span::from_millis(300));
         let key = CheckKey { server: to.ip(), vip: None, port: to.port(), kind: Arc::new(kind), timing };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(run(&key, &ProbeShared::new()))
+        runtime.block_on(run(&key, ProbeWay::Rip, &ProbeShared::new())).outcome
     }
 
     fn http(path: &str, body: Option<&str>) -> CheckKind {

@@ -562,6 +562,27 @@ mod tests {
     }
 
     #[test]
+    fn repeated_syns_leave_a_server_whose_checks_fail() {
+        let service = service("192.0.2.1:80", &[("192.0.2.10", 1), ("192.0.2.11", 0)]);
+        let (mut registry, loads) = (with(&[service], Vec::new()), Loads::new(2));
+        for rip in ["192.0.2.10", "192.0.2.11"] {
+            registry.set_reachable(rip.parse().unwrap(), MAC);
+        }
+        for (failed, expires, quiesced) in [
+            (false, false, [false, false]),
+            (true, false, [true, false]),
+            (false, true, [false, true]),
+            (true, true, [true, true]),
+        ] {
+            registry.services[0].servers[0].failed = failed;
+            registry.policy.expire_nodest_conn = expires;
+            let snapshot = registry.snapshot(&loads, Instant::now());
+            let is_quiesced = |server| matches!(snapshot.route(ServerId(server)), Route::Quiesced(..));
+            assert_eq!([0, 1].map(is_quiesced), quiesced, "failed {failed}, expire_nodest_conn {expires}");
+        }
+    }
+
+    #[test]
     fn quiesced_server_keeps_its_clients_and_draining_does_not() {
         let mut service = service("192.0.2.1:80", &[("192.0.2.10", 0), ("192.0.2.11", 1)]);
         service.persistence = Some(Persistence { timeout: Persistence::TIMEOUT, prefix: 32 });

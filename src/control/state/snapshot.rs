@@ -83,8 +83,9 @@ impl Registry {
     fn route(&self, server: &super::entry::ServerEntry) -> Route {
         let interface = InterfaceIndex(self.own_macs.len().saturating_sub(1) as u8); // two interfaces at most
         let route = Route::new(&self.own_macs, Some(NextHop { interface, mac: server.reachability.mac() }));
+        // A SYN to a server whose health checks fail has not been answered: the client gets another one at its next.
         let expires = self.policy.expire_nodest_conn && server.effective_weight() == 0;
-        if expires { route.quiesced() } else { route }
+        if expires || server.failed { route.quiesced() } else { route }
     }
 
     /// Returns the addresses of all ids, including those of removed services and servers.

@@ -2,9 +2,9 @@
 
 use super::evidence::ProbeEvidence;
 use super::maps::ProbeEntries;
+use super::refusal::ProbeRefusal;
 use super::table::{ProbeEnd, ProbeTable};
 use super::target::ProbeTarget;
-use crate::model::Diagnostic;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,12 +21,12 @@ impl ArmedProbe {
     /// Writes the entries of a socket with this port or identifier.
     ///
     /// # Errors
-    /// [`Diagnostic`] if the maps are full or the families differ.
+    /// [`ProbeRefusal`] if the maps are full or the families differ.
     pub(super) fn new(
         table: &Arc<Mutex<ProbeTable>>,
         target: &ProbeTarget,
         port: u16,
-    ) -> Result<Self, Diagnostic> {
+    ) -> Result<Self, ProbeRefusal> {
         let entries = ProbeEntries::of(target, port)?;
         let serial = lock(table).arm(&entries)?;
         Ok(Self { entries, serial, table: Arc::clone(table), is_ended: false })

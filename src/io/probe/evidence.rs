@@ -1,7 +1,7 @@
 //! Evidence of a probe: the counts of the programs.
 
+use crate::health::ProbeIcmp;
 use crate::wire::MacAddr;
-use std::net::IpAddr;
 
 /// Counts of the programs for one probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,13 +22,9 @@ pub struct ProbeEvidence {
     pub icmp: Option<ProbeIcmp>,
 }
 
-/// An ICMP error about a packet to the VIP; ICMPv6 if the sender has an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ProbeIcmp {
-    /// Type (RFC 792, RFC 4443).
-    pub kind: u8,
-    /// Code.
-    pub code: u8,
-    /// Sender.
-    pub sender: IpAddr,
+impl ProbeEvidence {
+    /// True if packets left, and nothing came back from anywhere.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.sent > 0 && self.foreign + self.from_rip + self.errors == 0
+    }
 }

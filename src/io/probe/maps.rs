@@ -1,7 +1,9 @@
 //! Keys and values of the programs' maps. They mirror probe.bpf.c.
 
-use super::evidence::{ProbeEvidence, ProbeIcmp};
+use super::evidence::ProbeEvidence;
+use super::refusal::ProbeRefusal;
 use super::target::{ProbeProtocol, ProbeTarget};
+use crate::health::ProbeIcmp;
 use crate::io::bpf::ProbeMap;
 use crate::model::Diagnostic;
 use crate::wire::{MacAddr, Protocol};
@@ -76,14 +78,15 @@ impl ProbeEntries {
     ///
     /// # Errors
     /// If the addresses are of several families.
-    pub(super) fn of(target: &ProbeTarget, own_port: u16) -> Result<Self, Diagnostic> {
+    pub(super) fn of(target: &ProbeTarget, own_port: u16) -> Result<Self, ProbeRefusal> {
         let ProbeTarget { vip, rip, own, .. } = target;
         if [rip, own].iter().any(|address| address.is_ipv4() != vip.is_ipv4()) {
-            return Err(Diagnostic::system(format!("probing {vip} on {rip} from {own}"))
+            let diagnostic = Diagnostic::system(format!("probing {vip} on {rip} from {own}"))
                 .cause("the addresses are of several families")
                 .remedy(
                     "give VIP and real server addresses of one family, and the director one of that family",
-                ));
+                );
+            return Err(ProbeRefusal { errno: None, diagnostic });
         }
         let (to_rip, of_vip) = (key(target, *rip, own_port), key(target, *vip, own_port));
         Ok(Self { to_rip, of_vip, target: *target })

@@ -12,6 +12,8 @@
 mod armed;
 mod evidence;
 mod maps;
+mod refusal;
+mod route;
 mod socket;
 mod table;
 mod target;
@@ -19,8 +21,11 @@ mod target;
 mod tests;
 mod verdict;
 
+pub use crate::health::ProbeIcmp;
 pub use armed::ArmedProbe;
-pub use evidence::{ProbeEvidence, ProbeIcmp};
+pub use evidence::ProbeEvidence;
+pub use refusal::ProbeRefusal;
+pub use route::ServerRoute;
 pub use socket::{ProbeSocket, echo_request};
 pub use table::{LATE_REPLIES, ProbeCounts, ProbeEnd};
 pub use target::{ProbeProtocol, ProbeTarget};
@@ -62,16 +67,16 @@ impl VipProbes {
     /// connect. It does not block.
     ///
     /// # Errors
-    /// [`Diagnostic`] if the host refuses: nothing is known of the server then.
-    pub fn socket(&self, target: &ProbeTarget) -> Result<ProbeSocket, Diagnostic> {
+    /// [`ProbeRefusal`] if the host refuses: nothing is known of the server then.
+    pub fn socket(&self, target: &ProbeTarget) -> Result<ProbeSocket, ProbeRefusal> {
         socket::open(self.interface, target, |port| self.arm(target, port))
     }
 
     /// Translates the packets of a bound socket from now on: of `port`, or of this identifier of a ping socket.
     ///
     /// # Errors
-    /// [`Diagnostic`] if the maps are full or the families differ.
-    pub fn arm(&self, target: &ProbeTarget, port: u16) -> Result<ArmedProbe, Diagnostic> {
+    /// [`ProbeRefusal`] if the maps are full or the families differ.
+    pub fn arm(&self, target: &ProbeTarget, port: u16) -> Result<ArmedProbe, ProbeRefusal> {
         ArmedProbe::new(&self.table, target, port)
     }
 

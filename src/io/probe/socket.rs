@@ -4,6 +4,7 @@
 //! port is of this socket alone, as it is chosen by bind(2) without SO_REUSEADDR.
 
 use super::armed::ArmedProbe;
+use super::refusal::ProbeRefusal;
 use super::target::{ProbeProtocol, ProbeTarget};
 use crate::model::Diagnostic;
 use crate::sys::{errno, socket::bind_to_interface};
@@ -33,8 +34,8 @@ pub struct ProbeSocket {
 pub(super) fn open(
     interface: u32,
     target: &ProbeTarget,
-    arm: impl FnOnce(u16) -> Result<ArmedProbe, Diagnostic>,
-) -> Result<ProbeSocket, Diagnostic> {
+    arm: impl FnOnce(u16) -> Result<ArmedProbe, ProbeRefusal>,
+) -> Result<ProbeSocket, ProbeRefusal> {
     let refused = |(step, error): (&str, io::Error)| refusal(target, step, &error);
     let socket = new(target).map_err(|error| refused(("opening a socket", error)))?;
     let port = prepare(&socket, interface, target).map_err(refused)?;
@@ -89,7 +90,11 @@ fn set_options(socket: &OwnedFd, target: &ProbeTarget) -> io::Result<()> {
     Ok(())
 }
 
-fn refusal(target: &ProbeTarget, step: &str, error: &io::Error) -> Diagnostic {
+fn refusal(target: &ProbeTarget, step: &str, error: &io::Error) -> ProbeRefusal {
+    ProbeRefusal { errno: error.raw_os_error(), diagnostic: diagnostic(target, step, error) }
+}
+
+fn diagnostic(target: &ProbeTarget, step: &str, error: &io::Error) -> Diagnostic {
     let ProbeTarget { vip, rip, own, protocol, .. } = target;
     let refusal = Diagnostic::system(format!("{step}, to probe {vip} on {rip}")).cause(errno(error));
     match error.raw_os_error() {

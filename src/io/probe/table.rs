@@ -2,9 +2,9 @@
 
 use super::evidence::ProbeEvidence;
 use super::maps::{BackMap, ForwardMap, Key, ProbeEntries, evidence};
+use super::refusal::ProbeRefusal;
 use crate::io::bpf::os_error;
 use crate::model::Diagnostic;
-use crate::sys::errno;
 use aya::maps::MapError;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -72,7 +72,7 @@ impl ProbeTable {
     }
 
     /// Writes both entries. Returns the probe's serial number.
-    pub(super) fn arm(&mut self, entries: &ProbeEntries) -> Result<u64, Diagnostic> {
+    pub(super) fn arm(&mut self, entries: &ProbeEntries) -> Result<u64, ProbeRefusal> {
         self.last_serial += 1;
         // The way back first: a packet that left could otherwise get a reply that no socket has.
         self.back.insert(entries.of_vip, entries.back(false), 0).map_err(|error| self.refusal(&error))?;
@@ -86,16 +86,18 @@ impl ProbeTable {
         Ok(self.last_serial)
     }
 
-    fn refusal(&mut self, error: &MapError) -> Diagnostic {
+    fn refusal(&mut self, error: &MapError) -> ProbeRefusal {
         let os = os_error(error);
+        let errno = os.and_then(io::Error::raw_os_error);
         let what = Diagnostic::system("arming a health probe");
-        if os.and_then(io::Error::raw_os_error) == Some(libc::E2BIG) {
+        let diagnostic = if errno == Some(libc::E2BIG) {
             self.refused_full += 1;
-            return what
-                .cause("E2BIG: the map of the probe programs is full")
-                .remedy("have fewer probes in flight, or longer intervals");
-        }
-        what.cause(os.map_or_else(|| error.to_string(), errno))
+            what.cause("E2BIG: the map of the probe programs is full")
+                .remedy("have fewer probes in flight, or longer intervals")
+        } else {
+            what.cause(os.map_or_else(|| error.to_string(), crate::sys::errno))
+        };
+        ProbeRefusal { errno, diagnostic }
     }
 
     /// The counts in the entries of a probe.
@@ -109,7 +111,7 @@ impl ProbeTable {
         Ok(evidence(forward, back, entries.is_v4()))
     }
 
-    /// ProbeEntries a probe. What is left of its socket's packets is translated as long as late replies are dropped.
+    /// Ends a probe. What is left of its socket's packets is translated as long as late replies are dropped.
     pub(super) fn end(&mut self, entries: &ProbeEntries, serial: u64, how: ProbeEnd) {
         self.armed -= 1;
         if how == ProbeEnd::Complete {

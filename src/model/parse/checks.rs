@@ -8,6 +8,10 @@ use crate::model::{CheckTarget, CheckTiming, HealthCheck, ServiceIdentity, Timin
 use crate::time::Span;
 use toml::de::DeValue;
 
+/// Words of `target`.
+const TARGETS: &[(&str, CheckTarget)] =
+    &[("vip", CheckTarget::Vip), ("rip", CheckTarget::Rip), ("both", CheckTarget::Both)];
+
 /// Reads the checks of a service or of a server. Each that is wrong is reported and left out.
 pub(super) fn read(
     owner: &Section<'_, '_>,
@@ -21,25 +25,14 @@ pub(super) fn read(
 fn check(section: &Section<'_, '_>, service: Option<ServiceIdentity>) -> Option<HealthCheck> {
     let types: Vec<_> = Kind::ALL.iter().map(|kind| (kind.name, kind)).collect();
     let kind = section.require("type", r#""tcp""#, choice(&types));
-    let target = section.require("target", r#""rip""#, target);
+    let target = section.get("target", choice(TARGETS)).unwrap_or(CheckTarget::Vip);
     let port = section.get("port", number(1..=u32::from(u16::MAX))).map(|port| port as u16);
     let timing = timing(section);
     let read = kind.and_then(|kind| (kind.read)(section));
     check_kinds::refuse_foreign_keys(section, kind);
     section.close();
     needs_port(section, port, service);
-    Some(HealthCheck { kind: read?, target: target?, port, timing })
-}
-
-fn target(value: &DeValue<'_>) -> Read<CheckTarget> {
-    match value.as_str() {
-        Some("rip") => Ok(CheckTarget::Rip),
-        Some(word @ ("vip" | "both")) => Err(invalid(
-            format!("is {word:?}: this version cannot probe the VIP on a real server"),
-            r#"write "rip", which does not show whether the server has the VIP"#,
-        )),
-        _ => Err(invalid(format!("is {}", shown(value)), r#"write "rip""#)),
-    }
+    Some(HealthCheck { kind: read?, target, port, timing })
 }
 
 fn timing(section: &Section<'_, '_>) -> CheckTiming {

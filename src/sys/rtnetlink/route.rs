@@ -16,6 +16,8 @@ pub(crate) struct RouteInfo {
     pub(crate) has_gateway: bool,
     /// Preferred source address.
     pub(crate) source: Option<IpAddr>,
+    /// Index of the interface.
+    pub(crate) interface: Option<u32>,
 }
 
 /// Looks up the routing table entry for an address through one interface (RTM_F_FIB_MATCH).
@@ -23,16 +25,16 @@ pub(crate) struct RouteInfo {
 /// Without that flag the kernel treats any address as on-link if no entry matches
 /// (`ip_route_output_key_hash_rcu` in net/ipv4/route.c).
 pub(crate) fn route_entry(to: IpAddr, through: u32) -> io::Result<Option<RouteInfo>> {
-    get_route(to, through, libc::RTM_F_FIB_MATCH)
+    get_route(to, Some(through), libc::RTM_F_FIB_MATCH)
 }
 
-/// Looks up the route to an address through one interface, with the source address that the kernel would
+/// Looks up the route to an address, through one interface or any, with the source address that the kernel would
 /// choose.
-pub(crate) fn route(to: IpAddr, through: u32) -> io::Result<Option<RouteInfo>> {
+pub(crate) fn route(to: IpAddr, through: Option<u32>) -> io::Result<Option<RouteInfo>> {
     get_route(to, through, 0)
 }
 
-fn get_route(to: IpAddr, through: u32, flags: u32) -> io::Result<Option<RouteInfo>> {
+fn get_route(to: IpAddr, through: Option<u32>, flags: u32) -> io::Result<Option<RouteInfo>> {
     let mut request = vec![0; ROUTE_HEADER];
     request[8..].copy_from_slice(&flags.to_ne_bytes());
     match to {
@@ -45,7 +47,9 @@ fn get_route(to: IpAddr, through: u32, flags: u32) -> io::Result<Option<RouteInf
             attribute(&mut request, libc::RTA_DST, &to.octets());
         }
     }
-    attribute(&mut request, libc::RTA_OIF, &through.to_ne_bytes());
+    if let Some(through) = through {
+        attribute(&mut request, libc::RTA_OIF, &through.to_ne_bytes());
+    }
     match get(libc::RTM_GETROUTE, &request) {
         Ok(payload) => Ok(route_of(&payload)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH)) => {
@@ -128,6 +132,7 @@ fn route_of(payload: &[u8]) -> Option<RouteInfo> {
         match kind {
             libc::RTA_GATEWAY | libc::RTA_VIA | libc::RTA_MULTIPATH => route.has_gateway = true,
             libc::RTA_PREFSRC => route.source = ip_of(value),
+            libc::RTA_OIF => route.interface = u32_at(value, 0),
             _ => (),
         }
     }

@@ -20,13 +20,26 @@ fn check(keys: &str) -> Result<HealthCheck, String> {
 
 #[test]
 fn a_check_has_defaults_by_its_interval() {
-    let plain = check("type = \"tcp\"\ntarget = \"rip\"\n").unwrap();
+    let plain = check("type = \"tcp\"\n").unwrap();
     let timing = CheckTiming::default();
-    assert_eq!(plain, HealthCheck { kind: CheckKind::Tcp, target: CheckTarget::Rip, port: None, timing });
+    assert_eq!(plain, HealthCheck { kind: CheckKind::Tcp, target: CheckTarget::Vip, port: None, timing });
     let slow = check("type = \"tcp\"\ntarget = \"rip\"\ninterval = 60\nfall = 2\n").unwrap();
     assert_eq!(slow.timing, CheckTiming { fall: 2, ..CheckTiming::every(Span::from_secs(60)) });
     let fast = check("type = \"tcp\"\ntarget = \"rip\"\ninterval = 0.25\n").unwrap();
     assert_eq!(fast.timing.timeout, Span::from_millis(250));
+}
+
+#[test]
+fn a_service_probes_its_vip_unless_every_check_says_rip() {
+    for (target, is_of_vip) in [("vip", true), ("both", true), ("rip", false)] {
+        let keys = format!("type = \"tcp\"\ntarget = {target:?}\n");
+        let of_server =
+            format!("[[service.server]]\naddress = \"10.0.0.2\"\n[[service.server.check]]\n{keys}");
+        for text in [format!("[[service.check]]\n{keys}"), of_server] {
+            assert_eq!(parsed(&text).unwrap().services[0].probes_vip(), is_of_vip, "{text}");
+        }
+    }
+    assert!(!parsed("").unwrap().services[0].probes_vip());
 }
 
 #[test]
@@ -81,11 +94,9 @@ fn a_server_has_those_of_the_service_and_its_own() {
 fn wrong_checks_are_refused_with_line_and_remedy() {
     for (keys, error) in [
         ("target = \"rip\"\n", "d.toml:6: [[service.check]] has no type; add type = \"tcp\""),
-        ("type = \"tcp\"\n", "d.toml:6: [[service.check]] has no target; add target = \"rip\""),
         (
-            "type = \"tcp\"\ntarget = \"vip\"\n",
-            "d.toml:8: target is \"vip\": this version cannot probe the VIP on a real server; write \"rip\", which does not \
-             show whether the server has the VIP",
+            "type = \"tcp\"\ntarget = \"VIP\"\n",
+            "d.toml:8: target is \"VIP\"; write \"vip\" or \"rip\" or \"both\"",
         ),
         (
             "type = \"ldap\"\ntarget = \"rip\"\n",

@@ -1,0 +1,62 @@
+//! The probe programs on every interface by which real servers are reached.
+
+use crate::io::Interface;
+use crate::io::probe::{ServerRoute, VipProbes};
+use crate::model::{Diagnostic, DiagnosticKind};
+use nix::net::if_::if_indextoname;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// The probe programs on every interface by which real servers are reached.
+pub(in crate::control) struct VipProber {
+    pairs: HashMap<u32, VipProbes>,
+    /// The interface at which link-local RIPs are.
+    link_local: u32,
+}
+
+impl VipProber {
+    /// Attaches the programs to the interfaces of the routes to these servers, for so many probes in flight. A bridge port has
+    /// no address, and the route leads through its bridge.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] if a capability is missing or the kernel has no TCX (before Linux 6.6).
+    pub(in crate::control) fn open(
+        server_side: &Interface,
+        rips: impl Iterator<Item = IpAddr>,
+        in_flight: usize,
+    ) -> Result<Self, Diagnostic> {
+        let link_local = server_side.index;
+        let routes = rips.filter_map(|rip| ServerRoute::of(rip, link_local).ok().flatten());
+        let mut interfaces: BTreeSet<u32> = routes.map(|route| route.interface).collect();
+        if interfaces.is_empty() || server_side.master().is_none() {
+            interfaces.insert(server_side.index);
+        }
+        let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
+        let open = |index| Ok((index, VipProbes::open(&of_index(index)?, in_flight)?));
+        Ok(Self { pairs: interfaces.into_iter().map(open).collect::<Result<_, Diagnostic>>()?, link_local })
+    }
+
+    /// The programs on the interface with this index.
+    pub(super) fn on(&self, interface: u32) -> Option<&VipProbes> {
+        self.pairs.get(&interface)
+    }
+
+    /// The route to a real server, if it is on a network of this host.
+    pub(super) fn route(&self, rip: IpAddr) -> Option<ServerRoute> {
+        ServerRoute::of(rip, self.link_local).ok().flatten()
+    }
+
+    /// Forgets abandoned probes whose late replies have been dropped long enough. To be called every second or so.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.pairs.values().for_each(|probes| probes.sweep(now));
+    }
+}
+
+fn of_index(index: u32) -> Result<Interface, Diagnostic> {
+    let name = if_indextoname(index).map_err(|errno| {
+        let what = format!("reading the name of interface {index}");
+        Diagnostic::new(DiagnosticKind::InterfaceAbsent, what).cause(errno.to_string())
+    })?;
+    Interface::lookup(&name.to_string_lossy())
+}
