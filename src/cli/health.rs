@@ -1,6 +1,7 @@
 //! `directrix health`.
 
 use super::change;
+use super::health_report::{self, ReportArgs};
 use super::output::print_all;
 use super::status::finish;
 use crate::control::api::checks::{Check, Checks, Server, Service};
@@ -22,7 +23,16 @@ pub(super) struct Args {
     json: bool,
 
     #[command(subcommand)]
-    command: Option<HealthHold>,
+    command: Option<HealthAct>,
+}
+
+/// Acts beside the listing.
+#[derive(Debug, clap::Subcommand)]
+enum HealthAct {
+    #[command(flatten)]
+    Hold(HealthHold),
+    /// Report the result of a check of type external
+    Report(ReportArgs),
 }
 
 /// The operator's holds on health.
@@ -63,10 +73,11 @@ fn target(text: &str) -> Result<HoldTarget, String> {
     }
 }
 
-/// Prints a line for each health check of each real server, or sets a hold.
+/// Prints a line for each health check of each real server, sets a hold, or reports a result.
 pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
     finish(Blocking::new(socket).and_then(|director| match &args.command {
-        Some(hold) => set(&director.named("health"), hold),
+        Some(HealthAct::Hold(hold)) => set(&director.named("health"), hold),
+        Some(HealthAct::Report(args)) => health_report::send(args, &director.named("health")),
         None => list(&director, args.json),
     }))
 }

@@ -10,6 +10,7 @@ mod doctor;
 mod exe;
 mod generate;
 mod health;
+mod health_report;
 mod import;
 mod input;
 mod ipvsadm;

@@ -23,6 +23,8 @@ pub enum Query {
     Reasons(oneshot::Sender<Vec<api::reasons::ServerReasons>>),
     /// Lists every host that misuses an address.
     Audit(oneshot::Sender<api::audit::Audit>),
+    /// Takes the result of an external check.
+    Report(api::checks::CheckReport, oneshot::Sender<Result<(), Diagnostic>>),
     /// Lists every virtual service with its real servers.
     Services(oneshot::Sender<api::Services>),
     /// Lists every connection, in chunks of any size; dropping the sender ends the list.

@@ -64,6 +64,7 @@ impl FailureCause {
             | ProbeFailure::Closed
             | ProbeFailure::Status(_)
             | ProbeFailure::Body(_)
+            | ProbeFailure::Answer(_)
             | ProbeFailure::Malformed(_) => Self::WrongAnswer(failure.clone()),
         }
     }
@@ -91,8 +92,9 @@ impl FailureCause {
     #[must_use]
     pub fn sentence(&self, key: &CheckKey) -> String {
         let CheckKey { server, port, .. } = key;
-        let of = key.destination();
-        let (vip, add_vip) = (of.ip(), add_to_lo(of.ip()));
+        let (of, vip) = (key.place(), key.destination().ip());
+        let add_vip = add_to_lo(vip);
+        let packets = if key.kind.has_port() { format!("port {port}") } else { "echo requests".into() };
         match self {
             Self::HostDown => {
                 let request = solicitation(*server);
@@ -100,7 +102,7 @@ impl FailureCause {
             }
             Self::ServiceDown => format!("{of} is refused: start the service there, or correct port {port}"),
             Self::Silent => format!(
-                "{of} does not answer: see whether the host runs, and whether its firewall drops port {port}"
+                "{of} does not answer: see whether the host runs, and whether its firewall drops {packets}"
             ),
             Self::BoundToRip => format!(
                 "{of} is refused, but port {port} of the RIP is open: let the service listen on the VIP, too, or on all \
@@ -118,10 +120,10 @@ impl FailureCause {
                 )
             }
             Self::Rejected(None) => format!(
-                "{of} is unreachable: see whether the host runs, and whether its firewall refuses port {port}"
+                "{of} is unreachable: see whether the host runs, and whether its firewall refuses {packets}"
             ),
             Self::Rejected(Some(icmp)) => {
-                format!("{of} is refused by a firewall or router ({icmp}): permit port {port} there")
+                format!("{of} is refused by a firewall or router ({icmp}): permit {packets} there")
             }
             Self::AnsweredAsRip => format!(
                 "{server} answers with its own address, and clients reset such connections: remove the address \

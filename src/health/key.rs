@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub struct CheckKey {
     /// RIP.
     pub server: IpAddr,
-    /// VIP that the probe is sent to; `None`: it is sent to the RIP.
+    /// VIP that the probe is sent to, or that a script is told; `None`: it is sent to the RIP.
     pub vip: Option<IpAddr>,
     /// Destination port, in host byte order.
     pub port: u16,
@@ -40,6 +40,14 @@ impl CheckUse {
             key: CheckKey { server, vip, port, kind: Arc::clone(&kind), timing: check.timing },
             decides,
         };
+        match check.kind {
+            // A script is told the VIP.
+            CheckKind::Script(_) if !vips.is_empty() => {
+                return vips.iter().map(|vip| to(Some(*vip), true)).collect();
+            }
+            _ if check.kind.is_local() => return vec![to(None, true)],
+            _ => {}
+        }
         let mut uses = match check.target {
             CheckTarget::Rip => vec![to(None, true)],
             CheckTarget::Vip => Vec::new(),
@@ -59,6 +67,16 @@ impl CheckKey {
         SocketAddr::new(self.vip.unwrap_or(self.server), self.port)
     }
 
+    /// The destination in a sentence: without a port where the check has none, and the server where there is no probe.
+    #[must_use]
+    pub(super) fn place(&self) -> String {
+        match &*self.kind {
+            kind if kind.is_local() => self.server.to_string(),
+            kind if kind.has_port() => self.destination().to_string(),
+            _ => self.destination().ip().to_string(),
+        }
+    }
+
     /// The same check of the RIP.
     #[must_use]
     pub(super) fn of_rip(&self) -> Self {
@@ -69,9 +87,10 @@ impl CheckKey {
 impl fmt::Display for CheckKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, port, vip, .. } = self;
-        match vip {
-            None => write!(f, "{kind} port {port}"),
-            Some(vip) => write!(f, "{kind} port {port} of VIP {vip}"),
+        write!(f, "{kind}")?;
+        if kind.has_port() {
+            write!(f, " port {port}")?;
         }
+        vip.iter().try_for_each(|vip| write!(f, " of VIP {vip}"))
     }
 }

@@ -42,6 +42,8 @@ pub enum ProbeFailure {
     Body(String),
     /// The certificate is not valid, or not for this name; in words.
     Certificate(String),
+    /// Another answer than is good; in words.
+    Answer(String),
     /// No answer of the protocol; in words.
     Malformed(String),
 }
@@ -90,7 +92,7 @@ impl fmt::Display for ProbeFailure {
             Self::ForeignMac(mac) => write!(f, "the answer comes from {mac}"),
             Self::Status(status) => write!(f, "HTTP status {status}"),
             Self::Body(start) => write!(f, "the expected text is not in the body, which begins {start:?}"),
-            Self::Certificate(what) | Self::Malformed(what) => f.write_str(what),
+            Self::Certificate(what) | Self::Answer(what) | Self::Malformed(what) => f.write_str(what),
         }
     }
 }

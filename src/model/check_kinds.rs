@@ -217,6 +217,19 @@ fn without_port(host: &str) -> &str {
     }
 }
 
+/// A talk with a mail server: greeting, EHLO or HELO, QUIT.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SmtpCheck {
+    /// Name that the director gives itself (RFC 5321 section 4.1.1.1).
+    pub hello: String,
+}
+
+impl Default for SmtpCheck {
+    fn default() -> Self {
+        Self { hello: "localhost".into() }
+    }
+}
+
 /// Datagram and expected answer of a UDP check.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UdpCheck {

@@ -1,6 +1,8 @@
 //! Health checks of real servers as configured.
 
-use super::check_kinds::{HttpCheck, HttpsCheck, UdpCheck};
+use super::check_kinds::{HttpCheck, HttpsCheck, SmtpCheck, UdpCheck};
+use super::dns_check::{DnsCheck, DnsTransport};
+use super::local_checks::{ExternalCheck, FileCheck, ScriptCheck};
 use crate::time::Span;
 use std::fmt;
 
@@ -9,7 +11,7 @@ use std::fmt;
 pub struct HealthCheck {
     /// Protocol, with what a good answer is.
     pub kind: CheckKind,
-    /// Address that the probe is sent to.
+    /// Address that the probe is sent to; [`CheckTarget::Rip`] for one without a probe over the network.
     pub target: CheckTarget,
     /// Port, in host byte order; `None`: that of the service.
     pub port: Option<u16>,
@@ -28,6 +30,18 @@ pub enum CheckKind {
     Https(HttpsCheck),
     /// A datagram.
     Udp(UdpCheck),
+    /// A DNS query.
+    Dns(DnsCheck),
+    /// The beginning of a talk with a mail server.
+    Smtp(SmtpCheck),
+    /// An ICMP or ICMPv6 echo request.
+    Ping,
+    /// A script of the operator's on this host.
+    Script(ScriptCheck),
+    /// A file on this host.
+    File(FileCheck),
+    /// A result that a program of the operator's reports.
+    External(ExternalCheck),
 }
 
 /// Address that a probe is sent to.
@@ -170,10 +184,14 @@ impl fmt::Display for HealthCheck {
         write!(f, " every {} s, timeout {} s, fall {fall}, rise {rise}", seconds(interval), spans[0])?;
         write!(f, ", fast_interval {} s, down_interval {} s", spans[1], spans[2])?;
         match kind {
-            CheckKind::Tcp => Ok(()),
+            CheckKind::Tcp | CheckKind::Ping | CheckKind::Script(_) => Ok(()),
+            CheckKind::File(of) => write!(f, ", good {}", of.good.name()),
+            CheckKind::External(of) => write!(f, ", max_age {} s", seconds(of.max_age)),
             CheckKind::Http(of) => http(f, of),
             CheckKind::Https(of) => https(f, of),
             CheckKind::Udp(of) => write!(f, ", payload {}, reply {}", of.hex(), of.reply),
+            CheckKind::Dns(of) => write!(f, ", rcode {}", of.rcodes()),
+            CheckKind::Smtp(of) => write!(f, ", hello {}", of.hello),
         }
     }
 }
@@ -193,6 +211,37 @@ fn https(f: &mut fmt::Formatter<'_>, of: &HttpsCheck) -> fmt::Result {
     write!(f, ", expiry_warning {} days", of.expiry_warning)
 }
 
+impl CheckKind {
+    /// Value of the key `type` in the configuration file.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http(_) => "http",
+            Self::Https(_) => "https",
+            Self::Udp(_) => "udp",
+            Self::Dns(_) => "dns",
+            Self::Smtp(_) => "smtp",
+            Self::Ping => "ping",
+            Self::Script(_) => "script",
+            Self::File(_) => "file",
+            Self::External(_) => "external",
+        }
+    }
+
+    /// Whether probes go to a port.
+    #[must_use]
+    pub fn has_port(&self) -> bool {
+        !self.is_local() && *self != Self::Ping
+    }
+
+    /// Whether the result comes from this host instead of a probe over the network.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Script(_) | Self::File(_) | Self::External(_))
+    }
+}
+
 impl fmt::Display for CheckKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -200,6 +249,15 @@ impl fmt::Display for CheckKind {
             Self::Http(of) => write!(f, "http {of}"),
             Self::Https(of) => write!(f, "https {}", of.http),
             Self::Udp(_) => f.write_str("udp"),
+            Self::Dns(of) => {
+                let over = if of.transport == DnsTransport::Tcp { " over TCP" } else { "" };
+                write!(f, "dns {} {}{over}", of.name, of.query.name())
+            }
+            Self::Smtp(_) => f.write_str("smtp"),
+            Self::Ping => f.write_str("ping"),
+            Self::Script(of) => write!(f, "script {of}"),
+            Self::File(of) => write!(f, "file {}", of.path),
+            Self::External(of) => write!(f, "external {}", of.name),
         }
     }
 }

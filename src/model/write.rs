@@ -1,9 +1,9 @@
 //! Serialization of a [`Config`] as TOML.
 
 use super::{
-    BackendChoice, CheckKind, CheckTarget, CheckTiming, Config, ControlOthers, DirectorConfig, FirewallMark,
-    HealthCheck, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match, OnConflict, OnServerClaim, Policy,
-    RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService, Wait, WorkerCount,
+    BackendChoice, CheckKind, CheckTarget, CheckTiming, Config, ControlOthers, DirectorConfig, DnsCheck,
+    FirewallMark, HealthCheck, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match, OnConflict, OnServerClaim,
+    Policy, RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService, Wait, WorkerCount,
 };
 use crate::time::Span;
 use crate::wire::ethernet::TAG;
@@ -107,28 +107,38 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
 }
 
 fn check(f: &mut Formatter<'_>, name: &str, check: &HealthCheck) -> fmt::Result {
-    let (kind, target) = match (&check.kind, check.target) {
-        (CheckKind::Tcp, target) => ("tcp", target),
-        (CheckKind::Http(_), target) => ("http", target),
-        (CheckKind::Https(_), target) => ("https", target),
-        (CheckKind::Udp(_), target) => ("udp", target),
-    };
-    let target = match target {
-        CheckTarget::Rip => "rip",
-        CheckTarget::Vip => "vip",
-        CheckTarget::Both => "both",
-    };
-    writeln!(f, "\n[[{name}]]\ntype = \"{kind}\"\ntarget = \"{target}\"")?;
+    writeln!(f, "\n[[{name}]]\ntype = \"{}\"", check.kind.name())?;
+    if !check.kind.is_local() {
+        writeln!(f, "target = \"{}\"", target(check.target))?;
+    }
     if let Some(port) = check.port {
         writeln!(f, "port = {port}")?;
     }
     match &check.kind {
-        CheckKind::Tcp => {}
+        CheckKind::Tcp | CheckKind::Ping => {}
         CheckKind::Http(of) => http(f, of)?,
         CheckKind::Https(of) => https(f, of)?,
+        CheckKind::Dns(of) => dns(f, of)?,
+        CheckKind::Script(of) => {
+            let words: Vec<_> = of.command.iter().map(|word| quoted(word)).collect();
+            writeln!(f, "command = [{}]", words.join(", "))?;
+        }
+        CheckKind::File(of) => writeln!(f, "path = {}\ngood = \"{}\"", quoted(&of.path), of.good.name())?,
+        CheckKind::External(of) => {
+            writeln!(f, "name = {}\nmax_age = {}", quoted(&of.name), of.max_age.secs())?;
+        }
+        CheckKind::Smtp(of) => writeln!(f, "hello = {}", quoted(&of.hello))?,
         CheckKind::Udp(of) => writeln!(f, "payload = \"{}\"\nreply = {}", of.hex(), of.reply)?,
     }
     timing(f, &check.timing)
+}
+
+fn target(target: CheckTarget) -> &'static str {
+    match target {
+        CheckTarget::Rip => "rip",
+        CheckTarget::Vip => "vip",
+        CheckTarget::Both => "both",
+    }
 }
 
 fn http(f: &mut Formatter<'_>, of: &HttpCheck) -> fmt::Result {
@@ -149,6 +159,12 @@ fn https(f: &mut Formatter<'_>, of: &HttpsCheck) -> fmt::Result {
     writeln!(f, "verify = {}", of.verify)?;
     of.ca.iter().try_for_each(|ca| writeln!(f, "ca = {}", quoted(ca)))?;
     writeln!(f, "expiry_warning = {}", of.expiry_warning)
+}
+
+fn dns(f: &mut Formatter<'_>, of: &DnsCheck) -> fmt::Result {
+    let DnsCheck { name, query, transport, .. } = of;
+    writeln!(f, "name = {}\nquery = \"{}\"", quoted(name), query.name())?;
+    writeln!(f, "rcode = \"{}\"\ntransport = \"{}\"", of.rcodes(), transport.name())
 }
 
 fn timing(f: &mut Formatter<'_>, timing: &CheckTiming) -> fmt::Result {
@@ -242,8 +258,9 @@ fn on_server_claim(on_server_claim: OnServerClaim) -> &'static str {
 mod tests {
     use super::*;
     use crate::model::{
-        BodyPattern, ConnReuseMode, HttpCheck, HttpMethod, HttpsCheck, PeerAddress, Persistence, Ping,
-        Places, PortRange, Reject, SLOW_START_MAX, Scheduler, SchedulerFlags, StatusRange, UdpCheck, Weight,
+        BodyPattern, ConnReuseMode, DnsQueryType, DnsRcode, DnsTransport, ExternalCheck, FileCheck, GoodFile,
+        HttpCheck, HttpMethod, HttpsCheck, PeerAddress, Persistence, Ping, Places, PortRange, Reject,
+        SLOW_START_MAX, Scheduler, SchedulerFlags, ScriptCheck, SmtpCheck, StatusRange, UdpCheck, Weight,
         parse,
     };
     use crate::time::Span;
@@ -410,10 +427,28 @@ mod tests {
                 reply: number.is_multiple_of(2),
             }),
         ];
+        let rcode = vec![DnsRcode(3), DnsRcode(u8::try_from(number % 11).unwrap())];
+        let query = DnsQueryType::NAMES[usize::from(number % 9)].1;
+        let transport = DnsTransport::NAMES[usize::from(number % 2)].1;
+        let more = [
+            CheckKind::Dns(DnsCheck { name: "a-_b.example.".into(), query, rcode, transport }),
+            CheckKind::Smtp(SmtpCheck { hello: "[192.0.2.1]".into() }),
+            CheckKind::Ping,
+            CheckKind::Script(ScriptCheck { command: vec!["/a b".into(), "\"\\".into(), String::new()] }),
+            CheckKind::File(FileCheck {
+                path: "/run/\"{rip}".into(),
+                good: GoodFile::NAMES[usize::from(number % 3)].1,
+            }),
+            CheckKind::External(ExternalCheck {
+                name: "db-1".into(),
+                max_age: Span::from_secs(1 + u32::from(number)),
+            }),
+        ];
+        let kinds = [&kinds[..], &more].concat();
         let check = |of: u16| HealthCheck {
             kind: kinds[usize::from(of) % kinds.len()].clone(),
             target: CheckTarget::Rip,
-            port: Some(of.max(1)),
+            port: Some(of.max(1)).filter(|_| kinds[usize::from(of) % kinds.len()].has_port()),
             timing: timing(of),
         };
         (0..number % 3).map(|round| check(number.rotate_left(u32::from(round)))).collect()

@@ -28,6 +28,7 @@ mod forgery;
 mod fragments;
 mod groups;
 mod health;
+mod health_kinds;
 mod health_vip;
 mod host;
 mod http;

@@ -62,6 +62,7 @@ impl Answers {
             Query::Health(to) => drop(to.send(Vec::new())),
             Query::Services(to) => drop(to.send(self.services.clone())),
             Query::Checks(to) => drop(to.send(self.checks.clone())),
+            Query::Report(_, to) => drop(to.send(Ok(()))),
             Query::Events(to) => drop(to.send(Vec::new())),
             Query::Reasons(to) => drop(to.send(Vec::new())),
             Query::Audit(to) => drop(to.send(self.audit.clone())),

@@ -2,6 +2,7 @@
 #![allow(missing_docs, dead_code, unreachable_pub)] // each test uses its part
 
 pub mod bench;
+pub mod certificates;
 pub mod frames;
 pub mod harness;
 pub mod imports;

@@ -86,3 +86,18 @@ pub struct Certificate {
     /// Whole days to it; negative once it has passed.
     pub days: i64,
 }
+
+/// `POST /v1/checks/report`: the result of a check of type external.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckReport {
+    /// RIP.
+    pub server: IpAddr,
+    /// Name of the check.
+    pub name: String,
+    /// Result.
+    pub up: bool,
+    /// Reason in words, shown while the result is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

@@ -1,8 +1,7 @@
 //! Wire types of the control socket: plain data, shared by the server and the command line.
 //!
-//! HTTP over a Unix socket, JSON bodies: the paths of [`path`]. Connections come as JSON lines, since there
-//! may be a million of them, and the configuration as TOML; every other body is one JSON value, and an
-//! error is a [`Problem`].
+//! HTTP over a Unix socket, JSON bodies: the paths of [`path`]. Connections come as JSON lines, since there may be a
+//! million of them, and the configuration as TOML; every other body is one JSON value, and an error is a [`Problem`].
 
 pub mod audit;
 pub mod checks;
@@ -45,6 +44,8 @@ pub mod path {
     pub const STATUS: &str = "/v1/status";
     /// [`super::checks::Checks`].
     pub const CHECKS: &str = "/v1/checks";
+    /// Takes a [`super::checks::CheckReport`].
+    pub const CHECK_REPORT: &str = "/v1/checks/report";
     /// A list of [`super::events::Event`].
     pub const EVENTS: &str = "/v1/events";
     /// A list of [`super::reasons::ServerReasons`].

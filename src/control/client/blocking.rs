@@ -121,6 +121,14 @@ impl Blocking {
         self.runtime.block_on(self.client.change(requests))
     }
 
+    /// See [`Client::report`].
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub fn report(&self, report: &api::checks::CheckReport) -> Result<(), Diagnostic> {
+        self.runtime.block_on(self.client.report(report))
+    }
+
     /// See [`Client::reload`].
     ///
     /// # Errors

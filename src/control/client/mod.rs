@@ -134,6 +134,15 @@ impl Client {
         Ok(changed.map(|changed| changed.changes).unwrap_or_default())
     }
 
+    /// Reports the result of an external check.
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub async fn report(&self, report: &api::checks::CheckReport) -> Result<(), Diagnostic> {
+        let body = serde_json::to_vec(report).map_err(|error| self.broken(error.to_string()))?;
+        self.post(path::CHECK_REPORT, body).await
+    }
+
     /// Reloads the configuration file. Returns a line for each difference.
     ///
     /// # Errors

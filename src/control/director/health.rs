@@ -1,11 +1,11 @@
 //! The director's side of the health checks: services to the thread, its reports into the registry.
 
 use super::Director;
-use crate::control::api::checks;
+use crate::control::api::checks::{self, CheckReport};
 use crate::control::health::{HealthCommand, HealthOverview, HealthThread, ServerMac, listing, log};
 use crate::control::state::registry::{Reachability, ServerEntry, ServiceEntry};
 use crate::health::{CheckUse, HealthConfig, HealthReport, ServerChecks, ServiceChecks};
-use crate::model::HealthMode;
+use crate::model::{CheckKind, Diagnostic, DiagnosticKind, HealthCheck, HealthMode};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -90,6 +90,27 @@ impl Director {
         let HealthReport::Server { service, server, out, .. } = *report else { return false };
         let server = self.registry.server_mut(service, server);
         server.is_some_and(|server| std::mem::replace(&mut server.failed, out) != out)
+    }
+
+    /// Gives the result of an external check to the thread of the health checks.
+    ///
+    /// # Errors
+    /// If the server has no such check.
+    pub(super) fn take_report(&self, report: CheckReport) -> Result<(), Diagnostic> {
+        let is_named =
+            |check: &HealthCheck| matches!(&check.kind, CheckKind::External(of) if of.name == report.name);
+        let has = |service: &ServiceEntry| {
+            let mut servers = service.servers.iter().filter(|server| server.config.address == report.server);
+            servers.any(|server| service.config.checks_of(&server.config).any(is_named))
+        };
+        if !self.registry.services.iter().any(has) {
+            let CheckReport { server, name, .. } = report;
+            let what = format!("real server {server} has no check of type external with the name {name:?}");
+            let refusal = Diagnostic::new(DiagnosticKind::NoSuchServer, what);
+            return Err(refusal.remedy("`directrix health` lists the checks"));
+        }
+        self.send_health(HealthCommand::Report(report));
+        Ok(())
     }
 
     /// Sends the status of the health checks to `reply`.

@@ -24,6 +24,7 @@ impl Director {
             Query::Config(reply) => drop(reply.send(self.config().to_string())),
             Query::Status(reply) => self.report_status(reloads, reply),
             Query::Checks(reply) => self.report_checks(reply),
+            Query::Report(report, reply) => drop(reply.send(self.take_report(report))),
             Query::Events(reply) => drop(reply.send(self.events.list())),
             Query::Reasons(reply) => self.report_reasons(reply),
             Query::Audit(reply) => self.report_audit(reply),

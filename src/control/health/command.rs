@@ -1,6 +1,7 @@
 //! Commands to the thread of the health checks, and its status.
 
 use super::way::ServerMac;
+use crate::control::api::checks::CheckReport;
 use crate::health::{CheckKey, HealthConfig, ServiceStatus};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,6 +18,8 @@ pub(in crate::control) enum HealthCommand {
     Macs(HashMap<IpAddr, ServerMac>),
     /// The host's addresses may have changed, and with them the routes to the real servers.
     Addresses,
+    /// Takes the result of an external check.
+    Report(CheckReport),
     /// Sends the status.
     Status(oneshot::Sender<HealthOverview>),
 }

@@ -84,6 +84,7 @@ impl HealthDriver {
                 self.shared.retain(&keys(&config.services));
                 self.handle(HealthEvent::Configure(config));
             }
+            HealthCommand::Report(report) => self.shared.take_report(report),
             HealthCommand::Carrier(up) => self.has_carrier = up,
             HealthCommand::Macs(macs) => self.ways.macs = macs,
             HealthCommand::Addresses => self.ways.forget_routes(),

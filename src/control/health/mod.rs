@@ -5,15 +5,21 @@
 
 mod certificate;
 mod command;
+mod dns;
 mod driver;
 mod error;
+mod external;
+mod file;
 mod http;
 mod judge;
 pub mod listing;
 pub mod log;
+mod ping;
 mod probe;
 mod prober;
+mod script;
 mod shared;
+mod smtp;
 mod sockets;
 mod tls;
 mod trust;

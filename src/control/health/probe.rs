@@ -1,16 +1,24 @@
 //! Probes over sockets of the kernel. A probe has one deadline for all of it.
 
 use super::error::outcome_of;
-use super::http;
 use super::shared::ProbeShared;
 use super::sockets::ProbeSockets;
 use super::way::{ProbeWay, VipWay};
-use crate::health::{CheckKey, ProbeFailure, ProbeOutcome};
-use crate::model::{CheckKind, HttpCheck, HttpsCheck, UdpCheck};
+use super::{dns, file, http, ping, smtp};
+use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome};
+use crate::model::{
+    CheckKind, DnsCheck, DnsTransport, FileCheck, HttpCheck, HttpsCheck, SmtpCheck, UdpCheck,
+};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
+
+const NO_PING: LocalError = LocalError::Setup(
+    "the kernel permits this group no ping sockets: sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"",
+);
+const SLOW_FILES: LocalError =
+    LocalError::Setup("the file was not read within the timeout: see whether its file system answers");
 
 /// A probe that has ended.
 #[derive(Debug)]
@@ -86,6 +94,12 @@ impl Probe<'_> {
             CheckKind::Tcp => self.connect(sockets).await.map(drop),
             CheckKind::Http(check) => self.http(check, sockets).await,
             CheckKind::Https(check) => self.https(check, sockets).await,
+            CheckKind::Dns(check) => self.dns(check, sockets).await,
+            CheckKind::Smtp(check) => self.smtp(check, sockets).await,
+            CheckKind::Ping => self.ping(sockets).await,
+            CheckKind::Script(check) => self.shared.script(self.key, check, self.deadline).await,
+            CheckKind::File(check) => self.file(check).await,
+            CheckKind::External(check) => self.shared.external(self.key, check),
         };
         exchanged.map_or_else(|outcome| outcome, |()| ProbeOutcome::Passed)
     }
@@ -105,6 +119,40 @@ impl Probe<'_> {
         let stream = self.connect(sockets).await?;
         let answer = timeout_at(self.deadline, self.shared.https(self.key, check, stream)).await;
         answer.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Stalled)))
+    }
+
+    async fn dns(&self, check: &DnsCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
+        let (answer, missing) = match check.transport {
+            DnsTransport::Udp => {
+                let socket = sockets.udp()?;
+                (timeout_at(self.deadline, dns::over_udp(check, &socket)).await, ProbeFailure::Silent)
+            }
+            DnsTransport::Tcp => {
+                let stream = self.connect(sockets).await?;
+                (timeout_at(self.deadline, dns::over_tcp(check, stream)).await, ProbeFailure::Stalled)
+            }
+        };
+        answer.unwrap_or(Err(ProbeOutcome::Failed(missing)))
+    }
+
+    async fn smtp(&self, check: &SmtpCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
+        let stream = self.connect(sockets).await?;
+        let talk = timeout_at(self.deadline, smtp::talk(check, self.deadline, stream)).await;
+        talk.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Stalled)))
+    }
+
+    async fn ping(&self, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
+        let socket = sockets.ping().map_err(|outcome| match outcome {
+            ProbeOutcome::Unknown(LocalError::NotPermitted) => ProbeOutcome::Unknown(NO_PING),
+            other => other,
+        })?;
+        let reply = timeout_at(self.deadline, ping::exchange(self.key.server.is_ipv4(), &socket)).await;
+        reply.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Silent)))
+    }
+
+    async fn file(&self, check: &FileCheck) -> Result<(), ProbeOutcome> {
+        let judged = timeout_at(self.deadline, file::run(check, self.key)).await;
+        judged.unwrap_or(Err(ProbeOutcome::Unknown(SLOW_FILES)))
     }
 
     /// Sends a datagram and waits for any answer, or for none and no ICMP error.

@@ -1,25 +1,40 @@
 //! State that probes share.
 
 use super::certificate::{CertificateWatch, unix_now};
+use super::external::ExternalReports;
 use super::log::log_certificate;
 use super::trust::TrustStores;
-use super::{http, tls};
-use crate::health::{CheckKey, ProbeOutcome};
-use crate::model::HttpsCheck;
+use super::{http, script, tls};
+use crate::control::api::checks::CheckReport;
+use crate::health::{CheckKey, LocalError, ProbeOutcome};
+use crate::model::{CheckKind, ExternalCheck, HttpsCheck, ScriptCheck};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+/// Most scripts at a time.
+const SCRIPTS_MAX: usize = 32;
 
 /// State that probes share.
 #[derive(Debug)]
 pub(super) struct ProbeShared {
     trust: TrustStores,
     certificates: Mutex<CertificateWatch>,
+    reports: Mutex<ExternalReports>,
+    /// Places of running scripts.
+    scripts: Semaphore,
 }
 
 impl ProbeShared {
     pub(super) fn new() -> Self {
-        Self { trust: TrustStores::new(), certificates: Mutex::default() }
+        Self {
+            trust: TrustStores::new(),
+            certificates: Mutex::default(),
+            reports: Mutex::default(),
+            scripts: Semaphore::new(SCRIPTS_MAX),
+        }
     }
 
     /// Does the TLS handshake and the request of a check on a connected stream.
@@ -43,6 +58,34 @@ impl ProbeShared {
         http::request(&check.http, to, handshake.stream?).await.map_err(ProbeOutcome::Failed)
     }
 
+    /// Runs a script, once it has a place.
+    ///
+    /// # Errors
+    /// The outcome of the probe.
+    pub(super) async fn script(
+        &self,
+        key: &CheckKey,
+        check: &ScriptCheck,
+        deadline: Instant,
+    ) -> Result<(), ProbeOutcome> {
+        let late = ProbeOutcome::Unknown(LocalError::Late);
+        let place = timeout_at(deadline, self.scripts.acquire()).await.map_err(|_| late.clone())?;
+        let _place = place.map_err(|_| late)?; // it is never closed
+        script::run(check, key, deadline).await
+    }
+
+    /// Judges the latest report on the server of `key`.
+    ///
+    /// # Errors
+    /// The outcome of the probe.
+    pub(super) fn external(&self, key: &CheckKey, check: &ExternalCheck) -> Result<(), ProbeOutcome> {
+        self.reports().judge(check, key.server, std::time::Instant::now())
+    }
+
+    pub(super) fn take_report(&self, report: CheckReport) {
+        self.reports().insert(report, std::time::Instant::now());
+    }
+
     fn observe_certificate(&self, key: &CheckKey, end: i64) {
         let change = self.certificates().observe(key, end, unix_now());
         if let Some(change) = change {
@@ -58,6 +101,16 @@ impl ProbeShared {
     /// Forgets what belongs to other checks than these.
     pub(super) fn retain(&self, used: &HashSet<&CheckKey>) {
         self.certificates().retain(|key| used.contains(key));
+        let is_needed = |server, name: &str| {
+            used.iter().any(|key| {
+                key.server == server && matches!(&*key.kind, CheckKind::External(of) if of.name == name)
+            })
+        };
+        self.reports().retain(is_needed);
+    }
+
+    fn reports(&self) -> MutexGuard<'_, ExternalReports> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn certificates(&self) -> MutexGuard<'_, CertificateWatch> {

@@ -59,7 +59,6 @@ impl ProbeSockets {
     ///
     /// # Errors
     /// The outcome of a probe that this host refuses.
-    #[expect(dead_code, reason = "no type of check pings yet")]
     pub(super) fn ping(&mut self) -> Result<UdpSocket, ProbeOutcome> {
         match self.translated(ProbeProtocol::Ping)? {
             Some((socket, to)) => connected(socket.into(), to),

@@ -64,7 +64,7 @@ impl ProbeWays {
 
     /// The way of a probe of the check `key`.
     pub(super) fn of(&mut self, key: &CheckKey, now: Instant) -> ProbeWay {
-        let Some(vip) = key.vip else { return ProbeWay::Rip };
+        let Some(vip) = key.vip.filter(|_| !key.kind.is_local()) else { return ProbeWay::Rip };
         self.to_vip(vip, key.server, now).map_or_else(ProbeWay::Closed, ProbeWay::Vip)
     }
 

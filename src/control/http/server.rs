@@ -89,6 +89,7 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .route(path::AUDIT, get(async |State(queries): Queries| reply(&queries, Query::Audit).await))
         .route(path::CONNECTIONS, get(connections))
         .route(path::CONFIG, get(config))
+        .route(path::CHECK_REPORT, post(report_check))
         .route(path::CHANGES, post(change))
         .route(path::RELOAD, post(reload))
         .route(path::PLAN, post(plan))
@@ -161,6 +162,19 @@ async fn read_body<T: DeserializeOwned>(request: axum::extract::Request) -> Resu
     }
 }
 
+/// Takes the result of an external check. It changes no rules, and is no event.
+async fn report_check(State(queries): Queries, request: axum::extract::Request) -> Response {
+    let report: api::checks::CheckReport = match read_body(request).await {
+        Ok(report) => report,
+        Err((status, error)) => return problem(status, error),
+    };
+    match query_loop(&queries, |reply| Query::Report(report, reply)).await {
+        Ok(Ok(())) => Json(()).into_response(),
+        Ok(Err(error)) => (StatusCode::NOT_FOUND, Json(api::Problem::from(&error))).into_response(),
+        Err(error) => error,
+    }
+}
+
 /// Parses the draft on a blocking thread, as a reload does with the director's own file.
 async fn plan(State(queries): Queries, request: axum::extract::Request) -> Response {
     let draft: Draft = match read_body(request).await {
@@ -229,6 +243,7 @@ async fn not_found(uri: Uri) -> Response {
         path::WORKERS,
         path::TIMEOUTS,
         path::CHECKS,
+        path::CHECK_REPORT,
         path::EVENTS,
         path::REASONS,
         path::AUDIT,

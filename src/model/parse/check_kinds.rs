@@ -3,8 +3,13 @@
 use super::readers::{Read, boolean, choice, number, shown, text};
 use super::report::invalid;
 use super::section::Section;
-use crate::model::{BodyPattern, CheckKind, HttpCheck, HttpMethod, HttpsCheck, StatusRange, UdpCheck};
+use crate::model::{
+    BodyPattern, CheckKind, DnsCheck, DnsQueryType, DnsRcode, DnsTransport, ExternalCheck, FileCheck,
+    GoodFile, HttpCheck, HttpMethod, HttpsCheck, ScriptCheck, SmtpCheck, StatusRange, UdpCheck,
+};
+use crate::time::Span;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use toml::de::DeValue;
 
 /// Longest payload of a datagram that is sent in one frame of any network, in bytes.
@@ -17,14 +22,17 @@ const OWN_HEADERS: [&str; 4] = ["connection", "content-length", "transfer-encodi
 pub(super) struct Kind {
     /// Value of the key `type`.
     pub(super) name: &'static str,
-    /// Keys beside those of all types.
+    /// Keys beside `type` and the times.
     keys: &'static [&'static str],
     /// Reads them.
     pub(super) read: fn(&Section<'_, '_>) -> Option<CheckKind>,
 }
 
-const HTTP_KEYS: &[&str] = &["method", "path", "host", "headers", "expect", "body", "regex"];
+const HTTP_KEYS: &[&str] =
+    &["target", "port", "method", "path", "host", "headers", "expect", "body", "regex"];
 const HTTPS_KEYS: &[&str] = &[
+    "target",
+    "port",
     "method",
     "path",
     "host",
@@ -37,14 +45,31 @@ const HTTPS_KEYS: &[&str] = &[
     "ca",
     "expiry_warning",
 ];
+const UDP_KEYS: &[&str] = &["target", "port", "payload", "reply"];
+const DNS_KEYS: &[&str] = &["target", "port", "name", "query", "rcode", "transport"];
+const SMTP_KEYS: &[&str] = &["target", "port", "hello"];
 
 impl Kind {
     /// Every type.
     pub(super) const ALL: &[Self] = &[
-        Self { name: "tcp", keys: &[], read: |_| Some(CheckKind::Tcp) },
+        Self { name: "tcp", keys: &["target", "port"], read: |_| Some(CheckKind::Tcp) },
         Self { name: "http", keys: HTTP_KEYS, read: |section| http(section).map(CheckKind::Http) },
         Self { name: "https", keys: HTTPS_KEYS, read: |section| https(section).map(CheckKind::Https) },
-        Self { name: "udp", keys: &["payload", "reply"], read: |section| udp(section).map(CheckKind::Udp) },
+        Self { name: "udp", keys: UDP_KEYS, read: |section| udp(section).map(CheckKind::Udp) },
+        Self { name: "dns", keys: DNS_KEYS, read: |section| dns(section).map(CheckKind::Dns) },
+        Self { name: "smtp", keys: SMTP_KEYS, read: |section| Some(CheckKind::Smtp(smtp(section))) },
+        Self { name: "ping", keys: &["target"], read: |_| Some(CheckKind::Ping) },
+        Self {
+            name: "script",
+            keys: &["port", "command"],
+            read: |section| script(section).map(CheckKind::Script),
+        },
+        Self { name: "file", keys: &["path", "good"], read: |section| file(section).map(CheckKind::File) },
+        Self {
+            name: "external",
+            keys: &["name", "max_age"],
+            read: |section| external(section).map(CheckKind::External),
+        },
     ];
 }
 
@@ -57,7 +82,11 @@ pub(super) fn refuse_foreign_keys(section: &Section<'_, '_>, kind: Option<&Kind>
         let what = format!("stands in a check of type {}, which has no use for it", kind.name);
         let others = Kind::ALL.iter().filter(|other| other.keys.contains(&key));
         let others: Vec<_> = others.map(|other| format!("{:?}", other.name)).collect();
-        section.object(key, invalid(what, format!("remove it, or write type = {}", others.join(" or "))));
+        let remedy = match others.len() {
+            1..=3 => format!("remove it, or write type = {}", others.join(" or ")),
+            _ => "remove it".into(),
+        };
+        section.object(key, invalid(what, remedy));
     }
 }
 
@@ -85,7 +114,7 @@ fn https(section: &Section<'_, '_>) -> Option<HttpsCheck> {
     let check = HttpsCheck {
         sni: section.get("sni", server_name),
         verify: section.get("verify", boolean).unwrap_or(true),
-        ca: section.get("ca", file),
+        ca: section.get("ca", absolute),
         expiry_warning: section
             .get("expiry_warning", number(0..=3650))
             .map_or(HttpsCheck::EXPIRY_WARNING, |days| days as u16),
@@ -110,6 +139,45 @@ fn udp(section: &Section<'_, '_>) -> Option<UdpCheck> {
         section.lacks("of type udp has no payload", remedy);
     }
     Some(UdpCheck { payload: section.get("payload", payload)?, reply })
+}
+
+fn dns(section: &Section<'_, '_>) -> Option<DnsCheck> {
+    let query = section.get("query", choice(&DnsQueryType::NAMES)).unwrap_or(DnsQueryType::A);
+    let rcode = section.get("rcode", rcodes).unwrap_or_else(|| vec![DnsRcode::NO_ERROR]);
+    let transport = section.get("transport", choice(&DnsTransport::NAMES)).unwrap_or(DnsTransport::Udp);
+    if !section.has("name") {
+        section
+            .lacks("of type dns has no name", r#"add name = "www.example.org": the name that is asked for"#);
+    }
+    Some(DnsCheck { name: section.get("name", domain)?, query, rcode, transport })
+}
+
+fn smtp(section: &Section<'_, '_>) -> SmtpCheck {
+    section.get("hello", host).map_or_else(SmtpCheck::default, |hello| SmtpCheck { hello })
+}
+
+fn script(section: &Section<'_, '_>) -> Option<ScriptCheck> {
+    let example = r#"["/usr/local/lib/check-web", "--fast"]"#;
+    Some(ScriptCheck { command: section.require("command", example, command)? })
+}
+
+fn file(section: &Section<'_, '_>) -> Option<FileCheck> {
+    let good = section.get("good", choice(&GoodFile::NAMES)).unwrap_or(GoodFile::Zero);
+    if !section.has("path") {
+        section.lacks(
+            "of type file has no path",
+            r#"add path = "/run/checks/{rip}": {rip} stands for the server"#,
+        );
+    }
+    Some(FileCheck { path: section.get("path", absolute)?, good })
+}
+
+fn external(section: &Section<'_, '_>) -> Option<ExternalCheck> {
+    let age = section.get("max_age", number(1..=86_400)).map_or(ExternalCheck::MAX_AGE, Span::from_secs);
+    if !section.has("name") {
+        section.lacks("of type external has no name", r#"add name = "db": the name in the reports"#);
+    }
+    Some(ExternalCheck { name: section.get("name", report_name)?, max_age: age })
 }
 
 fn path(value: &DeValue<'_>) -> Read<String> {
@@ -155,18 +223,64 @@ fn pattern(value: &DeValue<'_>) -> Read<BodyPattern> {
 
 fn server_name(value: &DeValue<'_>) -> Read<String> {
     let name = text(value, r#"a name, as in "www.example.org","#)?;
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    let is_name =
-        name.len() <= 253 && name.split('.').all(is_label) && name.parse::<std::net::IpAddr>().is_err();
+    let is_name = is_domain(name) && name.parse::<IpAddr>().is_err();
     let remedy = r#"write the name in the certificate, as in "www.example.org""#;
     is_name.then(|| name.to_owned()).ok_or_else(|| invalid(format!("is {name:?}, no name of a host"), remedy))
 }
 
+/// A name in DNS; "." is the root.
+fn domain(value: &DeValue<'_>) -> Read<String> {
+    let name = text(value, r#"a name, as in "www.example.org","#)?;
+    let is_name = name == "." || is_domain(name.strip_suffix('.').unwrap_or(name));
+    let remedy = r#"write a name in DNS, as in "www.example.org", or "." for the root"#;
+    is_name.then(|| name.to_owned()).ok_or_else(|| invalid(format!("is {name:?}, no name in DNS"), remedy))
+}
+
+/// Returns true for labels of letters, digits, hyphens and underscores (RFC 1035 section 2.3.4 has the lengths).
+fn is_domain(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_letter);
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// A program with its arguments.
+fn command(value: &DeValue<'_>) -> Read<Vec<String>> {
+    let remedy =
+        r#"write the path of a program and its arguments, as in ["/usr/local/lib/check-web", "--fast"]"#;
+    let words = value.as_array().ok_or_else(|| invalid(format!("is {}, no list", shown(value)), remedy))?;
+    let words = words.iter().map(|word| text(word.get_ref(), "each word").map(str::to_owned));
+    let words = words.collect::<Read<Vec<_>>>()?;
+    if let Some(word) = words.iter().find(|word| word.contains('\0')) {
+        return Err(invalid(format!("has {word:?}"), "remove the byte 0"));
+    }
+    match words.first() {
+        Some(program) if program.starts_with('/') => Ok(words),
+        Some(program) => Err(invalid(format!("begins with {program:?}, no absolute path"), remedy)),
+        None => Err(invalid("is empty", remedy)),
+    }
+}
+
+/// A name without spaces, to be written on a command line.
+fn report_name(value: &DeValue<'_>) -> Read<String> {
+    let name = text(value, r#"a name, as in "db","#)?;
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_name = (1..=64).contains(&name.len()) && name.bytes().all(is_letter);
+    let remedy = "write up to 64 letters, digits, hyphens, dots and underscores";
+    is_name.then(|| name.to_owned()).ok_or_else(|| invalid(format!("is {name:?}"), remedy))
+}
+
+/// Response codes, as in "NOERROR,NXDOMAIN".
+fn rcodes(value: &DeValue<'_>) -> Read<Vec<DnsRcode>> {
+    let words = text(value, r#"response codes, as in "NOERROR,NXDOMAIN","#)?;
+    let codes = words.split(',').map(|word| DnsRcode::named(word.trim())).collect::<Option<Vec<_>>>();
+    codes.ok_or_else(|| {
+        let remedy = format!("write one or several of {}", DnsRcode::NAMES.join(", "));
+        invalid(format!("is {words:?}, no list of response codes"), remedy)
+    })
+}
+
 /// The absolute path of a file.
-fn file(value: &DeValue<'_>) -> Read<String> {
+fn absolute(value: &DeValue<'_>) -> Read<String> {
     let path = text(value, r#"a path, as in "/etc/ssl/ca.pem","#)?;
     let is_path = path.starts_with('/') && !path.contains('\0');
     let remedy = r#"write the whole path from "/" on"#;

@@ -4,7 +4,7 @@ use super::check_kinds::{self, Kind};
 use super::readers::{Read, choice, number, shown};
 use super::report::invalid;
 use super::section::Section;
-use crate::model::{CheckTarget, CheckTiming, HealthCheck, ServiceIdentity, TimingFault};
+use crate::model::{CheckKind, CheckTarget, CheckTiming, HealthCheck, ServiceIdentity, TimingFault};
 use crate::time::Span;
 use toml::de::DeValue;
 
@@ -31,7 +31,11 @@ fn check(section: &Section<'_, '_>, service: Option<ServiceIdentity>) -> Option<
     let read = kind.and_then(|kind| (kind.read)(section));
     check_kinds::refuse_foreign_keys(section, kind);
     section.close();
-    needs_port(section, port, service);
+    if read.as_ref().is_some_and(CheckKind::has_port) {
+        needs_port(section, port, service);
+    }
+    // Without a probe over the network there is none, and the word of another type has been refused.
+    let target = if read.as_ref().is_some_and(CheckKind::is_local) { CheckTarget::Rip } else { target };
     Some(HealthCheck { kind: read?, target, port, timing })
 }
 

@@ -100,12 +100,13 @@ fn wrong_checks_are_refused_with_line_and_remedy() {
         ),
         (
             "type = \"ldap\"\ntarget = \"rip\"\n",
-            "d.toml:7: type is \"ldap\"; write \"tcp\" or \"http\" or \"https\" or \"udp\"",
+            "d.toml:7: type is \"ldap\"; write \"tcp\" or \"http\" or \"https\" or \"udp\" or \"dns\" or \"smtp\" or \"ping\" \
+             or \"script\" or \"file\" or \"external\"",
         ),
         (
             "type = \"tcp\"\ntarget = \"rip\"\npath = \"/\"\n",
             "d.toml:9: path stands in a check of type tcp, which has no use for it; remove it, or write type = \"http\" \
-             or \"https\"",
+             or \"https\" or \"file\"",
         ),
         (
             "type = \"http\"\ntarget = \"rip\"\nverify = true\n",
@@ -186,4 +187,103 @@ fn a_wildcard_port_service_needs_the_port_of_a_check() {
         "{refused}"
     );
     assert!(parse(Path::new("d.toml"), &format!("{text}port = 80\n")).is_ok());
+}
+
+#[test]
+fn each_kind_has_its_keys_and_defaults() {
+    let kind = |keys: &str| check(keys).unwrap().kind;
+    let dns = |name: &str, query, rcode, transport| {
+        CheckKind::Dns(DnsCheck { name: name.into(), query, rcode, transport })
+    };
+    assert_eq!(
+        kind("type = \"dns\"\ntarget = \"rip\"\nname = \".\"\n"),
+        dns(".", DnsQueryType::A, vec![DnsRcode::NO_ERROR], DnsTransport::Udp)
+    );
+    assert_eq!(
+        kind(
+            "type = \"dns\"\ntarget = \"rip\"\nname = \"_sip._udp.example.\"\nquery = \"SRV\"\ntransport = \"tcp\"\n\
+             rcode = \"noerror, NXDOMAIN\"\n"
+        ),
+        dns("_sip._udp.example.", DnsQueryType::SRV, vec![DnsRcode(0), DnsRcode(3)], DnsTransport::Tcp)
+    );
+    let smtp = |hello: &str| CheckKind::Smtp(SmtpCheck { hello: hello.into() });
+    assert_eq!(kind("type = \"smtp\"\ntarget = \"rip\"\n"), smtp("localhost"));
+    assert_eq!(kind("type = \"smtp\"\ntarget = \"rip\"\nhello = \"[192.0.2.1]\"\n"), smtp("[192.0.2.1]"));
+    assert_eq!(kind("type = \"ping\"\ntarget = \"rip\"\n"), CheckKind::Ping);
+    let script = check("type = \"script\"\ncommand = [\"/bin/x\", \"a b\"]\nport = 25\n").unwrap();
+    assert_eq!(script.kind, CheckKind::Script(ScriptCheck { command: vec!["/bin/x".into(), "a b".into()] }));
+    assert_eq!((script.port, script.target), (Some(25), CheckTarget::Rip));
+    let file = |good| CheckKind::File(FileCheck { path: "/run/{rip}".into(), good });
+    assert_eq!(kind("type = \"file\"\npath = \"/run/{rip}\"\n"), file(GoodFile::Zero));
+    assert_eq!(kind("type = \"file\"\npath = \"/run/{rip}\"\ngood = \"absent\"\n"), file(GoodFile::Absent));
+    let external =
+        |seconds| CheckKind::External(ExternalCheck { name: "db".into(), max_age: Span::from_secs(seconds) });
+    assert_eq!(kind("type = \"external\"\nname = \"db\"\n"), external(60));
+    assert_eq!(kind("type = \"external\"\nname = \"db\"\nmax_age = 5\n"), external(5));
+}
+
+#[test]
+fn wrong_keys_of_a_kind_are_refused_with_line_and_remedy() {
+    for (keys, error) in [
+        (
+            "type = \"dns\"\ntarget = \"rip\"\n",
+            "d.toml:6: [[service.check]] of type dns has no name; add name = \"www.example.org\": the name that is asked for",
+        ),
+        (
+            "type = \"dns\"\ntarget = \"rip\"\nname = \"a..b\"\n",
+            "d.toml:9: name is \"a..b\", no name in DNS; write a name in DNS, as in \"www.example.org\", or \".\" for the root",
+        ),
+        (
+            "type = \"dns\"\ntarget = \"rip\"\nname = \".\"\nrcode = \"OK\"\n",
+            "d.toml:10: rcode is \"OK\", no list of response codes; write one or several of NOERROR, FORMERR, SERVFAIL, \
+             NXDOMAIN, NOTIMP, REFUSED, YXDOMAIN, YXRRSET, NXRRSET, NOTAUTH, NOTZONE",
+        ),
+        (
+            "type = \"ping\"\ntarget = \"rip\"\nport = 7\n",
+            "d.toml:9: port stands in a check of type ping, which has no use for it; remove it",
+        ),
+        (
+            "type = \"file\"\npath = \"/x\"\ntarget = \"rip\"\n",
+            "d.toml:9: target stands in a check of type file, which has no use for it; remove it",
+        ),
+        (
+            "type = \"file\"\n",
+            "d.toml:6: [[service.check]] of type file has no path; add path = \"/run/checks/{rip}\": {rip} \
+             stands for the server",
+        ),
+        (
+            "type = \"script\"\n",
+            "d.toml:6: [[service.check]] has no command; add command = [\"/usr/local/lib/check-web\", \"--fast\"]",
+        ),
+        (
+            "type = \"script\"\ncommand = \"/bin/x -a\"\n",
+            "d.toml:8: command is \"/bin/x -a\", no list; write the path of a program and its arguments, as in \
+             [\"/usr/local/lib/check-web\", \"--fast\"]",
+        ),
+        (
+            "type = \"script\"\ncommand = [\"check\"]\n",
+            "d.toml:8: command begins with \"check\", no absolute path; write the path of a program and its arguments, as in \
+             [\"/usr/local/lib/check-web\", \"--fast\"]",
+        ),
+        (
+            "type = \"external\"\nname = \"a b\"\n",
+            "d.toml:8: name is \"a b\"; write up to 64 letters, digits, hyphens, dots and underscores",
+        ),
+    ] {
+        assert_eq!(check(keys).unwrap_err(), error);
+    }
+}
+
+#[test]
+fn a_check_without_a_port_suits_a_service_without_one() {
+    let text = "[director]\ninterface = \"eth0\"\n[[service]]\nmark = 7\nmatch = [\"tcp:10.0.0.1:80\"]\n[[service.check]]\n";
+    for keys in [
+        "type = \"ping\"\ntarget = \"rip\"\n",
+        "type = \"script\"\ncommand = [\"/bin/x\"]\n",
+        "type = \"file\"\npath = \"/x\"\n",
+        "type = \"external\"\nname = \"db\"\n",
+    ] {
+        assert!(parse(Path::new("d.toml"), &format!("{text}{keys}")).is_ok(), "{keys}");
+    }
+    assert!(parse(Path::new("d.toml"), &format!("{text}type = \"smtp\"\ntarget = \"rip\"\n")).is_err());
 }

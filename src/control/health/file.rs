@@ -1,0 +1,107 @@
+//! Files as health checks: a number in them, or their existence.
+
+use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome};
+use crate::model::{FileCheck, GoodFile};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+
+/// Part of the file that is read: enough for any number, in bytes.
+const READ_MAX: u64 = 64;
+
+const MISSING: LocalError =
+    LocalError::Setup("there is no such file, so nothing is known: write 0 or another number into it");
+const NO_NUMBER: LocalError =
+    LocalError::Setup("the file has no number: write 0 into it, or another number if the server is down");
+const UNREADABLE: LocalError =
+    LocalError::Setup("the file cannot be read: let the director's user read it and enter its directory");
+
+/// Reads the file of `check`, on a blocking thread as its file system may be slow, and judges it.
+///
+/// # Errors
+/// The outcome of the probe.
+pub(super) async fn run(check: &FileCheck, key: &CheckKey) -> Result<(), ProbeOutcome> {
+    let path = check.path.replace(FileCheck::RIP, &key.server.to_string());
+    let good = check.good;
+    let judged = tokio::task::spawn_blocking(move || {
+        let found = match good {
+            GoodFile::Zero => read(&path).map(Some),
+            GoodFile::Present | GoodFile::Absent => std::fs::metadata(&path).map(|_| None),
+        };
+        judge(good, found, &path)
+    });
+    judged.await.unwrap_or(Err(ProbeOutcome::Unknown(LocalError::Panic)))
+}
+
+fn read(path: &str) -> io::Result<String> {
+    let mut text = Vec::new();
+    File::open(path)?.take(READ_MAX).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn judge(good: GoodFile, found: io::Result<Option<String>>, path: &str) -> Result<(), ProbeOutcome> {
+    let failed = |what| Err(ProbeOutcome::Failed(ProbeFailure::Answer(what)));
+    let unknown = |error| Err(ProbeOutcome::Unknown(error));
+    let is_missing = matches!(&found, Err(error) if error.kind() == ErrorKind::NotFound);
+    match (good, found) {
+        (GoodFile::Zero, Ok(text)) => match text.unwrap_or_default().trim().parse::<i64>() {
+            Ok(0) => Ok(()),
+            Ok(number) => failed(format!("{path} has {number}, not 0")),
+            Err(_) => unknown(NO_NUMBER),
+        },
+        (GoodFile::Zero, Err(_)) if is_missing => unknown(MISSING),
+        (GoodFile::Present, Err(_)) if is_missing => failed(format!("{path} is missing")),
+        (GoodFile::Absent, Ok(_)) => failed(format!("{path} is there")),
+        (GoodFile::Present, Ok(_)) => Ok(()),
+        (GoodFile::Absent, Err(_)) if is_missing => Ok(()),
+        (_, Err(_)) => unknown(UNREADABLE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CheckKind, CheckTiming};
+    use std::fs;
+    use std::sync::Arc;
+
+    fn run_on(path: &str, good: GoodFile) -> Result<(), ProbeOutcome> {
+        let check = FileCheck { path: path.into(), good };
+        let key = CheckKey {
+            server: [192, 0, 2, 7].into(),
+            vip: None,
+            port: 0,
+            kind: Arc::new(CheckKind::File(check.clone())),
+            timing: CheckTiming::default(),
+        };
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run(&check, &key))
+    }
+
+    #[test]
+    fn a_number_or_the_existence_decides() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = format!("{}/{}", directory.path().display(), FileCheck::RIP);
+        let file = directory.path().join("192.0.2.7");
+        let failed = |what: &str| {
+            let what = format!("{} {what}", file.display());
+            Err(ProbeOutcome::Failed(ProbeFailure::Answer(what)))
+        };
+        assert_eq!(run_on(&path, GoodFile::Zero), Err(ProbeOutcome::Unknown(MISSING)));
+        assert_eq!(run_on(&path, GoodFile::Present), failed("is missing"));
+        assert_eq!(run_on(&path, GoodFile::Absent), Ok(()));
+        for (text, outcome) in [
+            ("0\n", Ok(())),
+            (" 0", Ok(())),
+            ("-3\n", failed("has -3, not 0")),
+            ("1", failed("has 1, not 0")),
+            ("", Err(ProbeOutcome::Unknown(NO_NUMBER))),
+            ("up\n", Err(ProbeOutcome::Unknown(NO_NUMBER))),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(run_on(&path, GoodFile::Zero), outcome, "{text:?}");
+        }
+        assert_eq!(run_on(&path, GoodFile::Present), Ok(()));
+        assert_eq!(run_on(&path, GoodFile::Absent), failed("is there"));
+        let below = format!("{}/below", file.display());
+        assert_eq!(run_on(&below, GoodFile::Present), Err(ProbeOutcome::Unknown(UNREADABLE)), "ENOTDIR");
+    }
+}
