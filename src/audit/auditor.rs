@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+/// Time from the claim of a VIP, or from the return of the carrier, to the first question about it, in milliseconds. A
+/// director that returns answers probes for a VIP that it had, until it knows that another one has it.
+const SETTLES_IN: u64 = 5000;
 /// Time in which moves of a real server are counted, in milliseconds, and their number that is no move.
 const MOVES_WITHIN: u64 = 60_000;
 const MOVES: usize = 3;
@@ -44,6 +47,8 @@ pub struct Auditor {
     /// True without carrier on the client interface: no question is sent.
     is_down: bool,
     pub(super) vips: BTreeMap<IpAddr, VipRole>,
+    /// VIPs that are not asked for yet, with the time of their first question.
+    unsettled: BTreeMap<IpAddr, u64>,
     pub(super) hosts: HostTable,
     pub(super) cases: BTreeMap<CaseKey, AuditCase>,
     /// Hosts without fault, with the time until which they count as such.
@@ -75,6 +80,7 @@ impl Auditor {
             sender: None,
             is_down: false,
             vips: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
             hosts: HostTable::new(peers),
             cases: BTreeMap::new(),
             cleared: BTreeMap::new(),
@@ -190,21 +196,35 @@ impl Auditor {
         }
     }
 
-    /// Audits a VIP in this role, and asks for it soon.
+    /// Audits a VIP in this role.
     fn watch(&mut self, vip: IpAddr, role: VipRole) {
         if self.vips.insert(vip, role) == Some(role) {
             return;
         }
         self.cleared.retain(|(of, _), _| *of != vip);
+        self.unsettled.remove(&vip);
+        if role == VipRole::Ours {
+            self.unsettled.insert(vip, self.now + SETTLES_IN);
+        }
         self.round.change();
-        if role == VipRole::Ours && self.interval > 0 {
-            self.queue.push(about_vip(vip, None, true));
-            self.queue.push(about_vip(vip, None, false));
+    }
+
+    /// Asks for the VIPs whose time has come.
+    fn settle(&mut self) {
+        let due = self.unsettled.iter().filter(|(_, at)| **at <= self.now);
+        for vip in due.map(|(vip, _)| *vip).collect::<Vec<_>>() {
+            self.unsettled.remove(&vip);
+            self.round.change();
+            if self.interval > 0 {
+                self.queue.push(about_vip(vip, None, true));
+                self.queue.push(about_vip(vip, None, false));
+            }
         }
     }
 
     fn unwatch(&mut self, vip: IpAddr, actions: &mut Vec<AuditAction>) {
         self.vips.remove(&vip);
+        self.unsettled.remove(&vip);
         self.rows.remove(vip);
         self.round.change();
         self.queue.cancel(|question| question.address == vip && question.purpose == Purpose::Search);
@@ -232,7 +252,9 @@ impl Auditor {
 
     /// VIPs that questions are about.
     pub(super) fn asked_vips(&self) -> impl Iterator<Item = IpAddr> {
-        self.vips.iter().filter(|(_, role)| **role != VipRole::Left).map(|(vip, _)| *vip)
+        let asked =
+            |(vip, role): &(&IpAddr, &VipRole)| **role != VipRole::Left && !self.unsettled.contains_key(*vip);
+        self.vips.iter().filter(asked).map(|(vip, _)| *vip)
     }
 
     /// Records a move. A server that goes back and forth is two hosts with one address.
@@ -249,6 +271,10 @@ impl Auditor {
 
     fn resume(&mut self) {
         self.is_down = false;
+        let settles = self.now + SETTLES_IN;
+        let ours = self.vips.iter().filter(|(_, role)| **role == VipRole::Ours);
+        self.unsettled = ours.map(|(vip, _)| (*vip, settles)).collect();
+        self.round.change();
         let (now, due) = (self.now, self.now + self.verify_interval());
         self.cases.values_mut().for_each(|case| case.renew(due, now));
     }
@@ -256,6 +282,7 @@ impl Auditor {
     /// Does the work that is due, and sets the time of the next.
     pub(super) fn run_due(&mut self, actions: &mut Vec<AuditAction>) {
         if !self.is_down {
+            self.settle();
             self.verify_cases(actions);
             self.send_next(actions);
         }
@@ -275,6 +302,7 @@ impl Auditor {
         let queued = (!self.queue.is_empty()).then_some(self.queue.free_at());
         let round =
             self.round.due().filter(|_| !self.vips.is_empty()).map(|due| due.max(self.queue.free_at()));
-        [ready, verified, queued, round].into_iter().flatten().min()
+        let settled = self.unsettled.values().copied().min();
+        [ready, verified, queued, round, settled].into_iter().flatten().min()
     }
 }

@@ -69,6 +69,28 @@ fn an_answer_that_broadcasts_do_not_reach_is_found() {
 }
 
 #[test]
+fn a_vip_that_was_just_claimed_is_left_alone() {
+    let mut world = world();
+    let of_vip = |world: &World| {
+        let asked = world.asked.iter().filter(|(_, message)| {
+            matches!(message, Outgoing::Probe { address, .. } | Outgoing::Solicit { address, .. } if *address == vip(0))
+        });
+        asked.count()
+    };
+    world.pass(4_900);
+    assert_eq!(of_vip(&world), 0, "a director that returns would answer, until it is on standby");
+    world.seconds(1);
+    let before = of_vip(&world);
+    assert!(before >= 2, "{before}");
+    world.input(&AuditInput::Followed(NeighborEvent::InterfaceDown(CLIENT)));
+    world.input(&AuditInput::Followed(NeighborEvent::InterfaceUp(CLIENT)));
+    world.pass(4_900);
+    assert_eq!(of_vip(&world), before);
+    world.seconds(1);
+    assert!(of_vip(&world) >= before + 2);
+}
+
+#[test]
 fn one_answer_alone_is_no_finding() {
     let mut world = world();
     world.seconds(5);
@@ -243,7 +265,7 @@ fn a_virtual_router_is_information() {
 fn the_holder_of_a_left_vip_is_no_finding() {
     let mut world = world();
     world.hosts.push(Host::new(other(1), [vip(0)]));
-    world.seconds(5);
+    world.seconds(10);
     assert_eq!(world.opened(), 1, "while the VIP is claimed");
     world.reported(NeighborReport::Standby { vip: vip(0), mac: other(1) });
     assert_eq!(world.findings(), Vec::new());
@@ -345,7 +367,7 @@ fn removed_vips_and_servers_take_their_findings_along() {
         mac: mac(2),
         claimant: other(1),
     });
-    world.seconds(5);
+    world.seconds(10);
     assert_eq!(world.opened(), 2);
     world.input(&AuditInput::Followed(NeighborEvent::RemoveVip(vip(0))));
     assert_eq!(world.misuses(), [Misuse::Duplicate]);
