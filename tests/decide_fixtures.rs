@@ -882,6 +882,24 @@ fn connections_of_a_removed_or_quiesced_server() {
     assert_eq!(bench.reason(&syn(3)), DropReason::NoServer);
 }
 
+#[test]
+fn a_cut_ends_connections_and_reschedules_new_ones() {
+    let mut bench = Bench::new(snapshot());
+    assert_eq!((bench.server(&syn(1)), bench.server(&syn(2))), (RS2, RS1));
+    let ack = |port| frames::tcp((CLIENT.0, port), WEB, ACK, &[]);
+    assert_eq!((bench.server(&ack(1)), bench.server(&ack(2))), (RS2, RS1));
+    let mut changed = snapshot();
+    changed.routes[0] = Route::Cut;
+    bench.forwarder.adopt(Arc::new(changed));
+    for _ in 0..2 {
+        assert_eq!(bench.reason(&ack(2)), DropReason::ServerDown, "each frame has its answer");
+    }
+    assert!(bench.forwarder.is_answered(DropReason::ServerDown));
+    assert_eq!(bench.server(&ack(1)), RS2, "other connections go on");
+    bench.forwarder.adopt(Arc::new(snapshot()));
+    assert_eq!(bench.server(&ack(2)), RS1, "the server is back before the client has sent a reset");
+}
+
 /// A client that sends without pause would otherwise stay bound to it for ever.
 #[test]
 fn frames_do_not_renew_connections_of_a_removed_server() {

@@ -157,6 +157,7 @@ fn rows(server: &Server) -> Vec<CheckLine> {
     let rows = server.checks.iter().map(|check| {
         let state = match check.state.as_str() {
             state if server.mode != HealthMode::Auto => format!("{state}, {}", held(server.mode)),
+            "unknown" if server.out => "unknown, not in use yet".to_owned(),
             "down" if !server.out => "down, in use".to_owned(),
             _ if check.downs > 1 => format!("{}, flapping", check.state),
             state => state.to_owned(),

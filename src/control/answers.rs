@@ -114,6 +114,8 @@ impl ClientAnswers {
             (DropReason::TooLong, _) => Some(Answer::TooBig { mtu: self.mtu }),
             (DropReason::NoServer, Reject::Icmp) => Some(Answer::PortUnreachable),
             (DropReason::NoServer, Reject::Reset) => Some(Answer::Reset),
+            // An ICMP error ends no established connection of TCP (RFC 5461 section 3).
+            (DropReason::ServerDown, Reject::Icmp | Reject::Reset) => Some(Answer::Reset),
             _ => None,
         }
     }

@@ -138,6 +138,9 @@ impl<K: FlowKey> Connections<K> {
         if context.is_removed(server) {
             return self.open_elsewhere(context, staged, now, received);
         }
+        if context.is_cut(server) {
+            return self.open_instead_of_cut(context, staged, now, received);
+        }
         if received.turns_back(context, server) {
             return Err(DropReason::Looped);
         }
@@ -167,6 +170,21 @@ impl<K: FlowKey> Connections<K> {
             DropReason::NoConnection => DropReason::ServerRemoved,
             other => other,
         })
+    }
+
+    /// Handles a frame whose server is down with its connections cut: one that may open a connection is scheduled again.
+    /// Other frames are dropped, each with an answer to its client, and leave the connection to expire.
+    fn open_instead_of_cut(
+        &mut self,
+        context: &Context,
+        staged: &Staged<K>,
+        now: Tick,
+        received: &ReceivedFrame<'_>,
+    ) -> Result<ServerId, DropReason> {
+        if staged.first_state(&context.snapshot.policy).is_err() {
+            return Err(DropReason::ServerDown);
+        }
+        self.reopen(context, staged, now, received)
     }
 
     /// Closes a connection that has ended, and opens another one in its place.

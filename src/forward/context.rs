@@ -40,6 +40,11 @@ impl Context {
         *self.snapshot.route(server) == Route::Removed
     }
 
+    /// True if `server` is down and its connections are cut.
+    pub(super) fn is_cut(&self, server: ServerId) -> bool {
+        *self.snapshot.route(server) == Route::Cut
+    }
+
     /// True if a frame ends the connection because `server` has been removed.
     pub(super) fn expires(&self, server: ServerId) -> bool {
         self.snapshot.policy.expire_nodest_conn && self.is_removed(server)

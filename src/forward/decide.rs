@@ -91,7 +91,7 @@ impl Forwarder {
     #[must_use]
     pub fn is_answered(&self, reason: DropReason) -> bool {
         let refuses = self.context.snapshot.policy.reject != Reject::Drop;
-        reason.is_answered() && (refuses || reason != DropReason::NoServer)
+        reason.is_answered() && (refuses || reason == DropReason::TtlExceeded)
     }
 
     /// Sets whether ICMP errors and fragments of unknown connections are left to other workers.

@@ -59,7 +59,7 @@ impl ReceivedFrame<'_> {
             Route::Via(_, addresses) | Route::Quiesced(_, addresses) => {
                 hop::turns_back(self.frame, addresses)
             }
-            Route::Removed | Route::Unresolved => false,
+            Route::Removed | Route::Unresolved | Route::Cut => false,
         }
     }
 }

@@ -33,6 +33,8 @@ pub enum Route {
     /// Likewise, but a SYN is scheduled again: the server's health checks fail, or it has weight 0 and
     /// [`Policy::expire_nodest_conn`] is set.
     Quiesced(InterfaceIndex, Addresses),
+    /// The server is down, and its connections are cut: a frame that may open one is scheduled again, others are dropped.
+    Cut,
 }
 
 /// All inputs of a decision besides the frame, the flow tables and the loads.
@@ -112,6 +114,7 @@ impl Route {
             }
             Self::Unresolved => Err(DropReason::Unresolved),
             Self::Removed => Err(DropReason::ServerRemoved),
+            Self::Cut => Err(DropReason::ServerDown),
         }
     }
 

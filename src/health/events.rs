@@ -28,6 +28,9 @@ pub struct ServiceChecks {
     pub service: ServiceIdentity,
     /// Panic share: when more than this part of the configured weight is down, in percent, health is ignored; 0: never.
     pub panic: u8,
+    /// Whether a server is down until each of its checks that decide has had a success. Such servers are no part of the
+    /// panic share.
+    pub alpha: bool,
     /// Its real servers, those without checks, too.
     pub servers: Vec<ServerChecks>,
 }
@@ -51,7 +54,7 @@ impl ServiceChecks {
     /// A service whose health counts until more than `panic` percent of the weight is down.
     #[must_use]
     pub fn new(service: ServiceIdentity, panic: u8, servers: Vec<ServerChecks>) -> Self {
-        Self { service, panic, servers }
+        Self { service, panic, alpha: false, servers }
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) struct ServerHealth {
     held: bool,
     /// Its checks that decide and are down.
     failed: u32,
+    /// Its checks that decide and have had no result, if that counts as down.
+    pending: u32,
+    alpha: bool,
     /// Whether it gets no new connections, by the configuration or the latest report.
     pub(super) out: bool,
 }
@@ -60,7 +63,7 @@ impl ServiceHealth {
             panic: checks.panic,
             weights: Weights::default(),
             panicking: false,
-            servers: checks.servers.iter().map(ServerHealth::new).collect(),
+            servers: checks.servers.iter().map(|server| ServerHealth::new(server, checks.alpha)).collect(),
         }
     }
 
@@ -69,7 +72,7 @@ impl ServiceHealth {
         self.panicking = before.is_some_and(|before| before.panicking);
         for server in self.servers.iter_mut().filter(|server| server.mode == HealthMode::Paused) {
             let before = before.and_then(|of| of.servers.iter().find(|one| one.address == server.address));
-            server.held = before.map_or(server.failed > 0, ServerHealth::held_on);
+            server.held = before.map_or(server.fails(), ServerHealth::held_on);
         }
         self.weights = Weights::default();
         for server in &self.servers {
@@ -82,7 +85,7 @@ impl ServiceHealth {
         self.servers[place].count(state, 1);
     }
 
-    /// Counts that a check of the server at `place` has changed. Returns true if the verdict on the server has.
+    /// Counts that a check of the server at `place` has changed. Returns true if the verdict on the server may have.
     pub(super) fn change(&mut self, place: usize, from: CheckState, to: CheckState) -> bool {
         let server = &mut self.servers[place];
         let (before, weights) = (server.is_down(), server.weights());
@@ -90,7 +93,7 @@ impl ServiceHealth {
         server.count(to, 1);
         self.weights -= weights;
         self.weights += server.weights();
-        before != server.is_down()
+        before != server.is_down() || weights != server.weights()
     }
 
     /// Reports what follows from a change of the server at `place`.
@@ -115,7 +118,7 @@ impl ServiceHealth {
 
     fn settle_server(&mut self, place: usize, actions: &mut Vec<HealthAction>) {
         let (service, server) = (self.identity, &mut self.servers[place]);
-        let out = server.is_down() && (!self.panicking || server.mode == HealthMode::ForcedDown);
+        let out = server.is_down() && (!self.panicking || server.is_apart());
         if out != server.out {
             server.out = out;
             let (server, configuration) = (server.address, self.configuration);
@@ -131,20 +134,22 @@ impl ServiceHealth {
 }
 
 impl ServerHealth {
-    fn new(checks: &ServerChecks) -> Self {
+    fn new(checks: &ServerChecks, alpha: bool) -> Self {
         Self {
             address: checks.server,
             weight: checks.weight.0.into(),
             mode: checks.mode,
             held: false,
             failed: 0,
+            pending: 0,
+            alpha,
             out: checks.out,
         }
     }
 
     pub(super) fn is_down(&self) -> bool {
         match self.mode {
-            HealthMode::Auto => self.failed > 0,
+            HealthMode::Auto => self.fails(),
             HealthMode::Paused => self.held,
             HealthMode::ForcedUp => false,
             HealthMode::ForcedDown => true,
@@ -153,20 +158,33 @@ impl ServerHealth {
 
     /// The verdict that stands while the checks are paused.
     fn held_on(&self) -> bool {
-        if self.mode == HealthMode::Paused { self.held } else { self.failed > 0 }
+        if self.mode == HealthMode::Paused { self.held } else { self.fails() }
+    }
+
+    fn fails(&self) -> bool {
+        self.failed > 0 || self.pending > 0
+    }
+
+    /// Returns true if it is out also in panic, and no part of the panic share.
+    fn is_apart(&self) -> bool {
+        let is_new = self.mode == HealthMode::Auto && self.failed == 0 && self.pending > 0;
+        is_new || self.mode == HealthMode::ForcedDown
     }
 
     fn count(&mut self, state: CheckState, change: i32) {
-        if state == CheckState::Down {
-            self.failed = self.failed.saturating_add_signed(change);
-        }
+        let count = match state {
+            CheckState::Down => &mut self.failed,
+            CheckState::Unknown if self.alpha => &mut self.pending,
+            CheckState::Unknown | CheckState::Up => return,
+        };
+        *count = count.saturating_add_signed(change);
     }
 
     fn weights(&self) -> Weights {
-        match self.mode {
-            HealthMode::ForcedDown => Weights::default(),
-            _ if self.is_down() => Weights { total: self.weight, down: self.weight },
-            _ => Weights { total: self.weight, down: 0 },
+        match self.is_down() {
+            true if self.is_apart() => Weights::default(),
+            true => Weights { total: self.weight, down: self.weight },
+            false => Weights { total: self.weight, down: 0 },
         }
     }
 }

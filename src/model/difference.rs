@@ -133,7 +133,10 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
         ("check", checks(&old.checks), checks(&new.checks)),
         ("panic", old.panic.to_string(), new.panic.to_string()),
     ];
-    differences.extend(changed(own).map(|what| Difference::Settings(identity, what)));
+    let effects = old.effects.rows().into_iter().zip(new.effects.rows());
+    let effects = effects.map(|((name, old), (_, new))| (name, old, new));
+    let all = own.into_iter().chain(effects);
+    differences.extend(changed(all).map(|what| Difference::Settings(identity, what)));
     let here: HashMap<_, _> = old.servers.iter().map(|server| (server.address, server)).collect();
     let there: HashSet<_> = new.servers.iter().map(|server| server.address).collect();
     let removed = old.servers.iter().filter(|old| !there.contains(&old.address));

@@ -1,6 +1,6 @@
 //! Virtual services and their real servers.
 
-use super::{CheckTarget, HealthCheck, IpFamily, Match, MatchDestination, PortRange};
+use super::{CheckTarget, HealthCheck, HealthEffects, IpFamily, Match, MatchDestination, PortRange};
 use super::{Scheduler, SchedulerFlags, ServiceIdentity};
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
@@ -58,6 +58,8 @@ pub struct VirtualService {
     /// Panic share, 0..=100: when more than this part of the weight of its servers is down, in percent, health is
     /// ignored; 0: never.
     pub panic: u8,
+    /// Effects of health.
+    pub effects: HealthEffects,
     /// In the order of the file. No address twice.
     pub servers: Vec<RealServer>,
 }
@@ -82,6 +84,7 @@ impl VirtualService {
             slow_start: None,
             checks: Vec::new(),
             panic: Self::PANIC,
+            effects: HealthEffects::default(),
             servers,
         }
     }

@@ -2,8 +2,9 @@
 
 use super::{
     BackendChoice, CheckKind, CheckTarget, CheckTiming, Config, ControlOthers, DirectorConfig, DnsCheck,
-    FirewallMark, HealthCheck, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match, OnConflict, OnServerClaim,
-    Policy, RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService, Wait, WorkerCount,
+    FirewallMark, HealthCheck, HealthEffects, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match, OnConflict,
+    OnServerClaim, Policy, RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService, Wait,
+    WorkerCount,
 };
 use crate::time::Span;
 use crate::wire::ethernet::TAG;
@@ -102,8 +103,20 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     if service.panic != VirtualService::PANIC {
         writeln!(f, "panic = {}", service.panic)?;
     }
+    effects(f, &service.effects)?;
     service.checks.iter().try_for_each(|one| check(f, "service.check", one))?;
     service.servers.iter().try_for_each(|one| server(f, one))
+}
+
+fn effects(f: &mut Formatter<'_>, effects: &HealthEffects) -> fmt::Result {
+    let usual = HealthEffects::default();
+    if effects.on_down != usual.on_down {
+        writeln!(f, "on_down = \"{}\"", effects.on_down.name())?;
+    }
+    if effects.inhibit_on_failure != usual.inhibit_on_failure {
+        writeln!(f, "inhibit_on_failure = {}", effects.inhibit_on_failure)?;
+    }
+    if effects.alpha { writeln!(f, "alpha = true") } else { Ok(()) }
 }
 
 fn check(f: &mut Formatter<'_>, name: &str, check: &HealthCheck) -> fmt::Result {
@@ -259,7 +272,7 @@ mod tests {
     use super::*;
     use crate::model::{
         BodyPattern, ConnReuseMode, DnsQueryType, DnsRcode, DnsTransport, ExternalCheck, FileCheck, GoodFile,
-        HttpCheck, HttpMethod, HttpsCheck, PeerAddress, Persistence, Ping, Places, PortRange, Reject,
+        HttpCheck, HttpMethod, HttpsCheck, OnDown, PeerAddress, Persistence, Ping, Places, PortRange, Reject,
         SLOW_START_MAX, Scheduler, SchedulerFlags, ScriptCheck, SmtpCheck, StatusRange, UdpCheck, Weight,
         parse,
     };
@@ -379,6 +392,11 @@ mod tests {
         VirtualService {
             checks,
             panic: (at % 101) as u8,
+            effects: HealthEffects {
+                on_down: [OnDown::Keep, OnDown::Cut][usize::from(at % 2 == 0)],
+                inhibit_on_failure: at % 3 == 0,
+                alpha: at % 5 == 0,
+            },
             scheduler,
             one_packet: protocol == Protocol::Udp && fallback,
             persistence: persistence.map(|(timeout, prefix)| Persistence {

@@ -83,6 +83,8 @@ drop_reasons! {
     NoServer = "no_server",
     /// The connection's real server has been removed.
     ServerRemoved = "server_removed",
+    /// The connection's real server is down, and on_down = "cut".
+    ServerDown = "server_down",
     /// The connection's real server never had a known MAC address.
     Unresolved = "unresolved",
     /// The connection table is full, or the service holds its share of it, and nothing may be evicted.
@@ -101,7 +103,7 @@ impl DropReason {
     /// True if the sender may get an answer to a frame that the decision drops: see `reject` in the configuration.
     #[must_use]
     pub const fn is_answered(self) -> bool {
-        matches!(self, Self::NoServer | Self::TtlExceeded)
+        matches!(self, Self::NoServer | Self::ServerDown | Self::TtlExceeded)
     }
 
     /// True for frames that the kernel lost before the worker could receive them.

@@ -29,7 +29,7 @@ impl Sums {
         service.servers.iter().fold(Self::default(), |sum, server| Self {
             active: sum.active + u64::from(server.active),
             inactive: sum.inactive + u64::from(server.inactive),
-            weight: sum.weight + u64::from(server.weight),
+            weight: sum.weight + u64::from(server.counted_weight()),
         })
     }
 }
@@ -51,7 +51,7 @@ impl ServiceLine<'_> {
     }
 
     fn weight(&self) -> u64 {
-        self.server.map_or(self.sums.weight, |server| server.weight.into())
+        self.server.map_or(self.sums.weight, |server| server.counted_weight().into())
     }
 
     fn rates(&self) -> &api::Rates {
@@ -216,6 +216,10 @@ fn about_server(member: &ServiceLine<'_>, server: &api::Server) -> [String; 2] {
     let slow_start = server
         .slow_start_percent
         .map_or(String::new(), |part| format!(", {part} % of its weight counts so far"));
+    let configured = match server.counted_weight() {
+        weight if weight == server.weight => String::new(),
+        _ => format!(", configured weight {}", server.weight),
+    };
     let limits = match (server.upper_threshold, server.lower_threshold) {
         (0, _) => "no thresholds".to_owned(),
         (upper, lower) => format!("thresholds {lower} to {upper}"),
@@ -226,7 +230,7 @@ fn about_server(member: &ServiceLine<'_>, server: &api::Server) -> [String; 2] {
         percent(member.weight_share())
     );
     [
-        format!("{}: {}{mac}{slow_start}", server.address, server.state),
+        format!("{}: {}{mac}{slow_start}{configured}", server.address, server.state),
         format!("{shares}; {limits}, {} persistent", server.persistent),
     ]
 }

@@ -8,6 +8,7 @@ use crate::support::netns::wait_until;
 use directrix::control::api::checks::Checks;
 use directrix::control::client::Blocking;
 use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ on_both_backends! {
     a_server_that_fails_its_check_gets_no_new_connections
     with_most_servers_down_all_are_in_use
     the_operator_wins_over_the_checks
+    connections_of_a_server_that_is_down_are_cut
+    a_server_is_used_after_its_first_success
 }
 
 /// Fast, so that the test is short: down within half a second of the failure.
@@ -22,11 +25,16 @@ const CHECK: &str = "[[service.check]]\ntype = \"http\"\ntarget = \"rip\"\nport 
                      interval = 0.2\ntimeout = 0.2\nfall = 2\nrise = 2\ndown_interval = 0.2\n";
 
 fn config(backend: &str, deployment: &Deployment, scheduler: &str) -> String {
+    config_with(backend, deployment, &format!("scheduler = \"{scheduler}\"\npanic = 70\n"))
+}
+
+/// A configuration with these lines in the service.
+fn config_with(backend: &str, deployment: &Deployment, keys: &str) -> String {
     let config = Config { weights: [1, 1], ..Config::new(backend) };
     let address: SocketAddr = (VIP, ECHO).into();
     let service = config.service(deployment, "tcp", address);
     // Two thirds of the weight may be down: a server of weight 2 beside one of weight 1.
-    let header = format!("scheduler = \"{scheduler}\"\npanic = 70\n{CHECK}[[service.server]]\n");
+    let header = format!("{keys}{CHECK}[[service.server]]\n");
     let service = service.replacen("[[service.server]]\n", &header, 1);
     format!("[director]\ninterface = \"eth0\"\n{}{service}", config.director)
 }
@@ -41,9 +49,14 @@ struct Site {
 impl Site {
     /// A director whose checks have found both servers up.
     fn start(backend: &str) -> Self {
+        Self::start_with(backend, "scheduler = \"wlc\"\npanic = 70\n")
+    }
+
+    /// Likewise, with these lines in the service.
+    fn start_with(backend: &str, keys: &str) -> Self {
         let deployment = Deployment::reference();
         let peers = Peers::start(&deployment);
-        let text = config(backend, &deployment, "wlc");
+        let text = config_with(backend, &deployment, keys);
         let director = Director::start_in(Home::new(), &deployment.director, &text);
         let client = Blocking::new(&director.socket()).unwrap();
         let site = Self { deployment, peers, director, client };
@@ -199,4 +212,61 @@ fn the_operator_wins_over_the_checks(backend: &str) {
     assert_eq!(site.director.cli_status("health pause 192.0.2.250").0, Some(1));
     let (status, body) = site.director.post_changes(r#"[{"do": "set-health", "mode": "broken"}]"#);
     assert!(status == 422 && body["error"].as_str().unwrap().contains("forced-down"), "{body}");
+}
+
+/// True if the client's next data is answered by a reset.
+fn is_reset(connection: &EchoConnection) -> bool {
+    let mut stream = connection.stream();
+    let _ = stream.write_all(b"data\n"); // the second time, the connection is closed already
+    stream.read(&mut [0; 64]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+}
+
+fn connections_of_a_server_that_is_down_are_cut(backend: &str) {
+    let mut site = Site::start_with(backend, "on_down = \"cut\"\ninhibit_on_failure = false\npanic = 70\n");
+    let held: Vec<_> = (0..6).map(|_| EchoConnection::open(&site.deployment.client)).collect();
+    let (mut cut, mut kept): (Vec<_>, Vec<_>) =
+        held.into_iter().partition(|connection| connection.server == NAMES[0]);
+    assert!(!cut.is_empty() && !kept.is_empty());
+    cut.iter_mut().chain(&mut kept).for_each(|connection| connection.exchange("before"));
+
+    site.peers.nginx[0].stop();
+    site.wait_for(["down", "up"]);
+    let rips = site.deployment.rips;
+    let rows = |words: &str| {
+        let listing = site.director.cli(words);
+        rips.map(|rip| listing.lines().any(|line| line.contains(&rip.to_string())))
+    };
+    wait_until("the listing without it", PATIENCE, || rows("ipvsadm -Ln") == [false, true]);
+    assert_eq!(rows("ipvsadm -Ln --stats"), [false, true], "as keepalived removes it");
+    assert_eq!(rows("ipvsadm -Sn"), [true, true], "what is saved can be restored");
+    wait_until("adoption", PATIENCE, || is_reset(&cut[0]));
+    assert!(cut[1..].iter().all(is_reset));
+    kept.iter_mut().for_each(|connection| connection.exchange("still there"));
+    assert!(site.director.dropped("server_down") >= cut.len() as u64);
+    assert_eq!(site.servers_of_new(), BTreeSet::from([NAMES[1].to_owned()]));
+
+    site.peers.nginx[0].restart(&site.deployment.real[0]);
+    wait_until("the listing with it", PATIENCE, || rows("ipvsadm -Ln") == [true, true]);
+    assert!(site.servers_of_new().contains(NAMES[0]), "wlc may give it all of them");
+}
+
+fn a_server_is_used_after_its_first_success(backend: &str) {
+    let deployment = Deployment::reference();
+    let mut peers = Peers::start(&deployment);
+    peers.nginx[0].stop();
+    let text = config_with(backend, &deployment, "alpha = true\npanic = 70\n");
+    let director = Director::start_in(Home::new(), &deployment.director, &text);
+    let client = Blocking::new(&director.socket()).unwrap();
+    let mut site = Site { deployment, peers, director, client };
+    site.wait_for(["down", "up"]);
+    site.wait_for_weight(1, "1");
+    assert_eq!([0, 1].map(|server| site.weight(server)), ["0", "1"]);
+    assert_eq!(site.servers_of_new(), BTreeSet::from([NAMES[1].to_owned()]));
+    // A server that is added is down at once, and the present ones keep their state.
+    let (vip, rip) = (format!("{VIP}:{ECHO}"), site.deployment.rips[1]);
+    site.director.change(&format!("ipvsadm -d -t {vip} -r {rip}"));
+    site.director.change(&format!("ipvsadm -a -t {vip} -r {rip} -g"));
+    site.wait_for_weight(1, "1");
+    site.peers.nginx[0].restart(&site.deployment.real[0]);
+    site.wait_for_weight(0, "1");
 }

@@ -33,6 +33,8 @@ pub(crate) fn server(at: &str, weight: u16, active: u32, inactive: u32) -> Serve
         address: at.parse().unwrap(),
         forwarding: Forwarding::Route,
         weight,
+        effective_weight: None,
+        listed: true,
         slow_start_percent: None,
         upper_threshold: 0,
         lower_threshold: 0,

@@ -19,32 +19,43 @@ pub(crate) struct NaiveModel {
 
 impl NaiveModel {
     pub(crate) fn configure(&mut self, config: &[ServiceChecks]) {
-        let before: BTreeMap<_, _> =
-            servers(&self.config).map(|(place, of)| (place, (of.mode, self.fails(of)))).collect();
+        let before: BTreeMap<_, _> = servers(&self.config)
+            .map(|(place, of, alpha)| (place, (of.mode, self.fails(of, alpha))))
+            .collect();
         let keys: BTreeSet<_> = uses(config).map(|(_, _, key, _)| key).collect();
         self.history.retain(|key, _| keys.contains(key));
         for key in keys {
             self.history.entry(key.clone()).or_default();
         }
-        let paused = servers(config).filter(|(_, of)| of.mode == HealthMode::Paused);
-        let verdict = |(place, of): (Place, &ServerChecks)| match before.get(&place) {
+        let paused = servers(config).filter(|(_, of, _)| of.mode == HealthMode::Paused);
+        let verdict = |(place, of, alpha): (Place, &ServerChecks, bool)| match before.get(&place) {
             Some((HealthMode::Paused, _)) => (place, self.held[&place]),
             Some((_, fails)) => (place, *fails),
-            None => (place, self.fails(of)),
+            None => (place, self.fails(of, alpha)),
         };
         self.held = paused.map(verdict).collect();
         self.config = config.to_vec();
     }
 
-    /// Whether a check that decides is down.
-    fn fails(&self, server: &ServerChecks) -> bool {
-        let mut deciding = server.checks.iter().filter(|check| check.decides);
-        deciding.any(|check| self.state(&check.key) == CheckState::Down)
+    /// Whether a check that decides is down, or with alpha has had no result.
+    fn fails(&self, server: &ServerChecks, alpha: bool) -> bool {
+        self.has(server, CheckState::Down) || alpha && self.has(server, CheckState::Unknown)
     }
 
-    fn is_down(&self, place: Place, server: &ServerChecks) -> bool {
+    fn has(&self, server: &ServerChecks, state: CheckState) -> bool {
+        let mut deciding = server.checks.iter().filter(|check| check.decides);
+        deciding.any(|check| self.state(&check.key) == state)
+    }
+
+    /// Whether a server is out also in panic.
+    fn is_apart(&self, server: &ServerChecks) -> bool {
+        let is_new = !self.has(server, CheckState::Down) && self.has(server, CheckState::Unknown);
+        server.mode == HealthMode::ForcedDown || server.mode == HealthMode::Auto && is_new
+    }
+
+    fn is_down(&self, place: Place, server: &ServerChecks, alpha: bool) -> bool {
         match server.mode {
-            HealthMode::Auto => self.fails(server),
+            HealthMode::Auto => self.fails(server, alpha),
             HealthMode::Paused => self.held[&place],
             HealthMode::ForcedUp => false,
             HealthMode::ForcedDown => true,
@@ -96,11 +107,11 @@ impl NaiveModel {
         let mut out = BTreeSet::new();
         for of in config {
             let at = |server: &ServerChecks| (of.service, server.server);
-            let forced = |server: &&ServerChecks| server.mode == HealthMode::ForcedDown;
+            let down = |server: &&ServerChecks| self.is_down(at(server), server, of.alpha);
+            let forced = |server: &&ServerChecks| down(server) && self.is_apart(server);
             let counted = || of.servers.iter().filter(|server| !forced(server));
             let weight = |server: &ServerChecks| u64::from(server.weight.0);
             let total: u64 = counted().map(weight).sum();
-            let down = |server: &&ServerChecks| self.is_down(at(server), server);
             let failing: u64 = counted().filter(down).map(weight).sum();
             let panic = of.panic > 0 && failing * 100 > u64::from(of.panic) * total;
             panics.extend(panic.then_some(of.service));
@@ -112,8 +123,10 @@ impl NaiveModel {
 
 type Place = (ServiceIdentity, IpAddr);
 
-fn servers(config: &[ServiceChecks]) -> impl Iterator<Item = (Place, &ServerChecks)> {
-    config.iter().flat_map(|of| of.servers.iter().map(|server| ((of.service, server.server), server)))
+fn servers(config: &[ServiceChecks]) -> impl Iterator<Item = (Place, &ServerChecks, bool)> {
+    config
+        .iter()
+        .flat_map(|of| of.servers.iter().map(|server| ((of.service, server.server), server, of.alpha)))
 }
 
 fn uses(config: &[ServiceChecks]) -> impl Iterator<Item = (ServiceIdentity, IpAddr, &CheckKey, bool)> {

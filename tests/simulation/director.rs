@@ -280,6 +280,7 @@ impl Director {
     fn outcome_at(&self, id: ServerId) -> Outcome {
         match self.snapshot.route(id) {
             Route::Removed => Err(DropReason::ServerRemoved),
+            Route::Cut => Err(DropReason::ServerDown),
             Route::Unresolved => Err(DropReason::Unresolved),
             Route::Via(_, addresses) | Route::Quiesced(_, addresses) => Ok(addresses.destination()),
         }

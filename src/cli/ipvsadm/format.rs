@@ -85,7 +85,8 @@ pub(super) fn service(out: &mut impl Write, service: &Service, style: &Style) ->
         return rules(out, service, &style.names);
     }
     service_line(out, service, style)?;
-    service.servers.iter().try_for_each(|server| server_line(out, service.identity, server, style))
+    let listed = service.servers.iter().filter(|server| server.listed);
+    listed.into_iter().try_for_each(|server| server_line(out, service.identity, server, style))
 }
 
 fn service_line(out: &mut impl Write, service: &Service, style: &Style) -> io::Result<()> {
@@ -142,7 +143,7 @@ fn server_line(
     write!(out, "  -> {name:<28}")?;
     let &Server { active, inactive, .. } = server;
     // As keepalived makes it with inhibit_on_failure.
-    let weight = if server.state == "down" { 0 } else { server.weight };
+    let weight = server.counted_weight();
     match style.view {
         ListingView::Stats => writeln!(out, "{}", large_all(totals(&server.stats), style.exact)),
         ListingView::Rates => writeln!(out, "{}", server_rates(&server.rates, style.exact)),

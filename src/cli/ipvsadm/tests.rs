@@ -163,6 +163,8 @@ fn server(address: &str) -> Server {
         address: address.parse().unwrap(),
         forwarding: Forwarding::Local,
         weight: 65_535,
+        effective_weight: None,
+        listed: true,
         slow_start_percent: None,
         upper_threshold: 0,
         lower_threshold: 0,

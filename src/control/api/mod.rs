@@ -10,9 +10,11 @@ pub mod overview;
 mod problem;
 pub mod reasons;
 pub mod request;
+mod stats;
 mod strict;
 
 pub use problem::{ErrorCode, Problem};
+pub use stats::{Rates, Stats};
 
 use crate::model::{Diagnostic, DiagnosticKind, FirewallMark, ServiceIdentity};
 use crate::wire::vlan::Vlans;
@@ -203,6 +205,12 @@ pub struct Server {
     pub forwarding: Forwarding,
     /// Configured weight.
     pub weight: u16,
+    /// Weight that counts: 0 while it is down. `None` from an older director.
+    #[serde(default)]
+    pub effective_weight: Option<u16>,
+    /// False for a server that listings as of ipvsadm lack: it is down, and the service has `inhibit_on_failure = false`.
+    #[serde(default = "listed")]
+    pub listed: bool,
     /// Effective part of its weight during a slow start, in percent.
     #[serde(default)]
     pub slow_start_percent: Option<u8>,
@@ -230,63 +238,17 @@ pub struct Server {
     pub rates: Rates,
 }
 
-/// Totals as `ipvsadm --stats` has them. Out is 0: replies bypass the director.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
-    /// Connections opened.
-    pub connections: u64,
-    /// Packets in.
-    pub in_packets: u64,
-    /// Packets out.
-    pub out_packets: u64,
-    /// IP bytes in.
-    pub in_bytes: u64,
-    /// IP bytes out.
-    pub out_bytes: u64,
+fn listed() -> bool {
+    true
 }
 
-impl std::ops::Add for Stats {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            connections: self.connections + other.connections,
-            in_packets: self.in_packets + other.in_packets,
-            out_packets: self.out_packets + other.out_packets,
-            in_bytes: self.in_bytes + other.in_bytes,
-            out_bytes: self.out_bytes + other.out_bytes,
-        }
+impl Server {
+    /// Returns the weight that counts.
+    #[must_use]
+    pub fn counted_weight(&self) -> u16 {
+        let of_older = if self.state == "down" { 0 } else { self.weight };
+        self.effective_weight.unwrap_or(of_older)
     }
-}
-
-impl std::ops::Sub for Stats {
-    type Output = Self;
-
-    /// Returns the increase since `earlier`. The counters are monotonic.
-    fn sub(self, earlier: Self) -> Self {
-        Self {
-            connections: self.connections - earlier.connections,
-            in_packets: self.in_packets - earlier.in_packets,
-            out_packets: self.out_packets - earlier.out_packets,
-            in_bytes: self.in_bytes - earlier.in_bytes,
-            out_bytes: self.out_bytes - earlier.out_bytes,
-        }
-    }
-}
-
-/// Averages per second as `ipvsadm --rate` has them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rates {
-    /// Connections.
-    pub connections: u64,
-    /// Packets in.
-    pub in_packets: u64,
-    /// Packets out.
-    pub out_packets: u64,
-    /// IP bytes in.
-    pub in_bytes: u64,
-    /// IP bytes out.
-    pub out_bytes: u64,
 }
 
 /// One line of `GET /v1/connections`.

@@ -159,5 +159,6 @@ fn checks_of(service: &ServiceEntry) -> ServiceChecks {
             .collect(),
     };
     let (panic, servers) = (service.config.panic, service.servers.iter().map(of).collect());
-    ServiceChecks { service: service.config.identity, panic, servers }
+    let alpha = service.config.effects.alpha;
+    ServiceChecks { alpha, ..ServiceChecks::new(service.config.identity, panic, servers) }
 }

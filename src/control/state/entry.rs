@@ -155,6 +155,12 @@ impl ServiceEntry {
         VirtualService { servers, ..self.config.clone() }
     }
 
+    /// Returns true if a server that is added is down until the health checks report otherwise.
+    pub(super) fn starts_down(&self, server: &RealServer) -> bool {
+        let alpha = self.config.effects.alpha && self.config.checks_of(server).next().is_some();
+        alpha || self.health_mode == HealthMode::ForcedDown
+    }
+
     /// Returns a server's address with the service's port, for listings; with port 0 in a group, as IPVS does.
     #[must_use]
     pub fn server_address(&self, server: &ServerEntry) -> SocketAddr {

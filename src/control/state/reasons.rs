@@ -50,6 +50,14 @@ fn explain_server(of: &mut ServerReasons, service: &ServiceStatus, server: &Serv
     let at = of.reasons.iter().position(|reason| reason.code == DOWN);
     if let Some(at) = at.filter(|_| !sentences.is_empty()) {
         of.reasons.splice(at..=at, sentences.into_iter().map(|text| Reason::new(DOWN, text)));
+    } else if let Some(at) = at
+        && server.down
+        && let Some(check) =
+            server.checks.iter().find(|check| check.decides && check.state == CheckState::Unknown)
+    {
+        let text =
+            format!("its health check {} has had no success yet, which alpha = true asks for", check.key);
+        of.reasons[at] = Reason::new("unchecked", text);
     } else if service.panic && !sentences.is_empty() {
         let text = "its health checks fail, which is ignored: more than the panic share of the service's weight is down";
         of.notes.push(text.into());

@@ -343,7 +343,7 @@ impl Registry {
                 .copied()
                 .unwrap_or(Reachability::Resolving),
             excluded: false,
-            failed: service.health_mode == HealthMode::ForcedDown,
+            failed: service.starts_down(config),
             health_mode: service.health_mode,
             drain: None,
             baseline,

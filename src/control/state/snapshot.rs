@@ -1,10 +1,10 @@
 //! The registry as a snapshot for the workers, and the addresses of its ids.
 
-use crate::control::state::entry::ServiceEntry;
+use crate::control::state::entry::{ServerEntry, ServiceEntry};
 use crate::control::state::registry::Registry;
 use crate::control::state::removed::RemovedService;
 use crate::forward::{NextHop, Route, ServiceMap, Snapshot, VlanServices};
-use crate::model::{InterfaceIndex, MatchDestination, MatchId, ServerId, ServiceId, ServiceIdentity};
+use crate::model::{InterfaceIndex, MatchDestination, MatchId, OnDown, ServerId, ServiceId, ServiceIdentity};
 use crate::schedule::{Loads, Params};
 use crate::wire::vlan::Vlans;
 use std::collections::{BTreeMap, HashMap};
@@ -41,8 +41,10 @@ impl Registry {
             let pool = service.next_pool(loads, now, &self.timeouts, &self.policy);
             pools[usize::from(service.id.0)] = pool;
         }
-        for server in self.services.iter().flat_map(|service| &service.servers) {
-            routes[usize::from(server.id.0)] = self.route(server);
+        for service in &self.services {
+            for server in &service.servers {
+                routes[usize::from(server.id.0)] = self.route(service, server);
+            }
         }
         let mut maps = self.service_maps();
         let services = maps.remove(&Vlans::NONE).unwrap_or_default();
@@ -80,7 +82,10 @@ impl Registry {
         services
     }
 
-    fn route(&self, server: &super::entry::ServerEntry) -> Route {
+    fn route(&self, service: &ServiceEntry, server: &ServerEntry) -> Route {
+        if server.failed && service.config.effects.on_down == OnDown::Cut {
+            return Route::Cut;
+        }
         let interface = InterfaceIndex(self.own_macs.len().saturating_sub(1) as u8); // two interfaces at most
         let route = Route::new(&self.own_macs, Some(NextHop { interface, mac: server.reachability.mac() }));
         // A SYN to a server whose health checks fail has not been answered: the client gets another one at its next.

@@ -93,6 +93,8 @@ impl RuntimeView<'_> {
             address: service.server_address(server),
             forwarding: api::Forwarding::Route,
             weight: server.config.weight.0,
+            effective_weight: Some(server.effective_weight()),
+            listed: !server.failed || service.config.effects.inhibit_on_failure,
             slow_start_percent: server.slow_start_percent(),
             upper_threshold: server.config.upper_threshold,
             lower_threshold: server.config.lower_threshold,

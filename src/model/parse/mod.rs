@@ -6,6 +6,7 @@
 mod check_kinds;
 mod checks;
 mod director;
+mod effects;
 mod mark;
 mod readers;
 mod report;

@@ -178,8 +178,19 @@ impl<'a, 'i> Section<'a, 'i> {
 }
 
 /// Keys of [[service]] that [[service.server]] has not: in TOML, a key belongs to the last table above it.
-const OF_THE_SERVICE: [&str; 8] =
-    ["protocol", "vlan", "scheduler", "scheduler_flags", "persistence", "one_packet", "slow_start", "panic"];
+const OF_THE_SERVICE: [&str; 11] = [
+    "protocol",
+    "vlan",
+    "scheduler",
+    "scheduler_flags",
+    "persistence",
+    "one_packet",
+    "slow_start",
+    "panic",
+    "on_down",
+    "inhibit_on_failure",
+    "alpha",
+];
 
 fn article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };

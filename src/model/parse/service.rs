@@ -1,6 +1,7 @@
 //! The `[[service]]` tables, and what must hold between them.
 
 use super::checks;
+use super::effects;
 use super::readers::{
     boolean, choice, mac, matches, netmask, number, rip, scheduler, scheduler_flags, seconds, slow_start,
     threshold, vip, vlan, weight,
@@ -72,6 +73,7 @@ fn service<'a, 'i>(
     wildcard_persists(section, identity);
     let checks = checks::read(section, "[[service.check]]", identity);
     let panic = section.get("panic", number(0..=100)).map_or(VirtualService::PANIC, |share| share as u8);
+    let effects = effects::read(section);
     let own = servers(section, identity);
     let servers: Vec<_> = own.iter().map(|(_, server)| server.clone()).collect();
     placed.extend(own);
@@ -93,6 +95,7 @@ fn service<'a, 'i>(
         slow_start,
         checks,
         panic,
+        effects,
         ..VirtualService::new(identity, servers)
     })
 }

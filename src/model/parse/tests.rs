@@ -108,6 +108,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         slow_start: None,
         checks: Vec::new(),
         panic: 50,
+        effects: HealthEffects::default(),
         servers,
     }];
     let at = |line| Place { file: "d.toml".into(), line };

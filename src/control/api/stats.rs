@@ -1,0 +1,62 @@
+//! Totals and averages of services and real servers.
+
+use serde::{Deserialize, Serialize};
+
+/// Totals as `ipvsadm --stats` has them. Out is 0: replies bypass the director.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Connections opened.
+    pub connections: u64,
+    /// Packets in.
+    pub in_packets: u64,
+    /// Packets out.
+    pub out_packets: u64,
+    /// IP bytes in.
+    pub in_bytes: u64,
+    /// IP bytes out.
+    pub out_bytes: u64,
+}
+
+impl std::ops::Add for Stats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            connections: self.connections + other.connections,
+            in_packets: self.in_packets + other.in_packets,
+            out_packets: self.out_packets + other.out_packets,
+            in_bytes: self.in_bytes + other.in_bytes,
+            out_bytes: self.out_bytes + other.out_bytes,
+        }
+    }
+}
+
+impl std::ops::Sub for Stats {
+    type Output = Self;
+
+    /// Returns the increase since `earlier`. The counters are monotonic.
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            connections: self.connections - earlier.connections,
+            in_packets: self.in_packets - earlier.in_packets,
+            out_packets: self.out_packets - earlier.out_packets,
+            in_bytes: self.in_bytes - earlier.in_bytes,
+            out_bytes: self.out_bytes - earlier.out_bytes,
+        }
+    }
+}
+
+/// Averages per second as `ipvsadm --rate` has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Connections.
+    pub connections: u64,
+    /// Packets in.
+    pub in_packets: u64,
+    /// Packets out.
+    pub out_packets: u64,
+    /// IP bytes in.
+    pub in_bytes: u64,
+    /// IP bytes out.
+    pub out_bytes: u64,
+}
