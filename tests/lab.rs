@@ -85,6 +85,26 @@ fn af_packet_with_arp_sysctls() {
     assert_good(&run(LabOptions { backend: LabBackend::Packet, ..options() }));
 }
 
+/// The third finding fails unless the fault is there and the auditor names it.
+#[test]
+fn a_fault_on_purpose_is_named_and_mended() {
+    for layout in [Layout::OneSubnet, Layout::TwoSubnets] {
+        let options = LabOptions { layout, backend: LabBackend::Packet, family: Family::Both, ..options() };
+        let name = options.name.clone();
+        let deployment = Deployment::up(options, Console::silent(), Interrupt::never()).unwrap();
+        let findings = deployment.show_fault().unwrap();
+        let outcomes: Vec<_> = findings.iter().map(|finding| finding.outcome).collect();
+        assert_eq!(outcomes, [RunOutcome::Ok; 3], "{layout:?} {findings:#?}");
+        let value = deployment
+            .command(LabHost::Rs2, ["sysctl", "-n", "net.ipv4.conf.all.arp_ignore"])
+            .output()
+            .unwrap();
+        assert_eq!(text(&value.stdout).trim(), "1", "mended");
+        deployment.down().unwrap();
+        assert_nothing_left(&name);
+    }
+}
+
 #[test]
 fn arptables_on_the_real_servers() {
     assert_good(&run(LabOptions { arp: Arp::Arptables, ..options() }));

@@ -166,7 +166,8 @@ fn complete(args: &Args) -> Result<ExitCode, Diagnostic> {
     args.record.check()?;
     let options = options(&args.name, &args.build)?;
     let deployment = Deployment::up(options, Console::stdout(), Interrupt::install()?)?;
-    let report = deployment.record(args.traffic.load(), args.record.pcap.as_deref())?;
+    let mut report = deployment.record(args.traffic.load(), args.record.pcap.as_deref())?;
+    report.findings.extend(deployment.show_fault()?);
     deployment.down()?;
     Ok(exit_code(report.is_good()))
 }

@@ -15,6 +15,7 @@
 //! | [`director`], [`real_server`], `starter`, [`deployment`], [`teardown`] | start and end of a lab |
 //! | [`http_server`], [`http_client`], [`page`], [`arp_query`], [`ndp_query`], [`capture`], `pcapng` | web server, client, probes of the VIP, capture |
 //! | [`mod@reference`], [`measurements`], [`verdict`] | reference run, its figures and findings |
+//! | `fault` | a fault made on purpose, and the commands that name it |
 //! | [`shell`] | shell on a host |
 //!
 //! Tests use [`Deployment`], too: dropping it takes the lab down.
@@ -28,6 +29,7 @@ pub mod console;
 pub mod deployment;
 pub mod director;
 pub mod family;
+mod fault;
 mod helper;
 pub mod host;
 pub mod http_client;
