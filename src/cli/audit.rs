@@ -19,8 +19,9 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// The arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The running director answers. With --config this command asks and listens by itself, with or without a director,
-for a time that depends on the number of VIPs and real servers; it needs CAP_NET_RAW.
+The running director answers. With --config this command asks and listens by itself, with or
+without a director, for a time that depends on the number of VIPs and real servers. That needs
+CAP_NET_RAW.
 
 Exit status:
   0  no finding, or only findings of level info

@@ -2,10 +2,12 @@
 
 use crate::deployment::{CLIENT, Deployment, VIP, VIP6, VIPS, mac};
 use crate::director::{Config, Director, Home};
-use crate::support::netns::{Netns, wait_until};
+use crate::support::netns::{Netns, Process, wait_until};
 use directrix::control::api::audit::Finding;
 use directrix::control::client::Blocking;
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -59,6 +61,13 @@ impl Site {
         Command::new(EXE).arg("--socket").arg(self.director.socket()).arg("audit").output().unwrap()
     }
 
+    /// Starts `directrix audit --watch`, with its output in a file.
+    fn watch(&self, output: &Path) -> Process {
+        let mut command = Command::new(EXE);
+        command.arg("--socket").arg(self.director.socket()).args(["audit", "--watch"]);
+        Process(command.stdout(File::create(output).unwrap()).spawn().unwrap())
+    }
+
     /// Types the remedy of a finding on its host.
     fn type_remedy(finding: &Finding, host: &Netns) {
         host.run(&finding.command.as_ref().expect("a command").replace("IF", "eth0"));
@@ -74,6 +83,8 @@ fn a_server_that_answers_is_named() {
     for backend in ["packet", "xdp"] {
         let site = Site::start(backend);
         let (server, rip) = (&site.deployment.real[1], IpAddr::from(site.deployment.rips[1]));
+        let watched = site.director.socket().with_file_name("watched");
+        let _watch = site.watch(&watched);
         server.run("sysctl -qw net.ipv4.conf.all.arp_ignore=0");
         let found = site.wait_for("answers", VIP.into(), &mac(server));
         assert_eq!((found.server, found.level.as_str(), found.seen.as_str()), (Some(rip), "error", "asked"));
@@ -91,6 +102,12 @@ fn a_server_that_answers_is_named() {
         assert_eq!(site.director.logged("a host misuses an address"), 1, "{}", site.director.log());
         assert_eq!(site.director.logged("audit finding is over"), 1);
         assert_eq!(site.audit().status.code(), Some(0));
+        let sentence = format!("real server {rip} ({}) answers ARP for the VIP {VIP}", mac(server));
+        let lines = [format!("error: {sentence}"), format!("over: {sentence}")];
+        wait_until("the end on the watch", SOON, || {
+            let text = std::fs::read_to_string(&watched).unwrap();
+            lines.iter().all(|line| text.lines().filter(|one| one == line).count() == 1)
+        });
     }
 }
 
