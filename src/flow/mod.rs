@@ -12,6 +12,6 @@ mod wide;
 
 pub use bucket::{EntryMut, FlowEntry, SLOTS};
 pub use key::{Flow, FlowKey, TableKey, V4Key};
-pub use state::ConnState;
+pub use state::{ConnState, HandshakeStep};
 pub use table::{FlowTable, Hint, Inserted};
 pub use wide::WideKey;

@@ -8,8 +8,9 @@ use crate::wire::transport::TcpFlags;
 
 macro_rules! states {
     ($($variant:ident = $name:literal,)+) => {
-        /// Connection states: IPVS's (`IP_VS_TCP_S_*` and `IP_VS_SCTP_S_*` in include/net/ip_vs.h), but two for UDP. A UDP
-        /// flow of a single datagram is evictable, one of several is not.
+        /// Connection states: IPVS's (`IP_VS_TCP_S_*` and `IP_VS_SCTP_S_*` in include/net/ip_vs.h), but two for UDP and
+        /// three for SYN_RECV. A UDP flow of a single datagram is evictable, one of several is not. A handshake is in
+        /// `SynRecvAgain` after a repeated SYN, and in `SynRecvReset` after a RST, so that either is counted once.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         #[allow(missing_docs)] // the names are those of TCP, and of IPVS for SCTP
@@ -47,6 +48,8 @@ states! {
     SynAck = "SYNACK",
     Udp = "UDP",
     UdpNew = "UDP",
+    SynRecvAgain = "SYN_RECV",
+    SynRecvReset = "SYN_RECV",
     SctpNone = "NONE",
     SctpInit1 = "INIT1",
     SctpInit = "INIT",
@@ -65,7 +68,8 @@ states! {
 
 use ConnState::{
     Close, CloseWait, Established, FinWait, LastAck, Listen, SctpClosed, SctpEstablished, SctpInit,
-    SctpInit1, SctpNone, SctpRejected, SynAck, SynRecv, SynSent, TimeWait, Udp, UdpNew,
+    SctpInit1, SctpNone, SctpRejected, SynAck, SynRecv, SynRecvAgain, SynRecvReset, SynSent, TimeWait, Udp,
+    UdpNew,
 };
 
 impl ConnState {
@@ -73,7 +77,10 @@ impl ConnState {
     #[inline]
     #[must_use]
     pub const fn is_active(self) -> bool {
-        matches!(self, Established | SynSent | SynRecv | SynAck | SctpEstablished)
+        matches!(
+            self,
+            Established | SynSent | SynRecv | SynRecvAgain | SynRecvReset | SynAck | SctpEstablished
+        )
     }
 
     /// True for unconfirmed connections: half-open TCP, UDP of a single datagram, SCTP before the client has echoed the
@@ -82,7 +89,27 @@ impl ConnState {
     #[inline]
     #[must_use]
     pub const fn is_unconfirmed(self) -> bool {
-        matches!(self, Self::None | SynRecv | SynAck | UdpNew | SctpNone | SctpInit1 | SctpInit)
+        self.is_syn_recv() || matches!(self, Self::None | SynAck | UdpNew | SctpNone | SctpInit1 | SctpInit)
+    }
+
+    /// True for the states that IPVS has as SYN_RECV.
+    #[inline]
+    #[must_use]
+    pub const fn is_syn_recv(self) -> bool {
+        matches!(self, SynRecv | SynRecvAgain | SynRecvReset)
+    }
+
+    /// The step of a TCP handshake that a change to the state `to` is; `None` for any other change. A handshake has each
+    /// step at most once. A FIN before any ACK was seen, and a RST, prove like an ACK that the client got the SYN-ACK.
+    #[inline]
+    #[must_use]
+    pub const fn handshake_step(self, to: Self) -> Option<HandshakeStep> {
+        match (self, to) {
+            (_, SynRecv) => Some(HandshakeStep::Opened),
+            (_, SynRecvAgain) => Some(HandshakeStep::Repeated),
+            (SynRecv | SynRecvAgain, Established | TimeWait | SynRecvReset) => Some(HandshakeStep::Completed),
+            _ => None,
+        }
     }
 
     /// True for states that assure the template of a persistent client (`ip_vs_control_assure_ct` in
@@ -125,7 +152,7 @@ impl ConnState {
             FinWait => configured.tcp_fin,
             Udp | UdpNew => configured.udp,
             SynSent | TimeWait | Listen | SynAck => Span::from_secs(120),
-            SynRecv | CloseWait => Span::from_secs(60),
+            SynRecv | SynRecvAgain | SynRecvReset | CloseWait => Span::from_secs(60),
             Close => Span::from_secs(10),
             LastAck => Span::from_secs(30),
             SctpInit
@@ -140,6 +167,17 @@ impl ConnState {
             | SctpClosed => Span::from_secs(61),
         }
     }
+}
+
+/// Step of a TCP handshake, as the client's half shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeStep {
+    /// A SYN.
+    Opened,
+    /// The SYN again: no SYN-ACK has come.
+    Repeated,
+    /// ACK, FIN or RST: a SYN-ACK has come.
+    Completed,
 }
 
 #[cfg(test)]

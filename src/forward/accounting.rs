@@ -2,7 +2,7 @@
 
 use super::Verdict;
 use super::snapshot::ServicePool;
-use crate::flow::{ConnState, Flow, FlowEntry, FlowKey};
+use crate::flow::{ConnState, Flow, FlowEntry, FlowKey, HandshakeStep};
 use crate::model::ServerId;
 use crate::schedule::{Binding, Bound, ClientAddr, Loads, Pool, TemplateKey, Templates};
 use crate::stats::{DropReason, ServerCounters, WorkerCounters};
@@ -150,6 +150,20 @@ impl Accounting {
         if to.assures() {
             self.assure(service, flow, server);
         }
+        if let Some(step) = from.handshake_step(to) {
+            self.handshake(server, step);
+        }
+    }
+
+    #[inline]
+    fn handshake(&self, server: ServerId, step: HandshakeStep) {
+        let counters = self.counters.handshakes(server);
+        match step {
+            HandshakeStep::Opened => &counters.opened,
+            HandshakeStep::Repeated => &counters.repeated,
+            HandshakeStep::Completed => &counters.completed,
+        }
+        .add(1);
     }
 
     #[inline(always)]
@@ -157,6 +171,9 @@ impl Accounting {
         self.loads.add(entry.server, entry.state.is_active());
         self.load_changed(service, entry.server);
         self.counters.server(entry.server).connections.add(1);
+        if entry.state == ConnState::SynRecv {
+            self.handshake(entry.server, HandshakeStep::Opened);
+        }
         if entry.state.assures() {
             self.assure(service, entry.key.flow(), entry.server);
         }

@@ -49,6 +49,59 @@ impl ServerCounters {
     }
 }
 
+/// Counters of one worker for the TCP handshakes of one real server: as far as the client's half shows them.
+#[derive(Debug, Default)]
+pub struct HandshakeCounters {
+    /// Opened by a SYN.
+    pub opened: Counter,
+    /// Of these, those whose client has sent ACK, FIN or RST: it got the SYN-ACK.
+    pub completed: Counter,
+    /// Of these, those whose client has sent the SYN again before that.
+    pub repeated: Counter,
+}
+
+impl HandshakeCounters {
+    /// Current values.
+    #[must_use]
+    pub fn get(&self) -> Handshakes {
+        let Self { opened, completed, repeated } = self;
+        Handshakes { opened: opened.get(), completed: completed.get(), repeated: repeated.get() }
+    }
+}
+
+/// Values of [`HandshakeCounters`], or the differences of two readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handshakes {
+    /// Opened by a SYN.
+    pub opened: u64,
+    /// Completed by the client.
+    pub completed: u64,
+    /// Whose SYN was repeated.
+    pub repeated: u64,
+}
+
+impl Handshakes {
+    /// The handshakes since an earlier reading. The counters may have wrapped.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            opened: self.opened.wrapping_sub(earlier.opened),
+            completed: self.completed.wrapping_sub(earlier.completed),
+            repeated: self.repeated.wrapping_sub(earlier.repeated),
+        }
+    }
+}
+
+impl std::iter::Sum for Handshakes {
+    fn sum<I: Iterator<Item = Self>>(each: I) -> Self {
+        each.fold(Self::default(), |sum, one| Self {
+            opened: sum.opened.wrapping_add(one.opened),
+            completed: sum.completed.wrapping_add(one.completed),
+            repeated: sum.repeated.wrapping_add(one.repeated),
+        })
+    }
+}
+
 /// Fill levels of the rings of one interface queue, in frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels {
@@ -90,6 +143,8 @@ pub struct WorkerCounters {
     drops: [Counter; DropReason::ALL.len()],
     ports: Box<[[Counter; 3]]>,
     servers: CachePadded<Box<[ServerCounters]>>,
+    /// Apart from `servers`, whose cache lines every frame writes.
+    handshakes: Box<[HandshakeCounters]>,
 }
 
 impl WorkerCounters {
@@ -111,6 +166,7 @@ impl WorkerCounters {
             drops: std::array::from_fn(|_| Counter::default()),
             ports: (0..ports).map(|_| Default::default()).collect(),
             servers: CachePadded::new((0..servers).map(|_| ServerCounters::default()).collect()),
+            handshakes: (0..servers).map(|_| HandshakeCounters::default()).collect(),
         }
     }
 
@@ -136,6 +192,16 @@ impl WorkerCounters {
     #[must_use]
     pub fn server(&self, server: ServerId) -> &ServerCounters {
         &self.servers[usize::from(server.0)]
+    }
+
+    /// The handshakes of one real server.
+    ///
+    /// # Panics
+    /// If `server` is not below the number given to [`WorkerCounters::new`].
+    #[inline]
+    #[must_use]
+    pub fn handshakes(&self, server: ServerId) -> &HandshakeCounters {
+        &self.handshakes[usize::from(server.0)]
     }
 
     /// Sets the ring levels of `port`. Ignored for a port beyond the number given at creation.

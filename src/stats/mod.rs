@@ -5,5 +5,5 @@
 mod counters;
 mod drops;
 
-pub use counters::{Counter, Levels, ServerCounters, WorkerCounters};
+pub use counters::{Counter, HandshakeCounters, Handshakes, Levels, ServerCounters, WorkerCounters};
 pub use drops::DropReason;

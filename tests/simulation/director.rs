@@ -13,7 +13,7 @@ use directrix::model::{
     Weight,
 };
 use directrix::schedule::{Loads, ServerLoad, Templates};
-use directrix::stats::{DropReason, WorkerCounters};
+use directrix::stats::{DropReason, Handshakes, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
 use std::collections::{BTreeSet, HashMap};
@@ -378,7 +378,8 @@ impl Worker {
             if evictions && (entry.state, known.state) == (ConnState::UdpNew, ConnState::Udp) {
                 known.state = ConnState::UdpNew; // evicted, and opened again by what would have confirmed it
             }
-            assert_eq!((entry.server, entry.state), (known.server, known.state));
+            let state = if entry.state.is_syn_recv() { ConnState::SynRecv } else { entry.state };
+            assert_eq!((entry.server, state), (known.server, known.state));
             assert_eq!(entry.deadline, tick(known.deadline_ms), "{entry:?} at {now_ms}");
             known.seen_confirmed = known.is_confirmed();
         }
@@ -395,6 +396,10 @@ impl Worker {
         assert_eq!(counters.entries.get(), entries);
         assert_eq!(opened, entries + counters.expired.get() + counters.evicted.get());
         assert_eq!((packets, packets + drops), (self.forwarded, self.received));
+        for id in 0..SERVERS {
+            let Handshakes { opened, completed, repeated } = counters.handshakes(server(id)).get();
+            assert!(completed <= opened && repeated <= opened, "{completed} and {repeated} of {opened}");
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 const FIN: TcpFlags = TcpFlags(TcpFlags::FIN | TcpFlags::ACK);
 const SYN: TcpFlags = TcpFlags(TcpFlags::SYN);
@@ -18,13 +19,23 @@ fn state(letters: &str) -> ConnState {
     ConnState::ALL[names.iter().position(|name| *name == letters).unwrap()]
 }
 
+/// The state that IPVS has for this one.
+fn ipvs(state: ConnState) -> ConnState {
+    if state.is_syn_recv() { SynRecv } else { state }
+}
+
 #[test]
 fn transitions_match_the_kernel_table() {
     let mut lines = TABLE.trim_start_matches('\n').lines();
     let columns: Vec<_> = lines.next().unwrap().split_whitespace().map(state).collect();
     for (line, flags) in lines.zip([SYN, FIN, ACK, RST]) {
         for (from, to) in columns.iter().zip(line.split_whitespace().skip(1)) {
-            assert_eq!(from.after(flags), state(to), "{from:?} on {flags:?}");
+            let to = state(to);
+            assert_eq!(ipvs(from.after(flags)), to, "{from:?} on {flags:?}");
+            if *from == SynRecv {
+                let others = [SynRecvAgain, SynRecvReset].map(|from| ipvs(from.after(flags)));
+                assert_eq!(others, [to; 2], "{flags:?}");
+            }
         }
     }
 }
@@ -80,8 +91,8 @@ fn only_a_syn_reuses_a_closing_connection() {
 #[test]
 fn timeouts_match_ipvs() {
     let seconds = ConnState::ALL.map(|state| state.timeout(&Timeouts::default()).secs());
-    assert_eq!(seconds[..13], [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 300]);
-    assert_eq!(seconds[13..], [2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61]);
+    assert_eq!(seconds[..15], [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 300, 60, 60]);
+    assert_eq!(seconds[15..], [2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61]);
     let by_number = ConnState::timeouts(&Timeouts::default());
     assert!(
         ConnState::ALL.iter().all(|state| by_number[*state as usize] == state.timeout(&Timeouts::default()))
@@ -92,4 +103,48 @@ fn timeouts_match_ipvs() {
 fn an_optional_state_is_one_byte() {
     assert_eq!(size_of::<Option<ConnState>>(), 1);
     assert!(ConnState::ALL.iter().enumerate().all(|(index, state)| *state as usize == index));
+}
+
+/// The steps of a handshake that these segments of a client are.
+fn steps(segments: &[TcpFlags]) -> Vec<HandshakeStep> {
+    let mut state = ConnState::None;
+    let step = |flags: &TcpFlags| {
+        let from = state;
+        state = state.after(*flags);
+        (from != state).then(|| from.handshake_step(state)).flatten()
+    };
+    segments.iter().filter_map(step).collect()
+}
+
+#[test]
+fn a_handshake_has_each_step_once() {
+    use HandshakeStep::{Completed, Opened, Repeated};
+    for (segments, expected) in [
+        (&[SYN, ACK, ACK, FIN, ACK][..], &[Opened, Completed][..]),
+        (&[SYN, SYN, SYN, SYN], &[Opened, Repeated]),
+        (&[SYN, SYN, ACK, SYN, ACK], &[Opened, Repeated, Completed]),
+        (&[SYN, RST, RST, SYN, SYN, ACK], &[Opened, Completed]),
+        (&[SYN, SYN, RST, ACK], &[Opened, Repeated, Completed]),
+        (&[SYN, FIN, ACK], &[Opened, Completed]),
+        (&[SYN, TcpFlags(0), ACK], &[Opened]),
+        (&[ACK, ACK, FIN], &[]),
+        (&[SYN, ACK, FIN, SYN, ACK], &[Opened, Completed, Opened, Completed]),
+    ] {
+        assert_eq!(steps(segments), expected, "{segments:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_segments_repeat_a_step_without_a_new_handshake(flags in proptest::collection::vec(0_u8..64, 0..40)) {
+        let (mut opened, mut repeated, mut completed) = (0, 0, 0);
+        for step in steps(&flags.into_iter().map(TcpFlags).collect::<Vec<_>>()) {
+            match step {
+                HandshakeStep::Opened => opened += 1,
+                HandshakeStep::Repeated => repeated += 1,
+                HandshakeStep::Completed => completed += 1,
+            }
+            prop_assert!(repeated <= opened && completed <= opened);
+        }
+    }
 }

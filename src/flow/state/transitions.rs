@@ -4,22 +4,23 @@ use super::ConnState;
 use crate::wire::sctp::SctpEvent;
 use crate::wire::transport::TcpFlags;
 
-/// The input-only part of `tcp_states` in net/netfilter/ipvs/ip_vs_proto_tcp.c. Any second datagram confirms a UDP flow.
+/// The input-only part of `tcp_states` in net/netfilter/ipvs/ip_vs_proto_tcp.c, where the three states of SYN_RECV are one.
+/// Any second datagram confirms a UDP flow.
 #[rustfmt::skip]
 mod tcp {
     use super::ConnState::{self, *};
-    pub(super) type Row = [ConnState; 13];
+    pub(super) type Row = [ConnState; 15];
     pub(super) const SYN: Row =
-        [SynRecv, Established, Established, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, Udp, Udp];
+        [SynRecv, Established, Established, SynRecvAgain, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, SynRecv, Udp, Udp, SynRecvAgain, SynRecvReset];
     pub(super) const FIN: Row =
-        [Close, FinWait, SynSent, TimeWait, FinWait, TimeWait, Close, CloseWait, LastAck, Listen, TimeWait, Udp, Udp];
+        [Close, FinWait, SynSent, TimeWait, FinWait, TimeWait, Close, CloseWait, LastAck, Listen, TimeWait, Udp, Udp, TimeWait, TimeWait];
     pub(super) const ACK: Row =
-        [Established, Established, SynSent, Established, FinWait, TimeWait, Close, CloseWait, Close, Listen, Established, Udp, Udp];
+        [Established, Established, SynSent, Established, FinWait, TimeWait, Close, CloseWait, Close, Listen, Established, Udp, Udp, Established, Established];
     pub(super) const RST: Row =
-        [Close, Close, Close, SynRecv, Close, Close, Close, Close, LastAck, Listen, Close, Udp, Udp];
+        [Close, Close, Close, SynRecvReset, Close, Close, Close, Close, LastAck, Listen, Close, Udp, Udp, SynRecvReset, SynRecvReset];
     /// None of the four flags.
     pub(super) const BARE: Row =
-        [Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Udp, Udp];
+        [Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Close, Udp, Udp, Close, Close];
 }
 
 /// The input-only part of `sctp_states` in net/netfilter/ipvs/ip_vs_proto_sctp.c.
