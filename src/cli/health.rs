@@ -145,14 +145,21 @@ fn listing(checks: &Checks) -> String {
 
 fn heading(service: &Service) -> String {
     let panic = if service.panic { ": health is ignored, as too much weight is down" } else { "" };
-    format!("{}{panic}\n", service.identity)
+    let flood = if service.flood { ": handshakes fail with most servers" } else { "" };
+    format!("{}{panic}{flood}\n", service.identity)
 }
 
 fn rows(server: &Server) -> Vec<CheckLine> {
+    let passive = server.passive.iter().map(|passive| {
+        let next = passive.left_ms.map_or("-".into(), |ms| format!("{:.1} s", f64::from(ms) / 1000.0));
+        let (state, since) = (passive.state.clone(), age(passive.since_ms));
+        let name = "handshakes".to_owned();
+        [server.address.to_string(), name, state, since, "-".into(), next, passive.reason.clone()]
+    });
     if server.checks.is_empty() && server.mode != HealthMode::Auto {
         let mut row = ["-"; 7].map(str::to_owned);
         (row[0], row[2], row[6]) = (server.address.to_string(), held(server.mode).into(), String::new());
-        return vec![row];
+        return std::iter::once(row).chain(passive).collect();
     }
     let rows = server.checks.iter().map(|check| {
         let state = match check.state.as_str() {
@@ -168,7 +175,7 @@ fn rows(server: &Server) -> Vec<CheckLine> {
         let since = age(check.since_ms);
         [server.address.to_string(), check.check.clone(), state, since, took, next, why(check)]
     });
-    rows.collect()
+    rows.chain(passive).collect()
 }
 
 fn held(mode: HealthMode) -> &'static str {
@@ -219,7 +226,7 @@ fn line(row: &CheckLine, widths: &[usize; 6]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::api::checks::Certificate;
+    use crate::control::api::checks::{Certificate, Passive};
     use crate::model::ServiceAddress;
 
     fn check(state: &str, reason: Option<&str>, downs: usize) -> Check {
@@ -248,13 +255,14 @@ mod tests {
             out,
             mode: HealthMode::Auto,
             checks: vec![check],
+            passive: None,
         };
         let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
         let servers = vec![
             server(7, false, check("up", None, 0)),
             server(8, true, check("down", Some("192.0.2.8:80 is refused"), 3)),
         ];
-        let service = Service { identity: address.into(), panic: false, servers };
+        let service = Service { identity: address.into(), panic: false, flood: false, servers };
         let checks = Checks { services: vec![service.clone()], ..Checks::default() };
         assert_eq!(
             listing(&checks),
@@ -263,6 +271,28 @@ TCP 192.0.2.1:80
   Server     Check                State           Since  Last    Next   Why
   192.0.2.7  http /alive port 80  up              7 min  0.8 ms  now
   192.0.2.8  http /alive port 80  down, flapping  7 min  0.8 ms  4.6 s  192.0.2.8:80 is refused
+"
+        );
+        let passive = Passive {
+            state: "ejected".into(),
+            since_ms: 4_000,
+            left_ms: Some(26_000),
+            opened: 43,
+            failed: 41,
+            repeated: 39,
+            others_permille: Some(10),
+            reason: "41 of 43 handshakes not completed".into(),
+        };
+        let mut suspected = service.clone();
+        suspected.servers.truncate(1);
+        suspected.servers[0].passive = Some(passive);
+        assert_eq!(
+            listing(&Checks { services: vec![Service { flood: true, ..suspected }], ..Checks::default() }),
+            "\
+TCP 192.0.2.1:80: handshakes fail with most servers
+  Server     Check                State    Since  Last    Next    Why
+  192.0.2.7  http /alive port 80  up       7 min  0.8 ms  now
+  192.0.2.7  handshakes           ejected  4 s    -       26.0 s  41 of 43 handshakes not completed
 "
         );
         let panic = Service { panic: true, ..service };
@@ -284,8 +314,14 @@ TCP 192.0.2.1:80
 
     #[test]
     fn holds_of_the_operator_are_shown() {
-        let of =
-            |mode, checks| Server { address: [192, 0, 2, 7].into(), down: false, out: false, mode, checks };
+        let of = |mode, checks| Server {
+            address: [192, 0, 2, 7].into(),
+            down: false,
+            out: false,
+            mode,
+            checks,
+            passive: None,
+        };
         let state = |server: &Server| rows(server).iter().map(|row| row[2].clone()).collect::<Vec<_>>();
         assert_eq!(state(&of(HealthMode::ForcedDown, vec![])), ["forced down"]);
         assert_eq!(state(&of(HealthMode::ForcedUp, vec![check("down", None, 3)])), ["down, forced up"]);

@@ -18,6 +18,8 @@ pub(super) struct CheckEntry {
     pub(super) due: u64,
     /// Whether no probe is sent, as the operator wants it.
     pub(super) paused: bool,
+    /// Start of the last probe, or the creation of the check.
+    started: u64,
     pub(super) probe: Option<RunningProbe>,
 }
 
@@ -42,13 +44,23 @@ impl CheckEntry {
     pub(super) fn new(key: CheckKey, now: u64) -> Self {
         let phase = timetable::phase(&key);
         let due = timetable::first(phase, key.timing.interval.millis().into(), now);
-        Self { key, users: Vec::new(), record: Record::new(now), phase, due, paused: false, probe: None }
+        Self {
+            key,
+            users: Vec::new(),
+            record: Record::new(now),
+            phase,
+            due,
+            paused: false,
+            started: now,
+            probe: None,
+        }
     }
 
     /// Starts a probe that was due before. A wait for other probes to end, until `room_since`, is not late.
     pub(super) fn start(&mut self, id: ProbeId, now: u64, room_since: u64) {
         let late = now.saturating_sub(self.due.max(room_since)) > self.tolerance();
         self.probe = Some(RunningProbe { id, started: now, late });
+        self.started = now;
     }
 
     /// Ends the probe and counts its outcome.
@@ -86,6 +98,14 @@ impl CheckEntry {
             (interval, false) => timetable::next(self.phase, interval, fast, started, random),
         };
         self.due = due.max(now);
+    }
+
+    /// Brings the start of the next probe forward, as far as the shortest distance of two starts allows.
+    pub(super) fn hasten(&mut self, now: u64) {
+        let [fast, interval] =
+            [self.key.timing.fast_interval, self.key.timing.interval].map(|span| span.millis());
+        let least = fast.min(interval - interval / 5);
+        self.due = self.due.min(now.max(self.started + u64::from(least)));
     }
 
     /// Delay from which on a probe is late: half the shortest interval.

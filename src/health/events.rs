@@ -82,6 +82,8 @@ pub enum HealthEvent {
         /// Time that it took.
         took: Duration,
     },
+    /// Clients cannot complete their handshakes with this server: the next probe of each of its checks is due at once.
+    Suspect(IpAddr),
     /// Time has passed: due at [`super::Health::next_deadline`].
     Timer,
 }

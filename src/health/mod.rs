@@ -12,6 +12,7 @@
 //!   change no state and interrupt no run of results.
 //! - Probes of a check start in slots of its interval, with a fixed phase. There is one at a time, and two starts are
 //!   at least the fast interval, or four fifths of the interval, apart.
+//! - A suspicion from the handshakes of clients ([`passive`]) brings the next probe forward, and decides nothing.
 //! - A server is down with any of its checks that decide, unless the operator forces its health. While more than the
 //!   panic share of a service's configured weight is down, none of its servers is out but the forced ones. Servers that
 //!   are forced down are no part of that weight.
@@ -32,6 +33,7 @@ mod freeze;
 mod icmp;
 mod key;
 mod outcome;
+pub mod passive;
 mod record;
 mod service;
 mod status;
@@ -54,6 +56,7 @@ use entry::CheckEntry;
 use freeze::{FreezeGuard, GuardShare};
 use service::ServiceHealth;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Settings of [`Health`].
@@ -122,12 +125,25 @@ impl Health {
                 self.explain(probe, rip);
                 self.finish(probe, outcome, took, actions);
             }
+            HealthEvent::Suspect(server) => self.hasten(server),
             HealthEvent::Timer => {}
         }
         if !had_room {
             self.room_since = self.due.clock();
         }
         self.start_due(actions);
+    }
+
+    fn hasten(&mut self, server: IpAddr) {
+        let now = self.due.clock();
+        let waiting =
+            |entry: &&mut CheckEntry| entry.key.server == server && entry.probe.is_none() && !entry.paused;
+        for entry in self.checks.values_mut().filter(waiting) {
+            entry.hasten(now);
+            if let Some(id) = self.ids.get(&entry.key) {
+                self.due.set_at(*id, Some(entry.due));
+            }
+        }
     }
 
     fn has_room(&self) -> bool {

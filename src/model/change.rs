@@ -116,8 +116,8 @@ impl Rules {
                 let (group, servers) = (std::mem::take(&mut old.group), std::mem::take(&mut old.servers));
                 let group = if service.group.is_empty() { group } else { service.group.clone() };
                 let (checks, panic) = (std::mem::take(&mut old.checks), old.panic);
-                let effects = old.effects.clone();
-                *old = VirtualService { group, servers, checks, panic, effects, ..service.clone() };
+                let (effects, passive) = (old.effects.clone(), old.passive);
+                *old = VirtualService { group, servers, checks, panic, effects, passive, ..service.clone() };
                 Ok(())
             }
             Change::DeleteService(identity) => {

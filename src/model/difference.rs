@@ -132,6 +132,7 @@ fn within(old: &VirtualService, new: &VirtualService, differences: &mut Vec<Diff
         ("slow_start", seconds(old.slow_start), seconds(new.slow_start)),
         ("check", checks(&old.checks), checks(&new.checks)),
         ("panic", old.panic.to_string(), new.panic.to_string()),
+        ("passive", old.passive.name().to_owned(), new.passive.name().to_owned()),
     ];
     let effects = old.effects.rows().into_iter().zip(new.effects.rows());
     let effects = effects.map(|((name, old), (_, new))| (name, old, new));

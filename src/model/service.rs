@@ -1,6 +1,8 @@
 //! Virtual services and their real servers.
 
-use super::{CheckTarget, HealthCheck, HealthEffects, IpFamily, Match, MatchDestination, PortRange};
+use super::{
+    CheckTarget, HealthCheck, HealthEffects, IpFamily, Match, MatchDestination, PassiveMode, PortRange,
+};
 use super::{Scheduler, SchedulerFlags, ServiceIdentity};
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
@@ -60,6 +62,8 @@ pub struct VirtualService {
     pub panic: u8,
     /// Effects of health.
     pub effects: HealthEffects,
+    /// Effect of handshakes with one of its servers that clients cannot complete. TCP only.
+    pub passive: PassiveMode,
     /// In the order of the file. No address twice.
     pub servers: Vec<RealServer>,
 }
@@ -85,6 +89,7 @@ impl VirtualService {
             checks: Vec::new(),
             panic: Self::PANIC,
             effects: HealthEffects::default(),
+            passive: PassiveMode::default(),
             servers,
         }
     }

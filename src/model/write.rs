@@ -3,8 +3,8 @@
 use super::{
     BackendChoice, CheckKind, CheckTarget, CheckTiming, Config, ControlOthers, DirectorConfig, DnsCheck,
     FirewallMark, HealthCheck, HealthEffects, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match, OnConflict,
-    OnServerClaim, Policy, RealServer, ServiceAddress, ServiceIdentity, Timeouts, VirtualService, Wait,
-    WorkerCount,
+    OnServerClaim, PassiveMode, Policy, RealServer, ServiceAddress, ServiceIdentity, Timeouts,
+    VirtualService, Wait, WorkerCount,
 };
 use crate::time::Span;
 use crate::wire::ethernet::TAG;
@@ -104,6 +104,9 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
         writeln!(f, "panic = {}", service.panic)?;
     }
     effects(f, &service.effects)?;
+    if service.passive != PassiveMode::default() {
+        writeln!(f, "passive = \"{}\"", service.passive.name())?;
+    }
     service.checks.iter().try_for_each(|one| check(f, "service.check", one))?;
     service.servers.iter().try_for_each(|one| server(f, one))
 }
@@ -392,6 +395,11 @@ mod tests {
         VirtualService {
             checks,
             panic: (at % 101) as u8,
+            passive: if protocol == Protocol::Tcp {
+                PassiveMode::ALL[usize::from(at % 3)].1
+            } else {
+                PassiveMode::default()
+            },
             effects: HealthEffects {
                 on_down: [OnDown::Keep, OnDown::Cut][usize::from(at % 2 == 0)],
                 inhibit_on_failure: at % 3 == 0,

@@ -76,7 +76,7 @@ pub struct Handshakes {
     pub opened: u64,
     /// Completed by the client.
     pub completed: u64,
-    /// Whose SYN was repeated.
+    /// Repeated: the client has sent its SYN again.
     pub repeated: u64,
 }
 

@@ -42,6 +42,7 @@ mod live;
 mod loops;
 mod mtu;
 mod ndp;
+mod passive;
 mod path_mtu;
 mod peers;
 mod persistence;

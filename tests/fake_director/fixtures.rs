@@ -1,6 +1,8 @@
 //! Services of the recorded listings.
 
-use directrix::control::api::{Connection, Forwarding, Persistence, Rates, Server, Service, Services, Stats};
+use directrix::control::api::{
+    Connection, Forwarding, Handshakes, Persistence, Rates, Server, Service, Services, Stats,
+};
 use directrix::model::{FirewallMark, IpFamily, ServiceAddress};
 use directrix::wire::Protocol;
 use directrix::wire::vlan::Vlans;
@@ -42,6 +44,8 @@ pub(crate) fn server(at: &str, weight: u16, active: u32, inactive: u32) -> Serve
         inactive,
         persistent: 0,
         state: "reachable".to_owned(),
+        suspected: false,
+        handshakes: Handshakes::default(),
         mac: None,
         stats: Stats::default(),
         rates: Rates::default(),

@@ -1,6 +1,7 @@
 //! The health machine against its rules, and over virtual time against a naive model.
 
 mod naive;
+mod passive;
 mod random;
 mod reports;
 mod rules;

@@ -61,6 +61,30 @@ fn a_black_hole_is_out_within_the_longest_detection_time() {
 }
 
 #[test]
+fn a_suspect_is_probed_at_once() {
+    let timing =
+        CheckTiming { down_interval: Span::from_secs(60), ..CheckTiming::every(Span::from_secs(60)) };
+    let checks = |n, target| CheckUse::of(&HealthCheck { timing, ..check(target) }, server(n), &[vip()], 80);
+    let servers = (1..=2).map(|n| ServerChecks::new(server(n), Weight(1), checks(n, CheckTarget::Both)));
+    let mut world = World::new(5, 8);
+    world.configure(vec![ServiceChecks::new(service(80), 50, servers.collect())]);
+    world.run(200_000);
+    let first_after = |world: &World, n: u8, since: u64| -> Vec<u64> {
+        let of_server = world.starts.iter().filter(|(key, _)| key.server == server(n));
+        of_server
+            .filter_map(|(_, starts)| starts.iter().find(|at| **at >= since).map(|at| at - since))
+            .collect()
+    };
+    let since = world.now;
+    world.suspect(2);
+    world.run(100_000);
+    let soon = first_after(&world, 2, since);
+    assert!(soon.len() == 2 && soon.iter().all(|wait| *wait <= 1_000), "both checks: {soon:?}");
+    assert!(first_after(&world, 1, since).iter().any(|wait| *wait > 1_000), "not those of others");
+    assert_eq!(world.changes(CheckState::Down), 0, "a suspicion decides nothing");
+}
+
+#[test]
 fn a_probe_that_starts_late_proves_no_failure() {
     let mut health = machine();
     for (late, state) in [(499, CheckState::Down), (501, CheckState::Unknown)] {

@@ -172,6 +172,10 @@ fn run(seed: u64, seen: &mut BTreeSet<&'static str>) {
             assert_eq!(world.out, naive.effect(&world.config).0, "seed {seed} at {} ms", world.now);
         }
         compare(&world, &naive, seed);
+        if world.random.one_in(3) {
+            let n = 1 + world.random.below(SERVERS.into()) as u8;
+            world.suspect(n);
+        }
         if world.random.one_in(8) {
             reload(&mut world, &mut naive);
             seen.insert("reload");

@@ -114,6 +114,10 @@ impl World {
         self.behaviour.extend(servers.into_iter().map(|n| (server(n), behaviour)));
     }
 
+    pub(crate) fn suspect(&mut self, n: u8) {
+        self.handle(HealthEvent::Suspect(server(n)));
+    }
+
     /// Runs until the next result is delivered, `until` at the latest.
     pub(crate) fn step(&mut self, until: u64) -> Option<Delivered> {
         while self.now < until {

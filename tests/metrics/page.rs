@@ -18,6 +18,8 @@ pub(crate) fn readings() -> Readings {
     let totals = [[5091, 25_455, 1_669_848], [1697, 8485, 556_616], [3394, 16_970, 1_113_232]];
     let mut services = fixtures::reference(totals, [[0; 3]; 3], [1697, 3394]);
     services.services[0].servers[1].state = "unreachable".into();
+    services.services[0].servers[1].suspected = true;
+    services.services[0].servers[1].handshakes = api::Handshakes { opened: 43, failed: 41, repeated: 39 };
     services.services[0].available = 1;
     let interface = |name: &str, up| api::Interface { name: name.into(), up };
     services.interfaces = vec![interface("eth0", true), interface("eth1", false)];
@@ -113,10 +115,11 @@ fn checks(services: &api::Services) -> Checks {
             out: number == 1,
             mode: [HealthMode::Paused, HealthMode::Auto][number],
             checks: vec![check],
+            passive: None,
         }
     };
     let servers = service.servers.iter().enumerate().map(server).collect();
-    let services = vec![checks::Service { identity: service.identity, panic: false, servers }];
+    let services = vec![checks::Service { identity: service.identity, panic: false, flood: false, servers }];
     Checks { frozen: false, checks: 2, in_flight: 1, services }
 }
 

@@ -3,7 +3,7 @@
 use super::args::{self, Invocation, UsageError};
 use super::*;
 use crate::control::api::Service;
-use crate::control::api::{Forwarding, Persistence, Rates, Server, Stats};
+use crate::control::api::{Forwarding, Handshakes, Persistence, Rates, Server, Stats};
 use crate::model::{IpFamily, ServiceAddress};
 use crate::wire::vlan::Vlans;
 use std::num::NonZeroU32;
@@ -172,6 +172,8 @@ fn server(address: &str) -> Server {
         inactive: u32::MAX,
         persistent: 0,
         state: String::new(),
+        suspected: false,
+        handshakes: Handshakes::default(),
         mac: None,
         stats: Stats::default(),
         rates: Rates::default(),

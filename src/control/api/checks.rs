@@ -13,11 +13,11 @@ pub struct Checks {
     pub checks: usize,
     /// Probes on their way.
     pub in_flight: usize,
-    /// Services with checks, in the order of the configuration.
+    /// Services with checks, in the order of the configuration; then others whose handshakes say something.
     pub services: Vec<Service>,
 }
 
-/// A service with checks, or with a server whose health the operator holds.
+/// A service with checks, with a server whose health the operator holds, or whose handshakes say something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Protocol, VIP and port, or the mark of a group with its family.
@@ -25,6 +25,9 @@ pub struct Service {
     pub identity: ServiceIdentity,
     /// True while health is ignored: more than the panic share of the weight is down.
     pub panic: bool,
+    /// True while TCP handshakes fail with most of its servers: nothing is said about one of them then.
+    #[serde(default)]
+    pub flood: bool,
     /// Its real servers.
     pub servers: Vec<Server>,
 }
@@ -43,6 +46,31 @@ pub struct Server {
     pub mode: HealthMode,
     /// Its checks.
     pub checks: Vec<Check>,
+    /// Evidence of the handshakes of clients against it; `None` without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passive: Option<Passive>,
+}
+
+/// Evidence against a real server in the handshakes of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passive {
+    /// "warned": there is no other server to compare it with; "suspected"; "ejected": it gets no new connections; "probation":
+    /// it gets a small share after an ejection.
+    pub state: String,
+    /// Time in this state.
+    pub since_ms: u32,
+    /// Time to the end of the ejection.
+    pub left_ms: Option<u32>,
+    /// Handshakes that were opened in ten seconds.
+    pub opened: u32,
+    /// Of these, those that were not completed.
+    pub failed: u32,
+    /// Of the failed ones, those whose SYN was repeated, at most.
+    pub repeated: u32,
+    /// Median of the failed parts of the service's other servers, in thousandths.
+    pub others_permille: Option<u16>,
+    /// The numbers and their meaning in a sentence.
+    pub reason: String,
 }
 
 /// A check of a real server.

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod checks;
 pub mod events;
+mod handshakes;
 pub mod overview;
 mod problem;
 pub mod reasons;
@@ -13,6 +14,7 @@ pub mod request;
 mod stats;
 mod strict;
 
+pub use handshakes::Handshakes;
 pub use problem::{ErrorCode, Problem};
 pub use stats::{Rates, Stats};
 
@@ -227,9 +229,15 @@ pub struct Server {
     /// Templates that name it.
     #[serde(default)]
     pub persistent: u32,
-    /// "reachable", "resolving", "unreachable", "draining", "down" for one whose health checks fail, or "claims_vip" for
-    /// one that answers for the VIP. Both get no new connections.
+    /// "reachable", "resolving", "unreachable", "draining", "down", "ejected" or "claims_vip". The last three get no new
+    /// connections: health checks fail, handshakes fail, or the server answers for the VIP.
     pub state: String,
+    /// True if handshakes with it fail, and those with the service's other servers do not.
+    #[serde(default)]
+    pub suspected: bool,
+    /// TCP handshakes with it that clients opened lately.
+    #[serde(default)]
+    pub handshakes: Handshakes,
     /// MAC address, once known.
     pub mac: Option<String>,
     /// Totals since start.
@@ -246,7 +254,7 @@ impl Server {
     /// Returns the weight that counts.
     #[must_use]
     pub fn counted_weight(&self) -> u16 {
-        let of_older = if self.state == "down" { 0 } else { self.weight };
+        let of_older = if matches!(self.state.as_str(), "down" | "ejected") { 0 } else { self.weight };
         self.effective_weight.unwrap_or(of_older)
     }
 }

@@ -22,7 +22,7 @@ pub struct ServerReasons {
 /// A reason for which a server gets no new connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// Stable name: "weight-0", "draining", "resolving", "unreachable", "claims-vip", "down",
+    /// Stable name: "weight-0", "draining", "resolving", "unreachable", "claims-vip", "down", "ejected",
     /// "forced-down", "unchecked", "overloaded",
     /// "vip-probing", "vip-standby", "link-down".
     pub code: String,

@@ -2,6 +2,7 @@
 
 use super::Director;
 use super::error::DirectorError;
+use super::passive;
 use super::symptoms::SymptomContext;
 use crate::control::config_file::reloads::ReloadQueue;
 use crate::control::host::signals::{DirectorSignals, SignalAction};
@@ -30,6 +31,7 @@ impl Director {
         let mut health = self.health_received.take().expect("it is taken once");
         self.configure_health();
         let mut clock = tokio::time::interval(rates::INTERVAL);
+        let mut handshakes = passive::clock();
         let mut driver = std::pin::pin!(driver);
         let mut refused = RefusedReceiver::new(Arc::clone(&self.backend.workers.refused))?;
         loop {
@@ -77,6 +79,7 @@ impl Director {
                 () = refused.ready() => self.answer_refused(&mut refused),
                 () = self.pings.readable() => self.answer_pings(),
                 _ = clock.tick() => self.tick()?,
+                _ = handshakes.tick() => self.sample_handshakes()?,
                 () = reached(self.registry.next_step()) => self.publish()?,
                 () = reached(self.reclaim_at) => drop(self.reclaim()),
             }

@@ -115,10 +115,12 @@ impl Director {
 
     /// Sends the status of the health checks to `reply`.
     pub(super) fn report_checks(&self, reply: oneshot::Sender<checks::Checks>) {
-        let overview = self.health_overview();
+        let (overview, passive) = (self.health_overview(), self.passive.status());
         tokio::spawn(async move {
             let overview = overview.await.unwrap_or_default(); // without a thread there are no checks
-            let _ = reply.send(listing::of(overview)); // the client may have disconnected
+            let mut checks = listing::of(overview);
+            listing::add_passive(&mut checks, &passive);
+            let _ = reply.send(checks); // the client may have disconnected
         });
     }
 
@@ -129,7 +131,7 @@ impl Director {
         overview
     }
 
-    fn send_health(&self, command: HealthCommand) {
+    pub(super) fn send_health(&self, command: HealthCommand) {
         if let Some(thread) = &self.health {
             thread.send(command);
         }

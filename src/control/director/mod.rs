@@ -12,6 +12,7 @@ mod health;
 pub mod inspect;
 mod interfaces;
 mod neighbors;
+mod passive;
 mod pings;
 mod publish;
 mod queries;
@@ -40,6 +41,7 @@ use crate::control::workers::backend::RunningBackend;
 use crate::control::workers::watchdog::Watchdog;
 use crate::forward::Snapshot;
 use crate::health::HealthReport;
+use crate::health::passive::PassiveHealth;
 use crate::model::DirectorConfig;
 use crate::neighbor::Neighbors;
 use crate::schedule::{Loads, Templates};
@@ -83,6 +85,8 @@ struct Director {
     health_reports: mpsc::UnboundedSender<HealthReport>,
     /// Its other end, until the event loop takes it.
     health_received: Option<mpsc::UnboundedReceiver<HealthReport>>,
+    /// Passive health.
+    passive: PassiveHealth,
     meter: Meter,
     answers: ClientAnswers,
     pings: PingResponder,

@@ -29,6 +29,7 @@ use crate::control::state::registry::Registry;
 use crate::control::state::steered::steered;
 use crate::control::workers::watchdog::Watchdog;
 use crate::control::workers::{WorkerSettings, backend, random_seed};
+use crate::health::passive::PassiveHealth;
 use crate::io::claim::Claim;
 use crate::model::{BackendChoice, Config, DirectorConfig, OnConflict};
 use crate::neighbor::{NeighborSettings, Neighbors, Timing};
@@ -159,6 +160,7 @@ impl Director {
             vip_prober,
             health_reports,
             health_received: Some(health_received),
+            passive: PassiveHealth::default(),
             meter: Meter::new((&neighbors, &auditor), answers.counters(), pings.counters()),
             answers,
             pings,

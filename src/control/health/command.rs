@@ -20,6 +20,8 @@ pub(in crate::control) enum HealthCommand {
     Addresses,
     /// Takes the result of an external check.
     Report(CheckReport),
+    /// Clients cannot complete their handshakes with this server: its checks are due at once.
+    Suspect(IpAddr),
     /// Sends the status.
     Status(oneshot::Sender<HealthOverview>),
 }

@@ -88,6 +88,7 @@ impl HealthDriver {
             HealthCommand::Carrier(up) => self.has_carrier = up,
             HealthCommand::Macs(macs) => self.ways.macs = macs,
             HealthCommand::Addresses => self.ways.forget_routes(),
+            HealthCommand::Suspect(server) => self.handle(HealthEvent::Suspect(server)),
             HealthCommand::Status(reply) => {
                 self.handle(HealthEvent::Timer); // the clock of the status
                 let (checks, in_flight) = self.health.counts();

@@ -3,6 +3,7 @@
 use super::certificate::{days_to, unix_now};
 use super::command::HealthOverview;
 use crate::control::api::checks;
+use crate::health::passive::{PassiveFinding, PassiveServerStatus, PassiveServiceStatus};
 use crate::health::{CheckKey, CheckState, CheckStatus, ProbeOutcome, ServerStatus, ServiceStatus};
 use crate::model::HealthMode;
 use crate::time::Span;
@@ -17,9 +18,58 @@ pub(in crate::control) fn of(overview: HealthOverview) -> checks::Checks {
     let services = services.into_iter().filter(is_listed).map(|of| checks::Service {
         identity: of.service,
         panic: of.panic,
+        flood: false,
         servers: of.servers.into_iter().map(|of| server(of, &ends, now)).collect(),
     });
     checks::Checks { frozen, checks, in_flight, services: services.collect() }
+}
+
+/// Adds what the handshakes of clients say.
+pub(in crate::control) fn add_passive(checks: &mut checks::Checks, passive: &[PassiveServiceStatus]) {
+    for of in passive {
+        let at = checks.services.iter().position(|service| service.identity == of.service);
+        let at = at.unwrap_or_else(|| {
+            let service =
+                checks::Service { identity: of.service, panic: false, flood: false, servers: Vec::new() };
+            checks.services.push(service);
+            checks.services.len() - 1
+        });
+        let service = &mut checks.services[at];
+        service.flood = of.flood;
+        of.servers.iter().for_each(|server| add_server(service, server));
+    }
+}
+
+fn add_server(service: &mut checks::Service, of: &PassiveServerStatus) {
+    let passive = Some(evidence(of));
+    match service.servers.iter_mut().find(|server| server.address == of.server) {
+        Some(server) => server.passive = passive,
+        None => {
+            let address = of.server;
+            service.servers.push(checks::Server {
+                address,
+                down: false,
+                out: false,
+                mode: HealthMode::Auto,
+                checks: Vec::new(),
+                passive,
+            });
+        }
+    }
+}
+
+fn evidence(of: &PassiveServerStatus) -> checks::Passive {
+    let PassiveFinding { figures, others } = of.finding;
+    checks::Passive {
+        state: of.state.name().into(),
+        since_ms: of.since.millis(),
+        left_ms: of.left.map(Span::millis),
+        opened: figures.opened,
+        failed: figures.failed,
+        repeated: figures.repeated,
+        others_permille: others,
+        reason: of.finding.sentence(of.server),
+    }
 }
 
 fn server(of: ServerStatus, ends: &HashMap<CheckKey, i64>, now: i64) -> checks::Server {
@@ -28,7 +78,7 @@ fn server(of: ServerStatus, ends: &HashMap<CheckKey, i64>, now: i64) -> checks::
         |of: CheckStatus| checks::Check { certificate: certificate(ends.get(&of.key), now), ..check(of) };
     let mut checks: Vec<_> = checks.into_iter().map(one).collect();
     number_equal_names(&mut checks);
-    checks::Server { address, down, out, mode, checks }
+    checks::Server { address, down, out, mode, checks, passive: None }
 }
 
 /// Adds a number to the names of checks that differ in no part of the name.

@@ -1,6 +1,7 @@
 //! Log events of health checks.
 
 use super::certificate::ExpiryChange;
+use crate::health::passive::PassiveReport;
 use crate::health::{CheckKey, CheckState, HealthReport};
 
 /// Logs a report. That a server is out or in follows from its checks and from panic, and is no event of its own.
@@ -42,5 +43,35 @@ pub(super) fn log_certificate(key: &CheckKey, ExpiryChange { days, is_soon }: Ex
         tracing::warn!(server = %key.server, check = %key, days, "certificate expires soon");
     } else {
         tracing::info!(server = %key.server, check = %key, days, "certificate is renewed");
+    }
+}
+
+/// Logs a report of passive health.
+pub(in crate::control) fn log_passive(report: &PassiveReport) {
+    match report {
+        PassiveReport::Suspected { service, server, finding } => {
+            let reason = finding.sentence(*server);
+            tracing::warn!(%service, %server, reason, "clients cannot complete their handshakes with the real server");
+        }
+        PassiveReport::Warned { service, server, finding } => {
+            let reason = finding.sentence(*server);
+            tracing::warn!(%service, %server, reason, "handshakes with the only real server in use fail");
+        }
+        PassiveReport::Cleared { service, server } => {
+            tracing::info!(%service, %server, "handshakes with the real server no longer fail");
+        }
+        PassiveReport::Ejected { service, server, finding, span } => {
+            let (seconds, reason) = (span.secs(), finding.sentence(*server));
+            tracing::warn!(%service, %server, seconds, reason, "the real server is ejected: no new connections for it");
+        }
+        PassiveReport::Returned { service, server } => {
+            tracing::info!(%service, %server, "the real server is tried again after its ejection");
+        }
+        PassiveReport::Flood { service, on: true, opened, failed } => {
+            tracing::warn!(%service, opened, failed, "handshakes with most real servers fail: passive health is off");
+        }
+        PassiveReport::Flood { service, .. } => {
+            tracing::info!(%service, "handshakes with most real servers no longer fail");
+        }
     }
 }

@@ -9,7 +9,8 @@ use std::fmt;
 /// Known states of a service; each has a sample.
 const SERVICE_STATES: &[&str] = &["probing", "claimed", "standby"];
 /// Known states of a real server.
-const SERVER_STATES: &[&str] = &["resolving", "reachable", "unreachable", "draining", "down", "claims_vip"];
+const SERVER_STATES: &[&str] =
+    &["resolving", "reachable", "unreachable", "draining", "down", "ejected", "claims_vip"];
 
 /// A service with its labels, shared by all families.
 struct ServiceRow<'a> {
@@ -88,6 +89,17 @@ const SERVER_GAUGES: &[ServerGauge] = &[
     ),
     ("server_persistent_connections", "Clients that persistence binds to the server.", |server| {
         server.persistent
+    }),
+    (
+        "server_suspected",
+        "1 while TCP handshakes with the server fail and those with its siblings do not, also while it is ejected.",
+        |server| server.suspected.into(),
+    ),
+    ("server_handshakes_opened", "TCP handshakes opened in ten seconds, three seconds ago.", |server| {
+        server.handshakes.opened
+    }),
+    ("server_handshakes_failed", "Those of them that no client completed.", |server| {
+        server.handshakes.failed
     }),
     ("server_weight", "Share of new connections relative to its siblings; 0 for none.", |server| {
         server.weight.into()

@@ -20,6 +20,8 @@ pub struct Availability {
     pub weightless: usize,
     /// Fail their health checks.
     pub down: usize,
+    /// Are ejected, as clients cannot complete their handshakes.
+    pub ejected: usize,
     /// Do not answer solicitations.
     pub unreachable: usize,
     /// Have not answered a solicitation yet.
@@ -41,6 +43,7 @@ impl Availability {
                 Reachability::Unreachable(_) => &mut counts.unreachable,
                 Reachability::Resolving => &mut counts.resolving,
                 Reachability::Reachable(_) if server.failed => &mut counts.down,
+                Reachability::Reachable(_) if server.passive.is_ejected() => &mut counts.ejected,
                 Reachability::Reachable(_) if server.excluded => &mut counts.claiming,
                 Reachability::Reachable(_) if loads.is_overloaded(server.id) => &mut counts.overloaded,
                 Reachability::Reachable(_) => &mut counts.available,
@@ -58,11 +61,13 @@ impl Availability {
 
 impl Display for Availability {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { available, weightless, down, unreachable, resolving, claiming, overloaded } = *self;
+        let Self { available, weightless, down, ejected, unreachable, resolving, claiming, overloaded } =
+            *self;
         let counts = [
             (available, "available"),
             (weightless, "with weight 0"),
             (down, "down"),
+            (ejected, "ejected"),
             (unreachable, "unreachable"),
             (resolving, "resolving"),
             (claiming, "claiming the VIP"),
@@ -168,6 +173,7 @@ mod tests {
         available: 0,
         weightless: 0,
         down: 0,
+        ejected: 0,
         unreachable: 0,
         resolving: 0,
         claiming: 0,

@@ -4,6 +4,7 @@ use crate::control::api::Stats;
 use crate::control::state::rates::Estimator;
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
 use crate::flow::ConnState;
+use crate::health::passive::{PassiveEffect, PassiveView};
 use crate::model::{
     HealthMode, Match, MatchId, Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService,
 };
@@ -12,6 +13,9 @@ use crate::wire::{MacAddr, Protocol};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
+
+/// Part of its weight that a server on probation has, of [`Candidate::WHOLE`]: as at the begin of a slow start.
+const PROBATION_PART: u16 = Candidate::WHOLE / 20;
 
 /// A virtual service in the registry.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ pub struct ServerEntry {
     pub failed: bool,
     /// The operator's hold on its health.
     pub health_mode: HealthMode,
+    /// Handshakes of clients with it: it counts with weight 0 while it is ejected, with a part of it on probation.
+    pub passive: PassiveView,
     /// Drain, if one is in progress.
     pub drain: Option<Drain>,
     /// Totals of its id when it was added or zeroed.
@@ -83,10 +89,16 @@ impl ServerEntry {
         matches!(self.reachability, Reachability::Reachable(_)) && !self.excluded
     }
 
-    /// Returns the weight that counts: 0 while its health checks fail. Configured weight and drain stay as they are.
+    /// Returns true if it counts with weight 0 for its health: its checks fail, or its handshakes.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        self.failed || self.passive.is_ejected()
+    }
+
+    /// Returns the weight that counts: 0 while it is out. Configured weight and drain stay as they are.
     #[must_use]
     pub fn effective_weight(&self) -> u16 {
-        if self.failed { 0 } else { self.config.weight.0 }
+        if self.is_out() { 0 } else { self.config.weight.0 }
     }
 
     /// Returns the state for the API.
@@ -95,8 +107,19 @@ impl ServerEntry {
         match self.reachability {
             _ if self.drain.is_some() => "draining",
             Reachability::Reachable(_) if self.failed => "down",
+            Reachability::Reachable(_) if self.passive.is_ejected() => "ejected",
             Reachability::Reachable(_) if self.excluded => "claims_vip",
             link => link.name(),
+        }
+    }
+
+    /// Returns the part of its weight that counts, of [`Candidate::WHOLE`], in a slow start or on probation.
+    fn part(&self) -> Option<u16> {
+        match (self.passive.effect, self.slow_start.part()) {
+            (PassiveEffect::Probation, part) => {
+                Some(part.map_or(PROBATION_PART, |part| part.min(PROBATION_PART)))
+            }
+            (_, part) => part,
         }
     }
 
@@ -201,9 +224,9 @@ impl ServiceEntry {
             },
             address: self.server_address(server),
             accepts_persistent: server.drain.is_none()
-                && !server.failed
+                && !server.is_out()
                 && !(expires && server.config.weight.0 == 0),
-            part: server.slow_start.part(),
+            part: server.part(),
             ..Candidate::new(server.id, server.effective_weight())
         });
         let VirtualService { scheduler, scheduler_flags: flags, one_packet, persistence, .. } = self.config;

@@ -2,6 +2,7 @@
 
 use crate::control::api::reasons::{Reason, ServerReasons};
 use crate::control::state::entry::{Reachability, ServerEntry, ServiceEntry, VipState};
+use crate::health::passive::PassiveState;
 use crate::health::{CheckState, CheckStatus, ServerStatus, ServiceStatus};
 use crate::model::{HealthMode, IpFamily, ServiceIdentity};
 use crate::schedule::Loads;
@@ -18,6 +19,7 @@ pub(in crate::control) fn of(service: &ServiceEntry, server: &ServerEntry, loads
     reasons.extend(weight(service, server));
     reasons.extend(reachability(server));
     reasons.extend(health(server));
+    reasons.extend(ejection(server));
     reasons.extend(claim(service, server));
     reasons.extend(threshold(server, loads));
     reasons.extend(vips(service));
@@ -29,7 +31,7 @@ pub(in crate::control) fn of(service: &ServiceEntry, server: &ServerEntry, loads
         server: server.config.address,
         takes_connections: reasons.is_empty(),
         reasons,
-        notes: notes.collect(),
+        notes: notes.chain(suspicion(server)).collect(),
     }
 }
 
@@ -147,6 +149,32 @@ fn hold(server: &ServerEntry) -> Option<String> {
         HealthMode::Auto | HealthMode::ForcedDown => return None,
     };
     Some(format!("the operator has {what}; to end that: directrix health resume {}", server.config.address))
+}
+
+fn ejection(server: &ServerEntry) -> Option<Reason> {
+    let status = server.passive.status.filter(|_| server.passive.is_ejected())?;
+    let (left, sentence) = (status.left.unwrap_or_default().secs(), status.finding.sentence(status.server));
+    let text = format!(
+        "it is ejected for {left} s more, as clients could not complete their handshakes ({sentence}); see whether it has \
+         the VIP, and run there: directrix realserver check"
+    );
+    Some(Reason::new("ejected", text))
+}
+
+/// A suspicion or a probation, which let it have connections.
+fn suspicion(server: &ServerEntry) -> Option<String> {
+    let status = server.passive.status?;
+    match status.state {
+        PassiveState::Ejected => None,
+        PassiveState::Suspected | PassiveState::Warned => {
+            let sentence = status.finding.sentence(status.server);
+            Some(format!("clients cannot complete their handshakes with it: {sentence}"))
+        }
+        PassiveState::Probation => Some(
+            "it is on probation after an ejection, with a twentieth of its weight until clients have completed three handshakes"
+                .into(),
+        ),
+    }
 }
 
 fn claim(service: &ServiceEntry, server: &ServerEntry) -> Option<Reason> {

@@ -9,6 +9,7 @@ use crate::control::state::rates::Estimator;
 use crate::control::state::removed::{RemovedCounters, RemovedMatch, RemovedServer, RemovedService};
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
 use crate::flow::ConnState;
+use crate::health::passive::PassiveView;
 use crate::model::{
     FirewallMark, HealthMode, KnownGroup, MatchDestination, MatchId, Policy, RealServer, Rules, ServerId,
     ServiceId, ServiceIdentity, Timeouts, VirtualService,
@@ -345,6 +346,7 @@ impl Registry {
             excluded: false,
             failed: service.starts_down(config),
             health_mode: service.health_mode,
+            passive: PassiveView::default(),
             drain: None,
             baseline,
             estimator,

@@ -7,9 +7,10 @@ use crate::control::state::registry::{Registry, ServerEntry, ServiceEntry, VipSt
 use crate::control::state::snapshot::IdAddresses;
 use crate::control::workers::{WorkerClient, WorkerHandle, Workers};
 use crate::flow::{Flow, FlowEntry};
+use crate::health::passive::Figures;
 use crate::model::{FTP, Persistence, ServerId, ServiceAddress, ServiceIdentity, VirtualService};
 use crate::schedule::{Loads, Template, Templates};
-use crate::stats::DropReason;
+use crate::stats::{DropReason, Handshakes};
 use crate::time::{Span, Tick};
 use crate::wire::Protocol;
 use hdrhistogram::Histogram;
@@ -102,6 +103,8 @@ impl RuntimeView<'_> {
             inactive: load.inactive,
             persistent: self.templates.of(server.id),
             state: server.state().into(),
+            suspected: server.passive.is_suspected(),
+            handshakes: handshakes_in_window(server.passive.figures),
             mac: server.reachability.mac().map(|mac| mac.to_string()),
             stats: server_stats(self.workers, server),
             rates: server.estimator.read(),
@@ -140,6 +143,15 @@ pub fn totals(workers: &Workers, server: ServerId) -> api::Stats {
         in_bytes: sum.in_bytes + counters.bytes.get(),
         ..sum
     })
+}
+
+/// Sums the handshakes of all workers for a server id.
+pub(in crate::control) fn handshakes(workers: &Workers, server: ServerId) -> Handshakes {
+    workers.handles().iter().map(|handle| handle.counters.handshakes(server).get()).sum()
+}
+
+fn handshakes_in_window(Figures { opened, failed, repeated }: Figures) -> api::Handshakes {
+    api::Handshakes { opened, failed, repeated }
 }
 
 fn flags(service: &VirtualService) -> Vec<String> {

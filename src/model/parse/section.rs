@@ -178,7 +178,7 @@ impl<'a, 'i> Section<'a, 'i> {
 }
 
 /// Keys of [[service]] that [[service.server]] has not: in TOML, a key belongs to the last table above it.
-const OF_THE_SERVICE: [&str; 11] = [
+const OF_THE_SERVICE: [&str; 12] = [
     "protocol",
     "vlan",
     "scheduler",
@@ -190,6 +190,7 @@ const OF_THE_SERVICE: [&str; 11] = [
     "on_down",
     "inhibit_on_failure",
     "alpha",
+    "passive",
 ];
 
 fn article(kind: &str) -> String {

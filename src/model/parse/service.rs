@@ -11,7 +11,7 @@ use super::section::Section;
 use crate::model::check::{self, FEWER_PORT_SETS, ONE_VLAN, match_ids};
 use crate::model::port_sets::port_sets;
 use crate::model::{
-    COUNT_MAX, FirewallMark, IpFamily, Match, Persistence, Place, Places, RealServer, Scheduler,
+    COUNT_MAX, FirewallMark, IpFamily, Match, PassiveMode, Persistence, Place, Places, RealServer, Scheduler,
     ServiceAddress, ServiceIdentity, VirtualService, first_clash,
 };
 use crate::time::Span;
@@ -74,6 +74,7 @@ fn service<'a, 'i>(
     let checks = checks::read(section, "[[service.check]]", identity);
     let panic = section.get("panic", number(0..=100)).map_or(VirtualService::PANIC, |share| share as u8);
     let effects = effects::read(section);
+    let passive = passive(section, identity);
     let own = servers(section, identity);
     let servers: Vec<_> = own.iter().map(|(_, server)| server.clone()).collect();
     placed.extend(own);
@@ -96,6 +97,7 @@ fn service<'a, 'i>(
         checks,
         panic,
         effects,
+        passive,
         ..VirtualService::new(identity, servers)
     })
 }
@@ -207,6 +209,19 @@ fn one_vip_under(scheduler: Scheduler, service: &Section<'_, '_>, group: &[Match
         let what = "is \"dh\", which chooses by the VIP, for several VIPs";
         service.object("scheduler", invalid(what, "write another scheduler, or a [[service]] for each VIP"));
     }
+}
+
+/// Reads the effect of handshakes that fail. Of UDP the director sees no answer, of SCTP it counts no handshakes.
+fn passive(service: &Section<'_, '_>, identity: Option<ServiceIdentity>) -> PassiveMode {
+    let mode = service.get("passive", choice(PassiveMode::ALL)).unwrap_or_default();
+    let protocol = identity.and_then(|of| of.address()).map(|of| of.protocol);
+    if service.has("passive")
+        && let Some(protocol @ (Protocol::Udp | Protocol::Sctp)) = protocol
+    {
+        let what = format!("watches handshakes of TCP, and this service is of {protocol}");
+        service.object("passive", invalid(what, "remove it, and add a [[service.check]]"));
+    }
+    mode
 }
 
 fn slow_start_under(scheduler: Scheduler, service: &Section<'_, '_>) -> Option<Span> {

@@ -109,6 +109,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         checks: Vec::new(),
         panic: 50,
         effects: HealthEffects::default(),
+        passive: PassiveMode::Watch,
         servers,
     }];
     let at = |line| Place { file: "d.toml".into(), line };

@@ -53,7 +53,7 @@ impl ServiceEntry {
         for server in &mut self.servers {
             let has_weight = server.config.weight.0 > 0;
             let eligibility =
-                Eligibility { has_weight, is_reachable: server.is_available() && !server.failed };
+                Eligibility { has_weight, is_reachable: server.is_available() && !server.is_out() };
             server.slow_start.update_presence(eligibility, has_peers, now);
             // A server that joined without a slow start has none when one is configured later.
             server.slow_start.since = server.slow_start.since.filter(|_| duration.is_some());

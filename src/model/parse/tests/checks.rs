@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{
     BodyPattern, CheckKind, CheckTarget, CheckTiming, HealthCheck, HttpCheck, HttpMethod, HttpsCheck,
-    StatusRange, UdpCheck,
+    PassiveMode, StatusRange, UdpCheck,
 };
 use crate::time::Span;
 
@@ -88,6 +88,32 @@ fn a_server_has_those_of_the_service_and_its_own() {
     let service = &config.unwrap().services[0];
     let ports: Vec<_> = service.checks_of(&service.servers[0]).map(|check| check.port).collect();
     assert_eq!((ports, service.panic), (vec![None, Some(22)], 0));
+}
+
+#[test]
+fn handshakes_are_watched_where_there_are_some() {
+    for (mode, expected) in
+        [("off", PassiveMode::Off), ("watch", PassiveMode::Watch), ("eject", PassiveMode::Eject)]
+    {
+        let config = parsed(&format!("passive = \"{mode}\"\n")).unwrap();
+        assert_eq!(config.services[0].passive, expected);
+    }
+    assert_eq!(parsed("").unwrap().services[0].passive, PassiveMode::Watch);
+    let refused = parsed("passive = \"on\"\n").unwrap_err();
+    assert_eq!(refused, "d.toml:6: passive is \"on\"; write \"off\" or \"watch\" or \"eject\"");
+    for (protocol, name) in [("udp", "UDP"), ("sctp", "SCTP")] {
+        let text = format!(
+            "[director]\ninterface = \"eth0\"\n[[service]]\nprotocol = \"{protocol}\"\naddress = \"10.0.0.1:80\"\n\
+             passive = \"eject\"\n"
+        );
+        let refused = parse(Path::new("d.toml"), &text).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            format!(
+                "d.toml:6: passive watches handshakes of TCP, and this service is of {name}; remove it, and add a [[service.check]]"
+            )
+        );
+    }
 }
 
 #[test]
