@@ -1,13 +1,14 @@
 //! Conversion of a description into keys that the configuration's parser accepts, with a notice for each difference.
 
+mod checks;
 mod marks;
 
 use super::description::{
     At, Description, Forward, ImportedIdentity, ImportedPersistence, ImportedServer, ImportedService,
     ImportedSettings, Place,
 };
-use super::draft::{ConfigDraft, SERVER, ServerDraft, ServiceDraft};
-use super::identity::{identity, stand_in};
+use super::draft::{CheckDraft, ConfigDraft, SERVER, SERVICE_CHECK, ServerDraft, ServiceDraft};
+use super::identity::{identity, stand_in, with_port};
 use super::notice::Notices;
 use super::validate::{self, Validator, key};
 use crate::ipvsadm::flag_name;
@@ -81,6 +82,7 @@ impl Converter<'_> {
             return ServiceDraft {
                 origin,
                 keys: Vec::new(),
+                checks: Vec::new(),
                 servers: Vec::new(),
                 is_template: false,
                 left_out: Some(what),
@@ -88,11 +90,13 @@ impl Converter<'_> {
         }
         let stand_in = identity(transport, stand_in(address));
         let settings = self.settings(&service.settings, &stand_in);
-        let servers = self.servers(service, address, &stand_in);
+        let mut servers = self.servers(service, address, &stand_in);
         let mut keys = identity(transport, address);
         keys.extend(settings);
-        let left_out = self.reason_to_leave_out(service, &keys, &servers);
-        ServiceDraft { origin, keys, servers, is_template: false, left_out }
+        keys.extend(self.health(&service.health, &stand_in));
+        let checks = checks::shared(&mut servers);
+        let left_out = self.reason_to_leave_out(service, &keys, &checks, &servers);
+        ServiceDraft { origin, keys, checks, servers, is_template: false, left_out }
     }
 
     /// Validates the complete service; returns the reason to write it only as a comment.
@@ -100,6 +104,7 @@ impl Converter<'_> {
         &mut self,
         service: &ImportedService,
         keys: &[String],
+        checks: &[CheckDraft],
         servers: &[ServerDraft],
     ) -> Option<String> {
         let (location, vip) = (&service.origin.location, service.vip);
@@ -110,9 +115,12 @@ impl Converter<'_> {
             return Some("none of its servers can be reached by direct routing as it is".into());
         }
         let live = servers.iter().filter(|server| server.left_out.is_none());
-        let lines: Vec<_> = live
-            .flat_map(|server| iter::once(SERVER).chain(server.keys.iter().map(String::as_str)))
-            .collect();
+        let servers =
+            live.flat_map(|server| iter::once(SERVER).chain(server.keys.iter().map(String::as_str)));
+        let checks = checks
+            .iter()
+            .flat_map(|check| iter::once(SERVICE_CHECK).chain(check.keys.iter().map(String::as_str)));
+        let lines: Vec<_> = checks.chain(servers).collect();
         let Diagnostic { what, remedy, .. } = self.validator.error(&[keys.join("\n"), lines.join("\n")])?;
         self.notices.warn(location, format!("{vip}: {what}"), remedy);
         Some(what)
@@ -311,7 +319,8 @@ impl Converter<'_> {
         }
         self.thresholds(server, &mut keys);
         let keys = keys.split_off(service.len() + 1);
-        Some(ServerDraft { location: location.clone(), keys, left_out: self.left_out(server, vip) })
+        let checks = self.checks(server, &with_port(service, vip.port()), vip.port());
+        Some(ServerDraft { location: location.clone(), keys, checks, left_out: self.left_out(server, vip) })
     }
 
     /// Converts thresholds; a lower threshold needs an upper one.

@@ -1,5 +1,6 @@
 //! Content of an imported file, independent of its format and of what directrix supports.
 
+use super::check::ImportedCheck;
 pub(super) use crate::ipvsadm::Forward;
 use crate::model::IpFamily;
 pub(super) use crate::model::Place;
@@ -76,6 +77,8 @@ pub(super) struct ImportedService {
     pub(super) origin: At<String>,
     pub(super) vip: ImportedIdentity,
     pub(super) settings: ImportedSettings,
+    /// Lines of the configuration for the effects of health.
+    pub(super) health: Vec<At<String>>,
     pub(super) servers: Vec<ImportedServer>,
 }
 
@@ -111,4 +114,5 @@ pub(super) struct ImportedServer {
     /// Connections; 0: no limit.
     pub(super) upper: u32,
     pub(super) lower: u32,
+    pub(super) checks: Vec<ImportedCheck>,
 }

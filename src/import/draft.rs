@@ -4,6 +4,10 @@ use super::description::{At, Place};
 
 /// Table header of a real server.
 pub(super) const SERVER: &str = "[[service.server]]";
+/// Table header of a check of all servers of a service.
+pub(super) const SERVICE_CHECK: &str = "[[service.check]]";
+/// Table header of a check of one server.
+pub(super) const SERVER_CHECK: &str = "[[service.server.check]]";
 
 /// Configuration to write.
 #[derive(Debug, Default)]
@@ -26,6 +30,7 @@ impl ConfigDraft {
 pub(super) struct ServiceDraft {
     pub(super) origin: At<String>,
     pub(super) keys: Vec<String>,
+    pub(super) checks: Vec<CheckDraft>,
     pub(super) servers: Vec<ServerDraft>,
     /// Left out because a key has to be completed.
     pub(super) is_template: bool,
@@ -38,6 +43,14 @@ pub(super) struct ServiceDraft {
 pub(super) struct ServerDraft {
     pub(super) location: Place,
     pub(super) keys: Vec<String>,
+    pub(super) checks: Vec<CheckDraft>,
     /// Reason to write it only as a comment.
     pub(super) left_out: Option<String>,
+}
+
+/// A `[[service.check]]` or `[[service.server.check]]` table.
+#[derive(Clone, Debug)]
+pub(super) struct CheckDraft {
+    pub(super) location: Place,
+    pub(super) keys: Vec<String>,
 }

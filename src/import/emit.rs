@@ -1,7 +1,7 @@
 //! Writes the configuration as TOML, with a comment for the origin of each part.
 
 use super::description::At;
-use super::draft::{ConfigDraft, SERVER, ServerDraft, ServiceDraft};
+use super::draft::{CheckDraft, ConfigDraft, SERVER, SERVER_CHECK, SERVICE_CHECK, ServerDraft, ServiceDraft};
 use super::notice::printable;
 use super::validate::key;
 
@@ -67,6 +67,7 @@ impl Writer {
         }
         let live = service.left_out.is_none();
         self.keys(&service.keys, live);
+        service.checks.iter().for_each(|check| self.check(SERVICE_CHECK, check, live));
         service.servers.iter().for_each(|server| self.server(server, live));
     }
 
@@ -81,6 +82,16 @@ impl Writer {
         let live = live && server.left_out.is_none();
         self.keys(&[SERVER.to_owned()], live);
         self.keys(&server.keys, live);
+        server.checks.iter().for_each(|check| self.check(SERVER_CHECK, check, live));
+    }
+
+    fn check(&mut self, header: &str, check: &CheckDraft, live: bool) {
+        if live {
+            self.blank();
+        }
+        self.comment(&check.location.to_string());
+        self.keys(&[header.to_owned()], live);
+        self.keys(&check.keys, live);
     }
 
     fn keys(&mut self, keys: &[String], live: bool) {

@@ -22,3 +22,15 @@ pub(super) fn stand_in(address: SocketAddr) -> SocketAddr {
     };
     SocketAddr::new(ip, 80)
 }
+
+/// The lines of a stand-in for a service with this port: the wildcard port has rules of its own.
+pub(super) fn with_port(stand_in: &[String], port: u16) -> Vec<String> {
+    if port != 0 || !stand_in.iter().any(|line| line.starts_with("address = ")) {
+        return stand_in.to_vec();
+    }
+    let lines = stand_in.iter().map(|line| match line.strip_suffix(":80\"") {
+        Some(address) if line.starts_with("address = ") => format!("{address}:0\""),
+        _ => line.clone(),
+    });
+    lines.chain(["persistence = {}".to_owned()]).collect()
+}

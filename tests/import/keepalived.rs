@@ -112,13 +112,12 @@ fn typical_file_has_notices_by_line() {
         "13: note: vrrp_script chk_director belongs to VRRP, which directrix does not have",
         "18: not carried over: vrrp_instance VI_9 is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers for it",
         "25: not carried over: vrrp_instance VI_1 is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers for it",
-        "36: note: delay_loop belongs to health checks, which directrix does not make",
-        "41: not carried over: sorry_server 10.0.0.99 80 takes over when no server is left, which nothing detects any more",
+        "35: note: inhibit_on_failure is set for some servers of a service",
+        "41: not carried over: sorry_server 10.0.0.99 80 takes over when no server is left, which directrix does not do",
         "42: not carried over: quorum is a minimum weight of live servers, which nothing counts any more",
-        "46: not carried over: TCP_CHECK is a health check, and directrix makes none: a server that is down still gets connections",
+        "46,56: note: health checks ask the RIP, as before: a server without the VIP passes them",
         "47: not carried over: notify_down is a script that nothing runs any more",
-        "53: note: inhibit_on_failure belongs to health checks, which directrix does not make",
-        "54: not carried over: HTTP_GET is a health check, and directrix makes none: a server that is down still gets connections",
+        "54: note: connect_timeout of HTTP_GET is for each of its steps",
         "72: not carried over: 10.0.0.4 was reached by masquerading (-m, NAT), and directrix supports direct routing only",
     ];
     assert_eq!(messages, expected.map(|line| format!("k.conf:{line}")));
@@ -393,7 +392,7 @@ fn all_keywords_of_the_manual_are_known() {
     );
     let import = imported("k", &text, &Files::default());
     let unknown: Vec<_> =
-        notices(&import).into_iter().filter(|line| line.contains("is not a keyword")).collect();
+        notices(&import).into_iter().filter(|line| line.contains("is not a known keyword")).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.1*1(9,5)");
     let unknown = imported("k", &text.replace("omega", "omege"), &Files::default());

@@ -3,6 +3,7 @@
 
 mod command;
 mod definitions;
+mod golden;
 mod ipvsadm;
 mod keepalived;
 mod notices;

@@ -1,6 +1,6 @@
 //! Services by firewall mark.
 
-use super::Converter;
+use super::{Converter, checks};
 use crate::import::description::ImportedService;
 use crate::import::draft::ServiceDraft;
 use crate::import::identity::{group, stand_in};
@@ -22,9 +22,11 @@ impl Converter<'_> {
         let vip = SocketAddr::new(vip, 0);
         let stand_in = group(mark, &format!("tcp:{}", stand_in(vip)));
         let settings = self.settings(&service.settings, &stand_in);
-        let servers = self.servers(service, vip, &stand_in);
+        let mut servers = self.servers(service, vip, &stand_in);
         let mut keys = group(mark, "tcp:VIP:port");
         keys.extend(settings);
-        ServiceDraft { origin, keys, servers, is_template: true, left_out: Some(what) }
+        keys.extend(self.health(&service.health, &stand_in));
+        let checks = checks::shared(&mut servers);
+        ServiceDraft { origin, keys, checks, servers, is_template: true, left_out: Some(what) }
     }
 }

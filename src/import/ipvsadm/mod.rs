@@ -95,7 +95,8 @@ impl RuleTable {
         }
         self.index.insert(vip.to_string(), self.description.services.len());
         let (origin, settings) = (line.clone(), rule.settings);
-        self.description.services.push(ImportedService { origin, vip, settings, servers: Vec::new() });
+        let (health, servers) = (Vec::new(), Vec::new());
+        self.description.services.push(ImportedService { origin, vip, settings, health, servers });
         Ok(())
     }
 
@@ -128,6 +129,7 @@ impl RuleTable {
             weight: rule.weight,
             upper: rule.upper,
             lower: rule.lower,
+            checks: Vec::new(),
         };
         let known = service.servers.iter_mut().find(|known| (known.address, known.port) == (address, port));
         match (known, rule.command) {

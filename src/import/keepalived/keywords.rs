@@ -45,13 +45,9 @@ pub(super) fn add_notice(table: KeywordTable, statement: &Statement, notices: &m
     }
 }
 
-/// Remedy for tasks of keepalived without a counterpart.
-const BY_IPVSADM: &str = "check servers by a program of your own, which calls \
-                          \"directrix ipvsadm -e ... -w 0\" for one that fails and sets its weight again when it is back";
-const NO_CHECKS: &str = "belongs to health checks, which directrix does not make";
-const NO_CHECKS_INSTEAD: &str = "see the notices on the checks themselves";
 const NO_SCRIPT: &str = "is a script that nothing runs any more";
-const NO_SCRIPT_INSTEAD: &str = "run it from the program that checks the servers now";
+const NO_SCRIPT_INSTEAD: &str = "run it from a program of yours that watches \"directrix health --json\"";
+const NO_QUORUM_INSTEAD: &str = "servers come and go without it; alert on the metrics of health";
 const NO_MAIL: &str = "belongs to e-mail and SNMP, which directrix does not have";
 const NO_MAIL_INSTEAD: &str = "alert on the director's metrics, which Prometheus can read";
 const KEEPALIVED_ITSELF: &str = "is about keepalived's own processes";
@@ -87,7 +83,13 @@ pub(super) const ROOT: KeywordTable = &[
         note("watches a neighbor by BFD, which directrix does not have", "run a BFD daemon for it"),
     ),
     (&["static_ipaddress", "static_routes", "static_rules"], note(STATIC, STATIC_INSTEAD)),
-    (&["SSL"], note(NO_CHECKS, NO_CHECKS_INSTEAD)),
+    (
+        &["SSL"],
+        note(
+            "has keys and certificates of health checks, which have none",
+            "verify none, or write ca into the check",
+        ),
+    ),
     (
         &["net_namespace", "net_namespace_ipvs"],
         note(
@@ -148,7 +150,7 @@ pub(super) const GLOBAL: KeywordTable = &[
     ),
 ];
 
-/// Settings of health checks, in a service or a server.
+/// Settings of health checks, in a service or a server: they are read with the checks.
 const CHECKING: &[&str] = &[
     "delay_loop",
     "retry",
@@ -162,9 +164,20 @@ const CHECKING: &[&str] = &[
 
 /// Keywords in `virtual_server`.
 pub(super) const SERVICE: KeywordTable = &[
-    (CHECKING, note(NO_CHECKS, NO_CHECKS_INSTEAD)),
-    (&["hysteresis", "omega", "ha_suspend"], note(NO_CHECKS, NO_CHECKS_INSTEAD)),
-    (&["quorum"], warn("is a minimum weight of live servers, which nothing counts any more", BY_IPVSADM)),
+    (CHECKING, None),
+    (
+        &["ha_suspend"],
+        note("stops checks where the VIP is not, and directrix checks always", NOTHING_INSTEAD),
+    ),
+    (
+        &["omega"],
+        note("runs scripts at the end, which directrix does not", "use ExecStopPost= of directrix.service"),
+    ),
+    (
+        &["quorum"],
+        warn("is a minimum weight of live servers, which nothing counts any more", NO_QUORUM_INSTEAD),
+    ),
+    (&["hysteresis"], note("belongs to the quorum, which nothing counts any more", NO_QUORUM_INSTEAD)),
     (&["quorum_up", "quorum_down"], warn(NO_SCRIPT, NO_SCRIPT_INSTEAD)),
     (&["smtp_alert", "snmp_name"], note(NO_MAIL, NO_MAIL_INSTEAD)),
     (&["ip_family", "hashed", "sorry_server_inhibit", "sorry_server_lvs_method"], None),
@@ -172,7 +185,7 @@ pub(super) const SERVICE: KeywordTable = &[
 
 /// Keywords in `real_server`.
 pub(super) const SERVER: KeywordTable = &[
-    (CHECKING, note(NO_CHECKS, NO_CHECKS_INSTEAD)),
+    (CHECKING, None),
     (&["notify_up", "notify_down"], warn(NO_SCRIPT, NO_SCRIPT_INSTEAD)),
     (&["smtp_alert", "snmp_name"], note(NO_MAIL, NO_MAIL_INSTEAD)),
     (
@@ -188,9 +201,45 @@ pub(super) const SERVER: KeywordTable = &[
             "PING_CHECK",
             "FILE_CHECK",
         ],
+        None,
+    ),
+];
+
+const SOURCE: &str = "sets the source of a health check, which the host's routes choose";
+const SOURCE_INSTEAD: &str = "give the director an address on the network of the real servers";
+
+/// Keywords in a checker. The readers of the types read those without a notice.
+pub(super) const CHECKER: KeywordTable = &[
+    (CHECKING, None),
+    (&["nb_get_retry", "log_all_failures", "connect_ip", "connect_port"], None),
+    (&["url", "fast_recovery", "enable_sni", "sni_name", "tls_compliant", "http_protocol"], None),
+    (&["type", "name", "helo_name", "host"], None),
+    (&["misc_path", "misc_timeout", "misc_dynamic", "user"], None),
+    (&["payload", "require_reply", "track_file", "weight"], None),
+    (&["bindto", "bind_port", "bind_if"], warn(SOURCE, SOURCE_INSTEAD)),
+    (&["fwmark"], warn("marks the packets of a health check, which directrix does not", SOURCE_INSTEAD)),
+    (
+        &["min_reply_length", "max_reply_length"],
+        note("bounds a reply whose content is not compared", "any reply is good"),
+    ),
+];
+
+/// Keywords in `url`.
+pub(super) const URL: KeywordTable = &[
+    (&["path", "status_code", "virtualhost", "regex", "regex_no_match", "regex_options"], None),
+    (&["enable_sni", "sni_name", "regex_stack"], None),
+    (
+        &["digest"],
         warn(
-            "is a health check, and directrix makes none: a server that is down still gets connections",
-            BY_IPVSADM,
+            "is the MD5 sum of a page, which directrix does not compare",
+            "write body or regex into the check",
+        ),
+    ),
+    (
+        &["regex_min_offset", "regex_max_offset"],
+        warn(
+            "bounds the place of a match, which directrix does not",
+            "the first 64 KiB of the body are searched",
         ),
     ),
 ];
@@ -202,7 +251,9 @@ mod tests {
     #[test]
     fn migration_guide_lists_every_keyword() {
         let guide = include_str!("../../../docs/migration.md");
-        for keyword in [SERVICE, SERVER].into_iter().flatten().flat_map(|(keywords, _)| *keywords) {
+        for keyword in
+            [SERVICE, SERVER, CHECKER, URL].into_iter().flatten().flat_map(|(keywords, _)| *keywords)
+        {
             assert!(guide.contains(&format!("`{keyword}`")), "{keyword}");
         }
     }

@@ -1,5 +1,7 @@
 //! Reader of keepalived.conf(5): virtual servers, and notices for all other keywords.
 
+mod check_kinds;
+mod checks;
 mod global;
 mod group;
 mod keywords;
@@ -29,10 +31,11 @@ pub(super) fn read(
     let lines = preprocess::read(file, text, id, host, notices)?;
     let statements = statement::read(&lines)?;
     let groups = group::read(&statements, notices);
+    let file = service::File { statements: &statements, groups: &groups };
     let (mut services, mut room) = (Vec::new(), service::COUNT_MAX);
     for statement in &statements {
         match statement.keyword() {
-            "virtual_server" => services.extend(service::read(statement, &groups, &mut room, notices)),
+            "virtual_server" => services.extend(service::read(statement, &file, &mut room, notices)),
             "virtual_server_group" | "global_defs" => {}
             _ => keywords::add_notice(ROOT, statement, notices),
         }

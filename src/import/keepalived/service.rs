@@ -1,5 +1,6 @@
 //! Reader of `virtual_server` and its `real_server` blocks.
 
+use super::checks;
 use super::group::{self, GroupMember, Groups};
 use super::keywords::{self, SERVER, SERVICE};
 use super::statement::Statement;
@@ -24,14 +25,21 @@ const WEIGHT_MAX: u32 = u16::MAX as u32;
 /// Bound of the services, and of the servers of all services, in a configuration.
 pub(super) const COUNT_MAX: usize = u16::MAX as usize;
 
+/// A file with its groups.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct File<'s> {
+    pub(super) statements: &'s [Statement],
+    pub(super) groups: &'s Groups,
+}
+
 /// Reads a `virtual_server`; a group yields several services. `room`: services and servers that may still be added.
 pub(super) fn read(
     statement: &Statement,
-    groups: &Groups,
+    file: &File<'_>,
     room: &mut usize,
     notices: &mut Notices,
 ) -> Vec<ImportedService> {
-    let members = match members(statement, groups) {
+    let members = match members(statement, file.groups) {
         Ok(members) => members,
         Err(what) => {
             let instead = "write \"virtual_server ADDRESS PORT {\", or give it to directrix.toml by hand";
@@ -40,7 +48,7 @@ pub(super) fn read(
         }
     };
     surplus::add_notice(statement, notices);
-    let mut virtual_server = VirtualServer::new(statement);
+    let mut virtual_server = VirtualServer::new(statement, file.statements);
     statement.statements().iter().for_each(|statement| virtual_server.take(statement, notices));
     if let Some(sorry) = &virtual_server.sorry {
         add_sorry_notice(sorry, &members, notices);
@@ -53,6 +61,7 @@ pub(super) fn read(
             "write a [[service.server]]; keepalived leaves out such a service",
         );
     }
+    virtual_server.health = checks::effects(statement, notices);
     let Some(left) = room.checked_sub(members.len().saturating_mul(virtual_server.servers.len().max(1)))
     else {
         let what =
@@ -84,8 +93,13 @@ fn members(statement: &Statement, groups: &Groups) -> Result<Vec<At<GroupMember>
 }
 
 /// Settings and servers of a `virtual_server`, without its addresses.
-struct VirtualServer {
+struct VirtualServer<'s> {
+    block: &'s Statement,
+    /// All statements of the file.
+    root: &'s [Statement],
     settings: ImportedSettings,
+    /// Lines of the configuration for the effects of health.
+    health: Vec<At<String>>,
     transport: Option<Protocol>,
     netmask: Option<At<String>>,
     forward: Option<Forward>,
@@ -101,12 +115,15 @@ struct ServerWithMethod {
     method: Option<Forward>,
 }
 
-impl VirtualServer {
-    fn new(statement: &Statement) -> Self {
+impl<'s> VirtualServer<'s> {
+    fn new(statement: &'s Statement, root: &'s [Statement]) -> Self {
         let numbers = statement.statements().iter().filter(|statement| statement.keyword() == "weight");
         let weight = numbers.filter_map(|statement| capped_weight(statement.value()?)).next_back();
         Self {
+            block: statement,
+            root,
             settings: ImportedSettings::default(),
+            health: Vec::new(),
             transport: None,
             netmask: None,
             forward: None,
@@ -167,7 +184,9 @@ impl VirtualServer {
         let (address, port) = endpoint(statement)?;
         let location = statement.location.clone();
         let (weight, forward) = (self.weight, Forward::Masquerade);
-        let mut server = ImportedServer { location, address, port, forward, weight, upper: 0, lower: 0 };
+        let checks = checks::read(statement, self.block, self.root, address, notices);
+        let mut server =
+            ImportedServer { location, address, port, forward, weight, upper: 0, lower: 0, checks };
         let mut method = None;
         for statement in statement.statements() {
             surplus::add_notice(statement, notices);
@@ -218,7 +237,8 @@ impl VirtualServer {
             let persistence = ImportedPersistence { timeout: PERSISTENT_DEFAULT, netmask: None };
             settings.persistence = Some(At::new(&statement.location, persistence));
         }
-        ImportedService { origin: At::new(&statement.location, origin), vip, settings, servers }
+        let origin = At::new(&statement.location, origin);
+        ImportedService { origin, vip, settings, health: self.health.clone(), servers }
     }
 
     /// Returns the protocol; the default of keepalived and the kernel is UDP.
@@ -323,7 +343,7 @@ fn endpoint(statement: &Statement) -> Result<(IpAddr, u16), String> {
 /// Adds the notice for a sorry server: a server of weight 0 can replace it, unless it is the director itself.
 fn add_sorry_notice(statement: &Statement, members: &[At<GroupMember>], notices: &mut Notices) {
     let what = format!(
-        "{} takes over when no server is left, which nothing detects any more",
+        "{} takes over when no server is left, which directrix does not do",
         statement.words.join(" ")
     );
     let write = "write it as a [[service.server]] with weight = 0, and raise that by \"directrix ipvsadm -e ... -w 1\" when the others are down";

@@ -18,6 +18,8 @@ const BARE: &[&str] = &[
     "mh-port",
     "mh-fallback",
     "sorry_server_inhibit",
+    "url",
+    "host",
 ];
 /// Keywords with two values: an address and a port, for most.
 const WITH_TWO: &[&str] = &["virtual_server", "real_server", "sorry_server", "fwmark"];
@@ -25,8 +27,11 @@ const WITH_TWO: &[&str] = &["virtual_server", "real_server", "sorry_server", "fw
 const SCRIPTS: &[&str] = &["quorum_up", "quorum_down", "notify_up", "notify_down"];
 /// Forwarding methods; the type and port of a tunnel follow.
 const METHODS: &[&str] = &["lvs_method", "lb_kind", "sorry_server_lvs_method"];
+/// Keywords of health checks with any number of values.
+const LISTS: &[&str] =
+    &["status_code", "misc_path", "payload", "require_reply", "regex", "regex_options", "user"];
 /// Keywords with a block, besides health checks.
-const WITH_BLOCK: &[&str] = &["virtual_server", "real_server"];
+const WITH_BLOCK: &[&str] = &["virtual_server", "real_server", "url", "host"];
 
 /// Adds a notice for words and blocks that keepalived ignores.
 pub(super) fn add_notice(statement: &Statement, notices: &mut Notices) {
@@ -48,12 +53,13 @@ fn own_words(statement: &Statement) -> usize {
     match statement.keyword() {
         keyword if BARE.contains(&keyword) || is_check(statement) => 1,
         keyword if WITH_TWO.contains(&keyword) => 3,
-        keyword if SCRIPTS.contains(&keyword) => usize::MAX,
+        keyword if SCRIPTS.contains(&keyword) || LISTS.contains(&keyword) => usize::MAX,
         keyword if METHODS.contains(&keyword) && statement.value() == Some("TUN") => usize::MAX,
         _ => 2,
     }
 }
 
-fn is_check(statement: &Statement) -> bool {
+/// Whether a statement is a health check.
+pub(super) fn is_check(statement: &Statement) -> bool {
     statement.keyword().ends_with("_CHECK") || statement.keyword().ends_with("_GET")
 }
