@@ -56,11 +56,13 @@ impl CheckEntry {
         }
     }
 
-    /// Starts a probe that was due before. A wait for other probes to end, until `room_since`, is not late.
-    pub(super) fn start(&mut self, id: ProbeId, now: u64, room_since: u64) {
-        let late = now.saturating_sub(self.due.max(room_since)) > self.tolerance();
+    /// Starts a probe that was due before. Returns its delay; a wait for other probes to end, until `room_since`, is none.
+    pub(super) fn start(&mut self, id: ProbeId, now: u64, room_since: u64) -> Duration {
+        let delay = now.saturating_sub(self.due.max(room_since));
+        let late = delay > self.tolerance();
         self.probe = Some(RunningProbe { id, started: now, late });
         self.started = now;
+        Duration::from_millis(delay)
     }
 
     /// Ends the probe and counts its outcome.

@@ -37,6 +37,7 @@ pub mod passive;
 mod record;
 mod service;
 mod status;
+mod times;
 mod timetable;
 
 pub use cause::FailureCause;
@@ -48,6 +49,7 @@ pub use key::{CheckKey, CheckUse};
 pub use outcome::{LocalError, ProbeFailure, ProbeOutcome};
 pub use record::{CheckState, LastResult};
 pub use status::{CheckStatus, ServerStatus, ServiceStatus};
+pub use times::{ProbeTimes, TimeCounts};
 
 use crate::deadlines::Deadlines;
 use crate::random::SplitMix64;
@@ -85,6 +87,7 @@ pub struct Health {
     guard: FreezeGuard,
     next_check: CheckId,
     next_probe: u64,
+    times: ProbeTimes,
     /// Latest time at which a probe might start again after all were in flight.
     room_since: u64,
 }
@@ -104,6 +107,7 @@ impl Health {
             guard: FreezeGuard::default(),
             next_check: 0,
             next_probe: 0,
+            times: ProbeTimes::default(),
             room_since: 0,
         }
     }
@@ -157,7 +161,8 @@ impl Health {
             let Some(entry) = self.checks.get_mut(&id) else { continue };
             let probe = ProbeId(self.next_probe);
             self.next_probe += 1;
-            entry.start(probe, self.due.clock(), self.room_since);
+            let delay = entry.start(probe, self.due.clock(), self.room_since);
+            self.times.delays.add(delay);
             self.probes.insert(probe, id);
             actions.push(HealthAction::Start { probe, key: entry.key.clone() });
         }
@@ -175,6 +180,8 @@ impl Health {
         let Some(entry) = self.checks.get_mut(&id) else { return };
         let (before, blind) = (GuardShare::of(entry), entry.record.is_blind());
         entry.finish(outcome, took, random, now);
+        self.times.durations.add(took);
+        self.times.unknown += u64::from(entry.record.is_unknown());
         report_sight(entry, blind, actions);
         self.guard.replace(before, GuardShare::of(entry), entry.key.server, entry.services());
         if let Some(state) = entry.record.due_state(&entry.key.timing, now) {

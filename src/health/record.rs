@@ -152,6 +152,11 @@ impl Record {
         }
     }
 
+    /// True if the latest result is without knowledge.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| matches!(last.outcome, ProbeOutcome::Unknown(_)))
+    }
+
     pub(super) fn is_blind(&self) -> bool {
         self.unknown >= BLIND
     }

@@ -65,6 +65,12 @@ impl Health {
         (self.checks.len(), self.probes.len())
     }
 
+    /// Times of all probes.
+    #[must_use]
+    pub fn times(&self) -> &super::ProbeTimes {
+        &self.times
+    }
+
     /// Whether states are frozen, as nearly all checks fail at once.
     #[must_use]
     pub fn is_freezing(&self) -> bool {

@@ -129,6 +129,7 @@ impl Answers {
             }),
             services: self.services.clone(),
             checks: self.checks.clone(),
+            probe_times: directrix::health::ProbeTimes::default(),
             audit: self.audit.clone(),
             audit_questions: 12,
             workers: self.workers.iter().map(worker).collect(),

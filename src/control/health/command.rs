@@ -2,7 +2,7 @@
 
 use super::way::ServerMac;
 use crate::control::api::checks::CheckReport;
-use crate::health::{CheckKey, HealthConfig, ServiceStatus};
+use crate::health::{CheckKey, HealthConfig, ProbeTimes, ServiceStatus};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use tokio::sync::oneshot;
@@ -37,6 +37,8 @@ pub(in crate::control) struct HealthOverview {
     pub(in crate::control) in_flight: usize,
     /// The end of the certificate of each check that has one, in Unix seconds.
     pub(in crate::control) certificate_ends: HashMap<CheckKey, i64>,
+    /// Times of all probes.
+    pub(in crate::control) times: ProbeTimes,
     /// Every service.
     pub(in crate::control) services: Vec<ServiceStatus>,
 }

@@ -94,7 +94,9 @@ impl HealthDriver {
                 let (checks, in_flight) = self.health.counts();
                 let (frozen, services) = (self.health.is_freezing(), self.health.status());
                 let certificate_ends = self.shared.certificate_ends();
-                let overview = HealthOverview { frozen, checks, in_flight, certificate_ends, services };
+                let times = self.health.times().clone();
+                let overview =
+                    HealthOverview { frozen, checks, in_flight, certificate_ends, times, services };
                 let _ = reply.send(overview); // the client may have gone
             }
         }

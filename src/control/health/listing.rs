@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 /// Returns the listing of the services that have checks, or a server whose health the operator holds.
 pub(in crate::control) fn of(overview: HealthOverview) -> checks::Checks {
-    let HealthOverview { frozen, checks, in_flight, certificate_ends, services } = overview;
+    let HealthOverview { frozen, checks, in_flight, certificate_ends, services, times: _ } = overview;
     let (ends, now) = (certificate_ends, unix_now());
     let has_health = |of: &ServerStatus| !of.checks.is_empty() || of.mode != HealthMode::Auto;
     let is_listed = |of: &ServiceStatus| of.servers.iter().any(has_health);

@@ -13,6 +13,7 @@ use crate::control::neighbor::findings;
 use crate::control::ping::PingCounters;
 use crate::control::workers::WorkerClient;
 use crate::control::workers::status::RuntimeView;
+use crate::health::ProbeTimes;
 use crate::neighbor::{NeighborCounters, Neighbors};
 use crate::stats::DropReason;
 use crate::sys::ProcessUsage;
@@ -73,6 +74,7 @@ impl Meter {
             process: None,
             services: view.services(),
             checks: Checks::default(),
+            probe_times: ProbeTimes::default(),
             audit: Audit::default(),
             audit_questions: self.audit.asked.get(),
             workers: Vec::new(),
@@ -86,7 +88,9 @@ impl Meter {
         tokio::task::spawn_blocking(move || {
             readings.config.unsaved = config.unsaved();
             readings.process = ProcessUsage::now();
-            readings.checks = listing::of(received(checks));
+            let overview = received(checks);
+            readings.probe_times = overview.times.clone();
+            readings.checks = listing::of(overview);
             readings.audit = findings::of(&received(audit), 0);
             readings.workers =
                 workers.into_iter().map(|(worker, pending)| completed(worker, &pending)).collect();

@@ -65,7 +65,7 @@ impl Collector for Readings {
         config::write(&self.config, &mut page)?;
         interfaces(&self.services.interfaces, &mut page)?;
         services::write(&self.services, &mut page)?;
-        checks::write(&self.checks, &mut page)?;
+        checks::write(&self.checks, &self.probe_times, &mut page)?;
         audit::write(self, &mut page)?;
         workers::write(&self.workers, &mut page)?;
         table(self, &mut page)?;

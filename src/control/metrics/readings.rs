@@ -1,6 +1,7 @@
 //! The readings that a page of metrics is rendered from.
 
 use crate::control::api;
+use crate::health::ProbeTimes;
 use crate::sys::ProcessUsage;
 use hdrhistogram::Histogram;
 use std::time::SystemTime;
@@ -18,6 +19,8 @@ pub struct Readings {
     pub services: api::Services,
     /// Every health check.
     pub checks: api::checks::Checks,
+    /// Times of their probes.
+    pub probe_times: ProbeTimes,
     /// Findings of the address auditor.
     pub audit: api::audit::Audit,
     /// Questions that it has sent.
