@@ -63,7 +63,7 @@ pub struct Passive {
     pub left_ms: Option<u32>,
     /// Handshakes that were opened in ten seconds.
     pub opened: u32,
-    /// Of these, those that were not completed.
+    /// Of these, the ones not completed.
     pub failed: u32,
     /// Of the failed ones, those whose SYN was repeated, at most.
     pub repeated: u32,

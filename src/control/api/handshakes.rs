@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Handshakes {
     /// Opened.
     pub opened: u32,
-    /// Of these, those that were not completed.
+    /// Of these, the ones not completed.
     pub failed: u32,
     /// Of the failed ones, those whose SYN was repeated, at most.
     pub repeated: u32,

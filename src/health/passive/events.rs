@@ -90,7 +90,7 @@ pub enum PassiveReport {
         on: bool,
         /// Handshakes with all its servers that were opened in the window.
         opened: u64,
-        /// Of these, those that were not completed.
+        /// Of these, the ones not completed.
         failed: u64,
     },
 }

@@ -20,7 +20,7 @@ pub(super) const FAILING: u16 = 500;
 pub struct Figures {
     /// Opened by a SYN.
     pub opened: u32,
-    /// Of these, those that no client completed until three seconds after the window.
+    /// Of these, the ones that no client completed until three seconds after the window.
     pub failed: u32,
     /// Of the failed ones, those whose SYN was repeated, at most.
     pub repeated: u32,
@@ -52,7 +52,7 @@ impl Figures {
     }
 }
 
-/// Figures of a server whose handshakes fail, and those that it is compared with.
+/// Figures of a server whose handshakes fail, and of the servers that it is compared with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PassiveFinding {
     /// Its own figures.

@@ -43,7 +43,7 @@ impl ServiceWatch {
         }
     }
 
-    /// Takes the servers of a sample. Those that were there before keep their state.
+    /// Takes the servers of a sample. The known ones keep their state.
     fn align(&mut self, sample: &ServiceSample) {
         let addresses = sample.servers.iter().map(|of| of.server);
         if self.servers.iter().map(|watch| watch.address).eq(addresses) {
