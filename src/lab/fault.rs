@@ -13,7 +13,7 @@ use std::process::Stdio;
 const BROKEN: LabHost = LabHost::Rs2;
 
 /// Output and success of a command.
-struct Answer {
+struct AskOutput {
     text: String,
     is_good: bool,
 }
@@ -51,14 +51,14 @@ impl Deployment {
     }
 
     /// An audit of its own: that of the running director takes minutes, as it spreads its questions.
-    fn audit(&self) -> Result<Answer, Diagnostic> {
+    fn audit(&self) -> Result<AskOutput, Diagnostic> {
         let answer = self.ask(&["audit", "--config"])?;
         self.runner().console.quote(&answer.text);
         Ok(answer)
     }
 
     /// Shows what the doctor does not find in order.
-    fn doctor(&self) -> Result<Answer, Diagnostic> {
+    fn doctor(&self) -> Result<AskOutput, Diagnostic> {
         let answer = self.ask(&["doctor", "--config"])?;
         let is_shown = |line: &&str| !line.starts_with("ok ");
         answer.text.lines().filter(is_shown).for_each(|line| self.runner().console.quote(line));
@@ -66,7 +66,7 @@ impl Deployment {
     }
 
     /// Runs a command of directrix on the director, with its configuration file.
-    fn ask(&self, words: &[&str]) -> Result<Answer, Diagnostic> {
+    fn ask(&self, words: &[&str]) -> Result<AskOutput, Diagnostic> {
         let (exe, socket) = (self.options().exe.display().to_string(), self.socket().display().to_string());
         let file = self.file("director.toml").display().to_string();
         let all = [&exe, "--socket", &socket].into_iter().chain(words.iter().copied()).chain([file.as_str()]);
@@ -76,7 +76,7 @@ impl Deployment {
         let output = command(&step).stdin(Stdio::null()).output();
         let output = output.map_err(|error| Diagnostic::io(step.to_string(), &error))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(Answer { text, is_good: output.status.success() })
+        Ok(AskOutput { text, is_good: output.status.success() })
     }
 
     fn set_arp_ignore(&self, value: u8) -> Result<(), Diagnostic> {
@@ -87,7 +87,7 @@ impl Deployment {
     }
 
     /// True if an audit names the broken server, and what to type there.
-    fn names_it(&self, audit: &Answer) -> bool {
+    fn names_it(&self, audit: &AskOutput) -> bool {
         let rip = BROKEN.address(self.options().layout).map(|rip| rip.to_string()).unwrap_or_default();
         !audit.is_good && audit.text.contains(&rip) && audit.text.contains("arp_ignore=1")
     }

@@ -566,7 +566,7 @@ mod tests {
     #[test]
     fn repeated_syns_leave_a_server_whose_checks_fail() {
         let service = service("192.0.2.1:80", &[("192.0.2.10", 1), ("192.0.2.11", 0)]);
-        let (mut registry, loads) = (with(&[service], Vec::new()), Loads::new(2));
+        let (mut registry, loads) = (with(&[service], vec![MAC]), Loads::new(2));
         for rip in ["192.0.2.10", "192.0.2.11"] {
             registry.set_reachable(rip.parse().unwrap(), MAC);
         }
