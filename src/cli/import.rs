@@ -1,4 +1,4 @@
-//! `directrix import`: converts ipvsadm's rules, keepalived's configuration or IPVS's sysctls.
+//! `directrix import`: converts ipvsadm's rules, the configuration of keepalived or ldirectord, or IPVS's sysctls.
 //!
 //! Exit statuses: 0 everything was converted, 1 something of importance was not, or the output
 //! cannot be written, 2 the input or the arguments are wrong.
@@ -22,9 +22,10 @@ Exit status:
 
 Examples:
     ipvsadm -S -n | directrix import --interface eth0 > directrix.toml
-    directrix import /etc/keepalived/keepalived.conf --output directrix.toml")]
+    directrix import /etc/keepalived/keepalived.conf --output directrix.toml
+    directrix import /etc/ha.d/ldirectord.cf --output directrix.toml")]
 pub(super) struct Args {
-    /// The output of "ipvsadm -S -n", keepalived.conf, or sysctl.conf with net.ipv4.vs.*; "-" or none: standard input
+    /// The output of "ipvsadm -S -n", keepalived.conf, ldirectord.cf, or sysctl.conf with net.ipv4.vs.*; "-" or none: standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -60,6 +61,8 @@ enum InputFormat {
     Ipvsadm,
     /// keepalived.conf
     Keepalived,
+    /// ldirectord.cf
+    Ldirectord,
     /// sysctl.conf with lines of net.ipv4.vs
     Sysctl,
 }
@@ -136,6 +139,7 @@ impl From<InputFormat> for ImportFormat {
         match format {
             InputFormat::Ipvsadm => Self::Ipvsadm,
             InputFormat::Keepalived => Self::Keepalived,
+            InputFormat::Ldirectord => Self::Ldirectord,
             InputFormat::Sysctl => Self::Sysctl,
         }
     }

@@ -67,7 +67,7 @@ enum CliCommand {
     Save(change::SaveArgs),
     /// Remove a real server once its connections have ended
     Drain(change::DrainArgs),
-    /// Convert ipvsadm's rules, keepalived's configuration or IPVS's sysctls to a configuration of directrix
+    /// Convert ipvsadm's rules, keepalived's or ldirectord's configuration or IPVS's sysctls to a configuration of directrix
     Import(import::Args),
     /// Show how many frames were dropped, and why
     Drops(listings::Args),

@@ -47,7 +47,7 @@ pub(super) struct Named<T> {
 }
 
 impl WantedTiming {
-    /// Bounds the times by those that the configuration accepts, with a note for each change. One success is enough to
+    /// Bounds the times by what the configuration accepts, with a note for each change. One success is enough to
     /// come up, and a server that is down is probed at each interval.
     pub(super) fn bounded(self, location: &Place, notices: &mut Notices) -> CheckTiming {
         let mut bounded = |Named { keyword, value }: Named<Span>, max: Span, reason: &str| {

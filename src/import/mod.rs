@@ -1,4 +1,4 @@
-//! Conversion of ipvsadm's rules, keepalived.conf and IPVS's sysctls into a configuration of directrix.
+//! Conversion of ipvsadm's rules, keepalived.conf, ldirectord.cf and IPVS's sysctls into a configuration of directrix.
 //!
 //! Text in, text out: this module opens no socket and changes nothing on the host. It stands on layer 3: it imports
 //! only [`model`], `ipvsadm` and `popt`. Names of hosts and ports, and included files, come through [`Environment`].
@@ -17,6 +17,7 @@ mod environment;
 mod identity;
 mod ipvsadm;
 mod keepalived;
+mod ldirectord;
 mod netmask;
 mod notice;
 mod sysctl;
@@ -43,6 +44,8 @@ pub enum ImportFormat {
     Ipvsadm,
     /// keepalived.conf(5).
     Keepalived,
+    /// ldirectord.cf, as ldirectord(8) has it.
+    Ldirectord,
     /// IPVS's sysctls in a sysctl.conf(5): only keys of `[director]`.
     Sysctl,
 }
@@ -54,7 +57,7 @@ pub struct ImportSource<'a> {
     pub file: &'a str,
     /// Content of the file.
     pub bytes: &'a [u8],
-    /// `None`: recognized by the first line, or by any line of an IPVS sysctl.
+    /// `None`: recognized by the first line, or by any line of an IPVS sysctl or of a virtual of ldirectord.
     pub format: Option<ImportFormat>,
     /// Interface of the director; `None`: that of the file's VRRP instance.
     pub interface: Option<&'a str>,
@@ -148,7 +151,7 @@ fn nothing_in_it(format: ImportFormat) -> Diagnostic {
         ImportFormat::Sysctl => {
             syntax_error("there is no sysctl of IPVS (net.ipv4.vs) in it", "give the output of \"sysctl -a\"")
         }
-        ImportFormat::Ipvsadm | ImportFormat::Keepalived => {
+        ImportFormat::Ipvsadm | ImportFormat::Keepalived | ImportFormat::Ldirectord => {
             syntax_error("there is no virtual service in it", "")
         }
     }
@@ -170,6 +173,7 @@ fn read(
             let id = source.config_id.map(str::to_owned).or_else(|| host.name()).unwrap_or_default();
             keepalived::read(source.file, text, &id, host, notices)
         }
+        ImportFormat::Ldirectord => ldirectord::read(source.file, text, host, notices),
         ImportFormat::Sysctl => sysctl::read(source.file, text, notices),
     }
 }
@@ -219,17 +223,13 @@ fn describe_source(file: &str, format: ImportFormat) -> String {
     let kind = match format {
         ImportFormat::Ipvsadm => "rules of ipvsadm",
         ImportFormat::Keepalived => "a configuration of keepalived",
+        ImportFormat::Ldirectord => "a configuration of ldirectord",
         ImportFormat::Sysctl => "sysctls of IPVS",
     };
     format!("{file}, {kind}")
 }
 
-/// Whether a line begins a virtual service of ldirectord.cf(5).
-fn is_ldirectord(text: &str) -> bool {
-    text.lines().any(|line| line.split('=').next().is_some_and(|key| key.trim_end() == "virtual"))
-}
-
-/// Recognizes a format by the first line that is neither empty nor a comment.
+/// Recognizes a format by the first line that is neither empty nor a comment, ldirectord.cf by any line of a virtual.
 fn recognize(text: &str) -> Result<ImportFormat, Diagnostic> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let Some(first) = lines.into_iter().next() else {
@@ -245,24 +245,25 @@ fn recognize(text: &str) -> Result<ImportFormat, Diagnostic> {
     if keepalived::is_keyword(word) {
         return Ok(ImportFormat::Keepalived);
     }
-    Err(unknown_format(first, text))
+    if ldirectord::is_ldirectord(text) {
+        return Ok(ImportFormat::Ldirectord);
+    }
+    Err(unknown_format(first))
 }
 
-fn unknown_format(first: &str, text: &str) -> Diagnostic {
+fn unknown_format(first: &str) -> Diagnostic {
     if first.starts_with("IP Virtual Server version") {
         syntax_error("this is a listing (ipvsadm -L)", "give the output of \"ipvsadm -S -n\"")
     } else if first.starts_with("[director]") || first.starts_with("[[service]]") {
         syntax_error("this is a configuration of directrix already", "use it as it is")
-    } else if is_ldirectord(text) {
-        syntax_error(
-            "this is a configuration of ldirectord",
-            "import the output of \"ipvsadm -S -n\" while it runs, and let it call \"directrix ipvsadm\" from then on",
-        )
     } else {
         let first = excerpt(first);
         let what = format!(
-            "\"{first}\" begins neither rules of ipvsadm nor a configuration of keepalived, and no line is a sysctl of IPVS"
+            "\"{first}\" begins neither rules of ipvsadm nor a configuration of keepalived, and no line is a virtual of ldirectord or a sysctl of IPVS"
         );
-        syntax_error(&what, "give --from ipvsadm or --from keepalived if it is one of these")
+        syntax_error(
+            &what,
+            "give --from ipvsadm, --from keepalived or --from ldirectord if it is one of these",
+        )
     }
 }

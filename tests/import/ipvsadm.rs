@@ -337,7 +337,7 @@ fn other_formats_are_recognized() {
         (
             "upstream web {\n",
             "f: \"upstream web {\" begins neither rules of ipvsadm nor a configuration of keepalived, and no line is a \
-             sysctl of IPVS; give --from ipvsadm or --from keepalived if it is one of these",
+             virtual of ldirectord or a sysctl of IPVS; give --from ipvsadm, --from keepalived or --from ldirectord if it is one of these",
         ),
         ("-C\n", "f: there is no virtual service in it"),
         (

@@ -1,4 +1,4 @@
-//! Health checks: those that all servers of a service have become checks of the service.
+//! Health checks: one that all servers of a service have becomes a check of the service.
 
 use super::Converter;
 use crate::import::check::{CheckReach, ImportedCheck, timing_keys};

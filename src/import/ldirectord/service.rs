@@ -1,0 +1,209 @@
+//! A `virtual` of ldirectord.cf as a virtual service.
+
+use super::real::{self, Real};
+use super::{Setting, Virtual, checks, last};
+use crate::import::description::{
+    At, ImportedIdentity, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings,
+};
+use crate::import::environment::Environment;
+use crate::import::netmask;
+use crate::import::notice::{Notices, excerpt};
+use crate::ipvsadm::TIMEOUT_MAX;
+use crate::model::{Diagnostic, IpFamily};
+use crate::wire::Protocol;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+
+/// Bound of the servers of all services in a file.
+pub(super) const COUNT_MAX: usize = u16::MAX as usize;
+
+/// Scheduler of ldirectord unless written.
+const SCHEDULER: &str = "wrr";
+
+/// Reader of one `virtual`.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'f> {
+    pub(super) of: &'f Virtual,
+    pub(super) globals: &'f [Setting],
+    pub(super) host: &'f dyn Environment,
+}
+
+impl<'f> Reader<'f> {
+    /// Reads the service. `room`: servers that may still be added.
+    pub(super) fn read(
+        &self,
+        room: &mut usize,
+        notices: &mut Notices,
+    ) -> Result<ImportedService, Vec<Diagnostic>> {
+        let protocol = self.protocol().map_err(|fault| vec![fault])?;
+        let vip = self.vip(protocol).map_err(|fault| vec![fault])?;
+        let mut faults = Vec::new();
+        let settings = self.settings(vip, protocol).map_err(|fault| faults.push(fault)).unwrap_or_default();
+        let plan = checks::Plan::read(self, vip, protocol, notices).map_err(|fault| faults.push(fault)).ok();
+        let mut servers = Vec::new();
+        for line in self.of.settings.iter().filter(|of| matches!(of.keyword.as_str(), "real" | "real6")) {
+            match real::read(line, protocol, *room, self.host) {
+                Ok(real) => {
+                    *room = room.saturating_sub(real.addresses.len());
+                    servers.extend(server(line, &real, plan.as_ref(), notices));
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        self.add_fallback_notice(vip, notices);
+        let health = self.health(&servers, notices);
+        let heading = &self.of.heading;
+        let origin = At::new(&heading.location, excerpt(&format!("{} = {}", heading.keyword, heading.value)));
+        Ok(ImportedService { origin, vip, settings, health, servers })
+    }
+
+    /// Finds a setting of the service, else of the file.
+    pub(super) fn find(&self, keyword: &str) -> Option<&'f Setting> {
+        last(&self.of.settings, keyword).or_else(|| last(self.globals, keyword))
+    }
+
+    /// Finds a setting of the service.
+    pub(super) fn own(&self, keyword: &str) -> Option<&'f Setting> {
+        last(&self.of.settings, keyword)
+    }
+
+    /// Returns the protocol: UDP for port 53, else TCP, unless written. A firewall mark has "fwm".
+    fn protocol(&self) -> Result<Protocol, Diagnostic> {
+        let value = &self.of.heading.value;
+        let usual =
+            if value.ends_with(":53") || value.ends_with(":domain") { Protocol::Udp } else { Protocol::Tcp };
+        let Some(setting) = self.own("protocol") else { return Ok(usual) };
+        match setting.text() {
+            "tcp" => Ok(Protocol::Tcp),
+            "udp" => Ok(Protocol::Udp),
+            "fwm" if self.mark().is_some() => Ok(usual),
+            _ => Err(setting.error("it is neither tcp nor udp", "write one of these, or remove it")),
+        }
+    }
+
+    fn mark(&self) -> Option<NonZeroU32> {
+        self.of.heading.value.parse().ok()
+    }
+
+    fn vip(&self, protocol: Protocol) -> Result<ImportedIdentity, Diagnostic> {
+        let heading = &self.of.heading;
+        if let Some(mark) = self.mark() {
+            let family = if heading.keyword == "virtual6" { IpFamily::Ipv6 } else { IpFamily::Ipv4 };
+            return Ok(ImportedIdentity::Mark(mark.get(), family));
+        }
+        match real::endpoint(&heading.value, protocol, self.host) {
+            Ok(address) => Ok(ImportedIdentity::Address(protocol, address)),
+            Err(what) => Err(heading.error(&what, "write it as in \"virtual = 192.0.2.1:80\"")),
+        }
+    }
+
+    fn settings(&self, vip: ImportedIdentity, protocol: Protocol) -> Result<ImportedSettings, Diagnostic> {
+        let scheduler = match self.own("scheduler") {
+            Some(setting) => At::new(&setting.location, setting.text().to_owned()),
+            None => At::new(&self.of.heading.location, SCHEDULER.to_owned()),
+        };
+        let one_packet = match self.own("ops") {
+            Some(setting) if self.is_yes(setting)? && protocol == Protocol::Udp => {
+                Some(setting.location.clone())
+            }
+            _ => None,
+        };
+        let scheduler = Some(scheduler);
+        let persistence = self.persistence(vip)?;
+        Ok(ImportedSettings { scheduler, persistence, one_packet, ..ImportedSettings::default() })
+    }
+
+    /// The netmask counts with `persistent` only.
+    fn persistence(&self, vip: ImportedIdentity) -> Result<Option<At<ImportedPersistence>>, Diagnostic> {
+        let Some(setting) = self.own("persistent") else { return Ok(None) };
+        let timeout = number(setting, 1, TIMEOUT_MAX)?;
+        let netmask = match self.own("netmask") {
+            Some(mask) => netmask::parse(mask.text(), vip.is_ipv6())
+                .map_err(|what| mask.error(&what, "write 255.255.255.0, or for IPv6 a number as 64"))?,
+            None => None,
+        };
+        Ok(Some(At::new(&setting.location, ImportedPersistence { timeout, netmask })))
+    }
+
+    /// Reads "yes" or "no".
+    pub(super) fn is_yes(&self, setting: &Setting) -> Result<bool, Diagnostic> {
+        match setting.text() {
+            "yes" => Ok(true),
+            "no" => Ok(false),
+            _ => Err(setting.error("it is neither yes nor no", "write one of the two")),
+        }
+    }
+
+    /// The effects of health: lines of `[[service]]`. ldirectord begins with servers that are down.
+    fn health(&self, servers: &[ImportedServer], notices: &mut Notices) -> Vec<At<String>> {
+        if servers.iter().all(|server| server.checks.is_empty()) {
+            return Vec::new();
+        }
+        let location = &self.of.heading.location;
+        let mut lines = vec!["panic = 0", "alpha = true"];
+        if self.find("quiescent").is_none_or(|setting| setting.text() != "yes") {
+            lines.push("inhibit_on_failure = false");
+            notices.note(
+                location,
+                "ldirectord removes a server that is down unless quiescent = yes, and its connections hang; directrix lets them go on",
+                "write on_down = \"cut\" into [[service]] to end them by a reset",
+            );
+        }
+        lines.into_iter().map(|line| At::new(location, line.to_owned())).collect()
+    }
+
+    fn add_fallback_notice(&self, vip: ImportedIdentity, notices: &mut Notices) {
+        let keyword = if vip.is_ipv6() { "fallback6" } else { "fallback" };
+        let Some(setting) = self.find(keyword) else { return };
+        let what = format!(
+            "{keyword} = {} takes over when no server is left, which directrix does not do",
+            setting.value
+        );
+        let target = setting.value.split_whitespace().next().unwrap_or_default();
+        let name = target.rsplit_once(':').map_or(target, |(name, _)| name);
+        let address: Option<IpAddr> = name.trim_matches(['[', ']']).parse().ok();
+        let write = "write it as a [[service.server]] with weight = 0, and raise that by \"directrix ipvsadm -e ... -w 1\" when the others are down";
+        let instead = match address.filter(|address| address.is_loopback() || is_vip(vip, *address)) {
+            Some(_) => format!(
+                "that is the director itself, to which directrix delivers no frames: run the page on a host of the network, prepare it by \"directrix realserver setup\", {write}"
+            ),
+            None => write.to_owned(),
+        };
+        notices.warn(&setting.location, what, instead);
+    }
+}
+
+fn is_vip(vip: ImportedIdentity, address: IpAddr) -> bool {
+    matches!(vip, ImportedIdentity::Address(_, of) if of.ip() == address)
+}
+
+fn server(
+    line: &Setting,
+    real: &Real,
+    plan: Option<&checks::Plan>,
+    notices: &mut Notices,
+) -> Vec<ImportedServer> {
+    let server = |address: &IpAddr| {
+        let at = SocketAddr::new(*address, real.port);
+        ImportedServer {
+            location: line.location.clone(),
+            address: *address,
+            port: real.port,
+            forward: real.forward,
+            weight: if plan.is_some_and(|plan| plan.is_off) { 0 } else { real.weight },
+            upper: 0,
+            lower: 0,
+            checks: plan.map(|plan| plan.checks(line, at, real.talk.as_ref(), notices)).unwrap_or_default(),
+        }
+    };
+    real.addresses.iter().map(server).collect()
+}
+
+/// A whole number from `min` to `max`.
+pub(super) fn number(setting: &Setting, min: u32, max: u32) -> Result<u32, Diagnostic> {
+    let number = setting.text().parse().ok().filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| setting.error("it has no number", &format!("write one from {min} to {max}")))
+}
