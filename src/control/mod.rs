@@ -23,6 +23,7 @@ pub mod client;
 pub mod config_file;
 pub mod director;
 pub mod health;
+mod hooks;
 pub mod host;
 pub mod http;
 pub mod log;

@@ -46,7 +46,7 @@ pub use difference::Difference;
 pub use dns_check::{DnsCheck, DnsQueryType, DnsRcode, DnsTransport};
 pub use file::{FILE_MAX, read_file, read_input};
 pub use health_check::{CheckKind, CheckTarget, CheckTiming, HealthCheck, TimingFault};
-pub use health_effects::{HealthEffects, OnDown};
+pub use health_effects::{HealthEffects, Hooks, OnDown, Quorum};
 pub use health_mode::HealthMode;
 pub use identity::{FirewallMark, IpFamily, ServiceIdentity};
 pub use interface::InterfaceIndex;

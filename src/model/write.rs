@@ -3,7 +3,7 @@
 use super::{
     BackendChoice, CheckKind, CheckTarget, CheckTiming, Config, ControlOthers, DirectorConfig, DnsCheck,
     FirewallMark, HealthCheck, HealthEffects, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match, OnConflict,
-    OnServerClaim, PassiveMode, Policy, RealServer, ServiceAddress, ServiceIdentity, Timeouts,
+    OnServerClaim, PassiveMode, Policy, Quorum, RealServer, ServiceAddress, ServiceIdentity, Timeouts,
     VirtualService, Wait, WorkerCount,
 };
 use crate::time::Span;
@@ -119,7 +119,15 @@ fn effects(f: &mut Formatter<'_>, effects: &HealthEffects) -> fmt::Result {
     if effects.inhibit_on_failure != usual.inhibit_on_failure {
         writeln!(f, "inhibit_on_failure = {}", effects.inhibit_on_failure)?;
     }
-    if effects.alpha { writeln!(f, "alpha = true") } else { Ok(()) }
+    if effects.alpha {
+        writeln!(f, "alpha = true")?;
+    }
+    if let Some(Quorum { weight, hysteresis }) = effects.quorum {
+        writeln!(f, "quorum = {weight}\nhysteresis = {hysteresis}")?;
+    }
+    let hooks = effects.hooks.rows().into_iter();
+    let mut set = hooks.filter_map(|(key, program)| Some((key, program?)));
+    set.try_for_each(|(key, program)| writeln!(f, "{key} = {}", quoted(program)))
 }
 
 fn check(f: &mut Formatter<'_>, name: &str, check: &HealthCheck) -> fmt::Result {
@@ -275,9 +283,9 @@ mod tests {
     use super::*;
     use crate::model::{
         BodyPattern, ConnReuseMode, DnsQueryType, DnsRcode, DnsTransport, ExternalCheck, FileCheck, GoodFile,
-        HttpCheck, HttpMethod, HttpsCheck, OnDown, PeerAddress, Persistence, Ping, Places, PortRange, Reject,
-        SLOW_START_MAX, Scheduler, SchedulerFlags, ScriptCheck, SmtpCheck, StatusRange, UdpCheck, Weight,
-        parse,
+        Hooks, HttpCheck, HttpMethod, HttpsCheck, OnDown, PeerAddress, Persistence, Ping, Places, PortRange,
+        Reject, SLOW_START_MAX, Scheduler, SchedulerFlags, ScriptCheck, SmtpCheck, StatusRange, UdpCheck,
+        Weight, parse,
     };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
@@ -404,6 +412,11 @@ mod tests {
                 on_down: [OnDown::Keep, OnDown::Cut][usize::from(at % 2 == 0)],
                 inhibit_on_failure: at % 3 == 0,
                 alpha: at % 5 == 0,
+                quorum: None,
+                hooks: Hooks {
+                    notify: (at % 2 == 0).then(|| "/usr/local/sbin/\"notify\"".into()),
+                    ..Hooks::default()
+                },
             },
             scheduler,
             one_packet: protocol == Protocol::Udp && fallback,

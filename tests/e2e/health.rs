@@ -8,8 +8,11 @@ use crate::support::netns::wait_until;
 use directrix::control::api::checks::Checks;
 use directrix::control::client::Blocking;
 use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 on_both_backends! {
@@ -18,6 +21,7 @@ on_both_backends! {
     the_operator_wins_over_the_checks
     connections_of_a_server_that_is_down_are_cut
     a_server_is_used_after_its_first_success
+    hooks_are_called_once_for_each_change
 }
 
 /// Fast, so that the test is short: down within half a second of the failure.
@@ -269,4 +273,51 @@ fn a_server_is_used_after_its_first_success(backend: &str) {
     site.wait_for_weight(1, "1");
     site.peers.nginx[0].restart(&site.deployment.real[0]);
     site.wait_for_weight(0, "1");
+}
+
+/// A program in `home` that appends the facts to the file `calls` there.
+fn recorder(home: &Path) -> String {
+    let path = home.join("hook");
+    let text = format!("#!/bin/sh\nexec cat >> {}/calls\n", home.display());
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn hooks_are_called_once_for_each_change(backend: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    let program = recorder(folder.path());
+    let deployment = Deployment::reference();
+    let peers = Peers::start(&deployment);
+    let keys = format!(
+        "quorum = 2\nquorum_up = \"{program}\"\nquorum_down = \"{program}\"\nnotify = \"{program}\"\n"
+    );
+    let text = config_with(backend, &deployment, &keys);
+    let (status, error) = Director::refusal(&deployment.director, &text, "");
+    assert!(status == Some(1) && error.contains("the director runs as root"), "{error}");
+    let text = text.replacen("[director]\n", "[director]\nuser = \"nobody\"\n", 1);
+    let director = Director::start_in(Home::new(), &deployment.director, &text);
+    let client = Blocking::new(&director.socket()).unwrap();
+    let mut site = Site { deployment, peers, director, client };
+    site.wait_for(["up", "up"]);
+
+    let calls = || -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(folder.path().join("calls")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let quorums = || -> Vec<bool> { calls().iter().filter_map(|call| call["quorum_up"].as_bool()).collect() };
+    wait_until("the quorum at the start", PATIENCE, || quorums() == [true]);
+    site.peers.nginx[0].stop();
+    wait_until("the loss of the quorum", PATIENCE, || quorums() == [true, false]);
+    site.peers.nginx[0].restart(&site.deployment.real[0]);
+    wait_until("the quorum again", PATIENCE, || quorums() == [true, false, true]);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(quorums(), [true, false, true], "each change once");
+    let rip = site.deployment.rips[0].to_string();
+    let of_server =
+        || calls().iter().filter(|call| call["server"] == rip.as_str() && call["by"] == "health").count();
+    assert_eq!(of_server(), 2, "out, and in use again: {:?}", calls());
+    assert_eq!(site.director.logged("the quorum of the service is lost"), 1);
+    assert_eq!(site.director.logged("hook"), 0, "{}", site.director.log());
 }

@@ -44,6 +44,8 @@ pub enum EventSource {
     Panic,
     /// The freeze of all checks.
     Freeze,
+    /// The quorum of a service.
+    Quorum,
 }
 
 impl EventSource {
@@ -59,6 +61,7 @@ impl EventSource {
             Self::Passive => "passive",
             Self::Panic => "panic",
             Self::Freeze => "freeze",
+            Self::Quorum => "quorum",
         }
     }
 }
@@ -83,8 +86,8 @@ mod tests {
 
     #[test]
     fn names_are_those_in_json() {
-        use EventSource::{Arp, Check, Drain, Freeze, Health, Operator, Panic, Passive};
-        for source in [Check, Health, Arp, Operator, Drain, Passive, Panic, Freeze] {
+        use EventSource::{Arp, Check, Drain, Freeze, Health, Operator, Panic, Passive, Quorum};
+        for source in [Check, Health, Arp, Operator, Drain, Passive, Panic, Freeze, Quorum] {
             assert_eq!(serde_json::to_string(&source).unwrap(), format!("\"{source}\""));
         }
     }

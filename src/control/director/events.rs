@@ -35,11 +35,13 @@ impl Director {
                 let text = if *out { "out: no new connections for it" } else { "in use again" };
                 let subject = EventSubject::both(*service, *server);
                 self.events.add(EventSource::Health, subject, text.into());
+                self.notify();
             }
             HealthReport::Panic { service, on, down, total } => {
                 let text = if *on { "health is ignored" } else { "health counts again" };
                 let text = format!("{text}: {down} of the weight of {total} is down");
                 self.events.add(EventSource::Panic, EventSubject::service(*service), text);
+                self.notify();
             }
             HealthReport::Freeze { on, failing, up } => {
                 let text = if *on { "no server goes down" } else { "servers may go down again" };

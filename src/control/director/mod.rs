@@ -9,6 +9,7 @@ pub mod error;
 mod event_loop;
 mod events;
 mod health;
+mod hooks;
 pub mod inspect;
 mod interfaces;
 mod neighbors;
@@ -26,6 +27,7 @@ mod vips;
 use crate::audit::Auditor;
 use crate::control::answers::ClientAnswers;
 use crate::control::health::{HealthThread, VipProber};
+use crate::control::hooks::HookRunner;
 use crate::control::host::carriers::Carriers;
 use crate::control::host::hints::LocalVips;
 use crate::control::host::resolve::ResolvedHost;
@@ -97,6 +99,7 @@ struct Director {
     watchdog: Watchdog,
     availability: AvailabilityWatch,
     events: EventRing,
+    hooks: HookRunner,
     symptoms: Symptoms,
     /// Claimed VIPs without a service.
     kept_vips: BTreeMap<IpAddr, KeptVip>,

@@ -19,6 +19,7 @@ impl Director {
         self.free_snapshots();
         self.reclaim_at = Some(now + ADOPTION);
         self.availability.check(&self.registry.services, &self.loads, now);
+        self.check_quorums();
         self.sync_steering()
     }
 

@@ -3,6 +3,7 @@
 use super::Director;
 use super::audit::audit_settings;
 use super::error::DirectorError;
+use super::hooks::check_hooks;
 use super::startup::{self, StartContext};
 use super::symptoms::Symptoms;
 use super::vip_checks::open_prober;
@@ -11,6 +12,7 @@ use crate::control::answers::ClientAnswers;
 use crate::control::api;
 use crate::control::config_file::ReadConfig;
 use crate::control::config_file::reloads::ReloadQueue;
+use crate::control::hooks::HookRunner;
 use crate::control::host::carriers::Carriers;
 use crate::control::host::hints::LocalVips;
 use crate::control::host::privileges::Privileges;
@@ -101,6 +103,7 @@ async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(),
         None => None,
     };
     let director = Director::start(&config, host, &privileges, on_ready)?;
+    check_hooks(&config.rules())?; // privileges have been dropped
     let reloads = ReloadQueue::new(read_config, backend);
     director.serve(socket, exporter, signals, reloads).await
 }
@@ -171,6 +174,7 @@ impl Director {
             watchdog: Watchdog::new(),
             availability: AvailabilityWatch::default(),
             events: EventRing::default(),
+            hooks: HookRunner::default(),
             kept_vips: BTreeMap::new(),
             on_ready: Some(on_ready),
         })

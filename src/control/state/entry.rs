@@ -34,6 +34,8 @@ pub struct ServiceEntry {
     pub past: Stats,
     /// Rates of its totals.
     pub estimator: Estimator,
+    /// Whether its quorum stands; `None` before that is known, and without a quorum.
+    pub quorum_up: Option<bool>,
     /// The operator's hold on the health of servers that are added.
     pub health_mode: HealthMode,
     /// Slow starts of its servers.
@@ -176,6 +178,12 @@ impl ServiceEntry {
     pub fn rule(&self) -> VirtualService {
         let servers = self.servers.iter().map(|server| server.config.clone()).collect();
         VirtualService { servers, ..self.config.clone() }
+    }
+
+    /// Returns the weight of the servers that get new connections, whatever their load.
+    pub(in crate::control) fn live_weight(&self) -> u32 {
+        let available = self.servers.iter().filter(|server| server.is_available());
+        available.map(|server| u32::from(server.effective_weight())).sum()
     }
 
     /// Returns true if a server that is added is down until the health checks report otherwise.

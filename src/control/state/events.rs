@@ -80,6 +80,10 @@ impl EventRing {
         }
     }
 
+    pub(in crate::control) fn latest(&self) -> Option<&Event> {
+        self.events.back()
+    }
+
     /// All events, the oldest first.
     pub(in crate::control) fn list(&self) -> Vec<Event> {
         self.events.iter().cloned().collect()

@@ -249,6 +249,7 @@ impl Registry {
             servers: Vec::new(),
             past: Stats::default(),
             estimator: Estimator::new(),
+            quorum_up: None,
             health_mode: self.health_mode,
             slow_start: ServiceSlowStart::default(),
             generation: next_generation(generation),

@@ -178,7 +178,7 @@ impl<'a, 'i> Section<'a, 'i> {
 }
 
 /// Keys of [[service]] that [[service.server]] has not: in TOML, a key belongs to the last table above it.
-const OF_THE_SERVICE: [&str; 12] = [
+const OF_THE_SERVICE: [&str; 17] = [
     "protocol",
     "vlan",
     "scheduler",
@@ -191,6 +191,11 @@ const OF_THE_SERVICE: [&str; 12] = [
     "inhibit_on_failure",
     "alpha",
     "passive",
+    "quorum",
+    "hysteresis",
+    "notify",
+    "quorum_up",
+    "quorum_down",
 ];
 
 fn article(kind: &str) -> String {

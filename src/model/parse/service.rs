@@ -72,14 +72,14 @@ fn service<'a, 'i>(
     one_vip_under(scheduler, section, &group);
     wildcard_persists(section, identity);
     let checks = checks::read(section, "[[service.check]]", identity);
-    let panic = section.get("panic", number(0..=100)).map_or(VirtualService::PANIC, |share| share as u8);
-    let effects = effects::read(section);
+    let (effects, panic) = effects::read(section);
     let passive = passive(section, identity);
     let own = servers(section, identity);
     let servers: Vec<_> = own.iter().map(|(_, server)| server.clone()).collect();
     placed.extend(own);
     section.close();
     too_many_for(scheduler, section, servers.len());
+    effects::quorum_in_reach(section, &effects, &servers);
     let identity = identity?;
     let key = if group.is_empty() { "address" } else { "mark" };
     if let Some(first) = seen.insert(identity, section.at(key)) {

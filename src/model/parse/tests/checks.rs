@@ -313,3 +313,32 @@ fn a_check_without_a_port_suits_a_service_without_one() {
     }
     assert!(parse(Path::new("d.toml"), &format!("{text}type = \"smtp\"\ntarget = \"rip\"\n")).is_err());
 }
+
+#[test]
+fn effects_that_contradict_each_other_are_refused() {
+    let service = |keys: &str| {
+        format!(
+            "[director]\ninterface = \"eth0\"\n[[service]]\nprotocol = \"tcp\"\naddress = \"10.0.0.1:80\"\n{keys}\n\
+             [[service.server]]\naddress = \"10.0.0.2\"\nweight = 3\n"
+        )
+    };
+    for (keys, error) in [
+        ("quorum = 2\npanic = 50", "7: panic is 50 beside a quorum"),
+        ("quorum = 2\nhysteresis = 2", "7: hysteresis is 2, not below quorum = 2"),
+        ("hysteresis = 1", "6: hysteresis stands without a quorum"),
+        ("quorum_up = \"/bin/true\"", "6: quorum_up stands without a quorum"),
+        ("quorum = 4", "6: quorum is 4, out of reach: all servers together have weight 3; write at most 3"),
+        ("quorum = 0", "6: quorum is 0, out of range"),
+        ("notify = \"notify\"", "6: notify is \"notify\"; write the absolute path"),
+        ("notify = \"/bin/notify up\"", "6: notify is \"/bin/notify up\"; write the absolute path"),
+        ("on_down = \"drop\"", "6: on_down is \"drop\"; write \"keep\" or \"cut\""),
+        ("alpha = 1", "6: alpha is 1; write true or false"),
+    ] {
+        let found = errors(&service(keys));
+        assert!(found.len() == 1 && found[0].starts_with(error), "{keys}: {found:?}");
+    }
+    let read = super::check(&service("quorum = 2\nhysteresis = 1\nalpha = true\non_down = \"cut\"")).unwrap();
+    let read = &read.services[0];
+    assert_eq!((read.panic, read.effects.alpha, read.effects.on_down), (0, true, OnDown::Cut));
+    assert_eq!(read.effects.quorum, Some(Quorum { weight: 2, hysteresis: 1 }));
+}

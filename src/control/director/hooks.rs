@@ -1,0 +1,101 @@
+//! The director's hooks: quorums of the services, and the programs that are called at changes.
+
+use super::Director;
+use crate::control::api::events::{Event, EventSource};
+use crate::control::hooks::HookCall;
+use crate::control::state::events::EventSubject;
+use crate::control::state::registry::ServiceEntry;
+use crate::model::{Diagnostic, Quorum, Rules};
+use serde::Serialize;
+
+/// The facts for a program.
+#[derive(Serialize)]
+struct HookFacts<'a> {
+    #[serde(flatten)]
+    event: &'a Event,
+    /// For a change of the quorum, whether it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quorum_up: Option<bool>,
+}
+
+/// Refuses programs of a director that is still root: they are to run as an ordinary user.
+///
+/// # Errors
+/// With the service that has one.
+pub(super) fn check_hooks(rules: &Rules) -> Result<(), Diagnostic> {
+    let with_hook = rules.services.iter().find(|service| !service.effects.hooks.is_empty());
+    match with_hook.filter(|_| nix::unistd::geteuid().is_root()) {
+        None => Ok(()),
+        Some(service) => {
+            let what = format!(
+                "{} has notify, quorum_up or quorum_down, and the director runs as root",
+                service.identity
+            );
+            Err(Diagnostic::invalid_rules(
+                what,
+                "add user = \"directrix\" to [director], or remove these keys",
+            ))
+        }
+    }
+}
+
+impl Director {
+    /// Calls the program `notify` of the service of the latest event.
+    pub(super) fn notify(&mut self) {
+        let Some(event) = self.events.latest() else { return };
+        let mut services = self.registry.services.iter();
+        let service = services.find(|service| Some(service.config.identity) == event.service);
+        if let Some(program) = service.and_then(|service| service.config.effects.hooks.notify.clone()) {
+            self.hooks.call(call(program, event, None));
+        }
+    }
+
+    /// Follows the quorums of the services, once the director is ready.
+    pub(super) fn check_quorums(&mut self) {
+        if !self.is_ready() {
+            return;
+        }
+        let mut changes = Vec::new();
+        for service in &mut self.registry.services {
+            let Some(quorum) = service.config.effects.quorum else {
+                service.quorum_up = None;
+                continue;
+            };
+            let live = service.live_weight();
+            let up = quorum.stands(service.quorum_up, live);
+            if service.quorum_up.replace(up) != Some(up) {
+                changes.push((service.config.identity, quorum, up, live));
+            }
+        }
+        for (service, Quorum { weight: quorum, .. }, up, live) in changes {
+            let text = if up {
+                tracing::info!(%service, live, quorum, "the quorum of the service is reached");
+                format!("the quorum of {quorum} is reached: weight {live} gets new connections")
+            } else {
+                tracing::warn!(%service, live, quorum, "the quorum of the service is lost");
+                format!("the quorum of {quorum} is lost: weight {live} gets new connections")
+            };
+            self.events.add(EventSource::Quorum, EventSubject::service(service), text);
+            self.call_quorum_hook(up);
+            self.notify();
+        }
+    }
+
+    /// Calls the program for the quorum that the latest event is about.
+    fn call_quorum_hook(&mut self, up: bool) {
+        let Some(event) = self.events.latest() else { return };
+        let mut services = self.registry.services.iter();
+        let service = services.find(|service| Some(service.config.identity) == event.service);
+        let hooks = service.map(|service: &ServiceEntry| &service.config.effects.hooks);
+        let program =
+            hooks.and_then(|hooks| if up { hooks.quorum_up.clone() } else { hooks.quorum_down.clone() });
+        if let Some(program) = program {
+            self.hooks.call(call(program, event, Some(up)));
+        }
+    }
+}
+
+fn call(program: String, event: &Event, quorum_up: Option<bool>) -> HookCall {
+    let facts = serde_json::to_string(&HookFacts { event, quorum_up }).unwrap_or_default(); // plain data
+    HookCall { program, facts: facts + "\n" }
+}
