@@ -104,6 +104,37 @@ fn seconds(span: Span) -> f64 {
     f64::from(span.millis()) / 1000.0
 }
 
+/// Rewrites an expression of Perl or PCRE, in which "$" also matches before a line feed at the end of the text.
+/// One with the flag "m" stays as it is: there, "$" means the same in both.
+pub(super) fn perl_pattern(pattern: &str) -> String {
+    if has_multiline_flag(pattern) {
+        return pattern.to_owned();
+    }
+    let (mut rewritten, mut escaped, mut in_class) = (String::new(), false, false);
+    for letter in pattern.chars() {
+        match letter {
+            '$' if !escaped && !in_class => rewritten.push_str(END_OF_TEXT),
+            _ => rewritten.push(letter),
+        }
+        match letter {
+            '[' if !escaped => in_class = true,
+            ']' if !escaped => in_class = false,
+            _ => {}
+        }
+        escaped = letter == '\\' && !escaped;
+    }
+    rewritten
+}
+
+/// Whether a group of flags, as in "(?im)" or "(?m:", has "m".
+fn has_multiline_flag(pattern: &str) -> bool {
+    let mut groups = pattern.split("(?").skip(1);
+    groups.any(|group| group.chars().take_while(char::is_ascii_alphabetic).any(|flag| flag == 'm'))
+}
+
+/// The end of a text, or the line feed before it.
+const END_OF_TEXT: &str = r"(?:\n?\z)";
+
 /// Splits a command line at its spaces; quoted parts stay together. Nothing else has a meaning.
 pub(super) fn command(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
@@ -131,6 +162,7 @@ pub(super) fn command_key(words: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::BodyPattern;
 
     #[test]
     fn commands_are_split_at_spaces_outside_of_quotes() {
@@ -141,6 +173,25 @@ mod tests {
             ("", &[]),
         ] {
             assert_eq!(command(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_text_may_have_a_line_feed() {
+        for (pattern, body, good) in [
+            ("^OK$", "OK", true),
+            ("^OK$", "OK\n", true),
+            ("^OK$", "OK\n\n", false),
+            ("OK$|fine", "it is fine now", true),
+            (r"5\$", "5$ each", true),
+            (r"\\$", "\\\n", true),
+            (r"[\]$]x", "$x", true),
+        ] {
+            let rewritten = BodyPattern::new(&perl_pattern(pattern)).unwrap();
+            assert_eq!(rewritten.matches(body.as_bytes()), good, "{pattern} in {body:?}");
+        }
+        for same in ["a[$]b", "(?im)^ok$"] {
+            assert_eq!(perl_pattern(same), same);
         }
     }
 

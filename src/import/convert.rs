@@ -93,8 +93,8 @@ impl Converter<'_> {
         let mut servers = self.servers(service, address, &stand_in);
         let mut keys = identity(transport, address);
         keys.extend(settings);
-        keys.extend(self.health(&service.health, &stand_in));
         let checks = checks::shared(&mut servers);
+        self.health(&service.health, &mut keys, &lines_below(&checks, &servers));
         let left_out = self.reason_to_leave_out(service, &keys, &checks, &servers);
         ServiceDraft { origin, keys, checks, servers, is_template: false, left_out }
     }
@@ -114,14 +114,8 @@ impl Converter<'_> {
             self.notices.warn(location, what, instead);
             return Some("none of its servers can be reached by direct routing as it is".into());
         }
-        let live = servers.iter().filter(|server| server.left_out.is_none());
-        let servers =
-            live.flat_map(|server| iter::once(SERVER).chain(server.keys.iter().map(String::as_str)));
-        let checks = checks
-            .iter()
-            .flat_map(|check| iter::once(SERVICE_CHECK).chain(check.keys.iter().map(String::as_str)));
-        let lines: Vec<_> = checks.chain(servers).collect();
-        let Diagnostic { what, remedy, .. } = self.validator.error(&[keys.join("\n"), lines.join("\n")])?;
+        let below = lines_below(checks, servers);
+        let Diagnostic { what, remedy, .. } = self.validator.error(&[keys.join("\n"), below])?;
         self.notices.warn(location, format!("{vip}: {what}"), remedy);
         Some(what)
     }
@@ -393,4 +387,13 @@ impl Converter<'_> {
         let instead = format!("IPVS sends to {own} port as well: direct routing cannot change it");
         self.notices.note(location, what, instead);
     }
+}
+
+/// The tables of a service that are written, without checks of single servers.
+fn lines_below(checks: &[CheckDraft], servers: &[ServerDraft]) -> String {
+    let live = servers.iter().filter(|server| server.left_out.is_none());
+    let servers = live.map(|server| (SERVER, &server.keys));
+    let tables = checks.iter().map(|check| (SERVICE_CHECK, &check.keys)).chain(servers);
+    let lines = tables.flat_map(|(header, keys)| iter::once(header).chain(keys.iter().map(String::as_str)));
+    lines.collect::<Vec<_>>().join("\n")
 }

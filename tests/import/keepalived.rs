@@ -114,7 +114,6 @@ fn typical_file_has_notices_by_line() {
         "25: not carried over: vrrp_instance VI_1 is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers for it",
         "35: note: inhibit_on_failure is set for some servers of a service",
         "41: not carried over: sorry_server 10.0.0.99 80 takes over when no server is left, which directrix does not do",
-        "42: not carried over: quorum is a minimum weight of live servers, which nothing counts any more",
         "46,56: note: health checks ask the RIP, as before: a server without the VIP passes them",
         "47: not carried over: notify_down is a script that nothing runs any more",
         "54: note: connect_timeout of HTTP_GET is for each of its steps",

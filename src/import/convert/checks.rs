@@ -57,17 +57,19 @@ impl Converter<'_> {
         self.notices.add(&check.location, NoticeLevel::Note, what, instead.to_owned());
     }
 
-    /// Converts the keys of a service about the effects of health.
-    pub(super) fn health(&mut self, health: &[At<String>], service: &[String]) -> Vec<String> {
-        let keys =
-            health.iter().filter_map(|line| match self.validator.append(service, line.value.clone()) {
-                Ok(_) => Some(line.value.clone()),
-                Err(Diagnostic { what, remedy, .. }) => {
-                    self.notices.warn(&line.location, what, remedy);
-                    None
+    /// Appends the keys of a service about the effects of health. `below`: the tables of its checks and servers.
+    pub(super) fn health(&mut self, health: &[At<String>], keys: &mut Vec<String>, below: &str) {
+        // The reason is reported with the service.
+        let is_valid = self.validator.error(&[keys.join("\n"), below.to_owned()]).is_none();
+        for At { location, value } in health {
+            let more = [keys.join("\n"), value.clone(), below.to_owned()];
+            match self.validator.error(&more).filter(|_| is_valid) {
+                None => keys.push(value.clone()),
+                Some(Diagnostic { what, remedy, .. }) => {
+                    self.notices.warn(location, format!("{value}: {what}"), remedy);
                 }
-            });
-        keys.collect()
+            }
+        }
     }
 }
 

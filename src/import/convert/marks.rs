@@ -25,7 +25,7 @@ impl Converter<'_> {
         let mut servers = self.servers(service, vip, &stand_in);
         let mut keys = group(mark, "tcp:VIP:port");
         keys.extend(settings);
-        keys.extend(self.health(&service.health, &stand_in));
+        keys.extend(service.health.iter().map(|line| line.value.clone()));
         let checks = checks::shared(&mut servers);
         ServiceDraft { origin, keys, checks, servers, is_template: true, left_out: Some(what) }
     }

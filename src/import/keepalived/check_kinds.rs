@@ -4,7 +4,7 @@ use super::checks::{Checker, is_set, last};
 use super::keywords::{self, URL};
 use super::statement::Statement;
 use super::surplus;
-use crate::import::check::{CheckReach, command, command_key};
+use crate::import::check::{CheckReach, command, command_key, perl_pattern};
 use crate::import::description::Place;
 use crate::import::notice::Notices;
 use crate::import::validate::key;
@@ -87,27 +87,33 @@ fn regex(url: &Statement, notices: &mut Notices) -> Option<String> {
         notices.warn(&none.location, what, "let the page have a text when it is good, and write that");
         return None;
     }
-    let mut flags = String::new();
-    for (statement, option) in url
-        .statements()
-        .iter()
-        .filter(|of| of.keyword() == "regex_options")
-        .flat_map(|of| of.words[1..].iter().map(move |option| (of, option)))
-    {
-        match option.as_str() {
-            "caseless" => flags.push('i'),
-            "dotall" => flags.push('s'),
-            "extended" => flags.push('x'),
-            "multiline" => flags.push('m'),
-            "ungreedy" | "utf" | "ucp" | "dollar_endonly" => {}
-            other => {
-                let what = format!("the option {other:?} of a regular expression");
-                notices.warn(&statement.location, what, "write it into the expression, as on docs.rs/regex");
-            }
+    let options = url.statements().iter().filter(|of| of.keyword() == "regex_options");
+    let options: Vec<_> =
+        options.flat_map(|of| of.words[1..].iter().map(move |option| (of, option))).collect();
+    let flags: String = options.iter().filter_map(|(of, option)| flag(of, option, notices)).collect();
+    let pattern = pattern.value()?;
+    let pattern = match options.iter().any(|(_, option)| *option == "dollar_endonly") || flags.contains('m') {
+        true => pattern.to_owned(),
+        false => perl_pattern(pattern),
+    };
+    Some(if flags.is_empty() { pattern } else { format!("(?{flags}){pattern}") })
+}
+
+/// The flag for an option of PCRE.
+fn flag(statement: &Statement, option: &str, notices: &mut Notices) -> Option<char> {
+    match option {
+        "caseless" => Some('i'),
+        "dotall" => Some('s'),
+        "extended" => Some('x'),
+        "multiline" => Some('m'),
+        // These do not change whether there is a match, or are always so.
+        "ungreedy" | "utf" | "ucp" | "dollar_endonly" => None,
+        other => {
+            let what = format!("the option {other:?} of a regular expression");
+            notices.warn(&statement.location, what, "write it into the expression, as on docs.rs/regex");
+            None
         }
     }
-    let pattern = pattern.value()?;
-    Some(if flags.is_empty() { pattern.to_owned() } else { format!("(?{flags}){pattern}") })
 }
 
 fn dns(checker: &Checker<'_>) -> Vec<String> {
@@ -185,7 +191,7 @@ fn file(checker: &Checker<'_>, notices: &mut Notices) -> Option<Vec<String>> {
     let is_named = |of: &&Statement| {
         matches!(of.keyword(), "track_file" | "vrrp_track_file") && of.value() == Some(name)
     };
-    let block = checker.root.iter().filter(is_named).last();
+    let block = checker.root.iter().rfind(is_named);
     let Some(path) = block.and_then(|block| value(block, "file")) else {
         let what = format!("FILE_CHECK names {name:?}, and no track_file has that name and a file");
         notices.warn(location, what, "write a check of type \"file\" with its path");

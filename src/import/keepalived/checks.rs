@@ -183,7 +183,7 @@ pub(super) fn is_set(statement: &Statement) -> bool {
 /// Reads the effects of health on a service with checks: lines of `[[service]]`.
 pub(super) fn effects(service: &Statement, notices: &mut Notices) -> Vec<At<String>> {
     let servers: Vec<_> = service.statements().iter().filter(|of| of.keyword() == "real_server").collect();
-    if !servers.iter().any(|server| server.statements().iter().any(surplus::is_check)) {
+    if !is_checked(service) {
         return Vec::new();
     }
     let at = |line: &str| At::new(&service.location, line.to_owned());
@@ -193,6 +193,24 @@ pub(super) fn effects(service: &Statement, notices: &mut Notices) -> Vec<At<Stri
     }
     if !is_inhibited(service, &servers, notices) {
         lines.push(at("inhibit_on_failure = false"));
+    }
+    lines.extend(quorum(service));
+    lines
+}
+
+/// Whether a service has a checker.
+pub(super) fn is_checked(service: &Statement) -> bool {
+    let servers = service.statements().iter().filter(|of| of.keyword() == "real_server");
+    servers.flat_map(Statement::statements).any(surplus::is_check)
+}
+
+/// A quorum other than the default of 1, and its hysteresis, which keepalived bounds by it.
+fn quorum(service: &Statement) -> Vec<At<String>> {
+    let number = |keyword| last(service, keyword).and_then(|of| Some((of, of.value()?.parse::<u32>().ok()?)));
+    let Some((of, weight)) = number("quorum").filter(|(_, weight)| *weight > 1) else { return Vec::new() };
+    let mut lines = vec![At::new(&of.location, format!("quorum = {weight}"))];
+    if let Some((of, hysteresis)) = number("hysteresis").filter(|(_, hysteresis)| *hysteresis > 0) {
+        lines.push(At::new(&of.location, format!("hysteresis = {}", hysteresis.min(weight - 1))));
     }
     lines
 }

@@ -46,8 +46,8 @@ pub(super) fn add_notice(table: KeywordTable, statement: &Statement, notices: &m
 }
 
 const NO_SCRIPT: &str = "is a script that nothing runs any more";
-const NO_SCRIPT_INSTEAD: &str = "run it from a program of yours that watches \"directrix health --json\"";
-const NO_QUORUM_INSTEAD: &str = "servers come and go without it; alert on the metrics of health";
+const NO_SCRIPT_INSTEAD: &str = "write quorum_up, quorum_down or notify into [[service]]: a program without arguments, which reads JSON and never runs as root";
+const UNCHECKED_INSTEAD: &str = "write checks, and quorum into [[service]]";
 const NO_MAIL: &str = "belongs to e-mail and SNMP, which directrix does not have";
 const NO_MAIL_INSTEAD: &str = "alert on the director's metrics, which Prometheus can read";
 const KEEPALIVED_ITSELF: &str = "is about keepalived's own processes";
@@ -173,11 +173,8 @@ pub(super) const SERVICE: KeywordTable = &[
         &["omega"],
         note("runs scripts at the end, which directrix does not", "use ExecStopPost= of directrix.service"),
     ),
-    (
-        &["quorum"],
-        warn("is a minimum weight of live servers, which nothing counts any more", NO_QUORUM_INSTEAD),
-    ),
-    (&["hysteresis"], note("belongs to the quorum, which nothing counts any more", NO_QUORUM_INSTEAD)),
+    (&["quorum"], warn("is a minimum weight of live servers, of which none is checked", UNCHECKED_INSTEAD)),
+    (&["hysteresis"], note("belongs to the quorum of servers, of which none is checked", UNCHECKED_INSTEAD)),
     (&["quorum_up", "quorum_down"], warn(NO_SCRIPT, NO_SCRIPT_INSTEAD)),
     (&["smtp_alert", "snmp_name"], note(NO_MAIL, NO_MAIL_INSTEAD)),
     (&["ip_family", "hashed", "sorry_server_inhibit", "sorry_server_lvs_method"], None),

@@ -154,6 +154,7 @@ impl<'s> VirtualServer<'s> {
             "weight" => weight(statement, notices).map(drop),
             // The default: one live server is enough.
             "quorum" if statement.value() == Some("1") => Ok(()),
+            "quorum" | "hysteresis" if checks::is_checked(self.block) => quorum(statement),
             "real_server" => self.server(statement, notices),
             "sorry_server" => {
                 self.sorry = Some(statement.clone());
@@ -316,6 +317,11 @@ fn weight(statement: &Statement, notices: &mut Notices) -> Result<u32, String> {
 fn capped_weight(text: &str) -> Option<u32> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u32::MAX).min(WEIGHT_MAX))
+}
+
+/// It is read with the checks.
+fn quorum(statement: &Statement) -> Result<(), String> {
+    number(statement, u32::MAX).map(drop)
 }
 
 fn forward(statement: &Statement) -> Result<Forward, String> {

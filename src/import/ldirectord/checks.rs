@@ -2,7 +2,9 @@
 
 use super::service::{Reader, number};
 use super::{Setting, last};
-use crate::import::check::{CheckReach, ImportedCheck, Named, WantedTiming, command, command_key};
+use crate::import::check::{
+    CheckReach, ImportedCheck, Named, WantedTiming, command, command_key, perl_pattern,
+};
 use crate::import::description::{ImportedIdentity, Place};
 use crate::import::notice::Notices;
 use crate::import::validate::key;
@@ -198,7 +200,7 @@ impl Plan {
                 let what = "receive stands beside httpmethod = HEAD, whose answer has no body";
                 notices.warn(location, what, "write method = \"GET\" and regex into the check");
             }
-            pattern => keys.push(key("regex", pattern)),
+            pattern => keys.push(key("regex", &perl_pattern(pattern))),
         }
         if self.service == "https" {
             keys.push("verify = false".into());

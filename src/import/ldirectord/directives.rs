@@ -27,7 +27,7 @@ const NOTHING: &str = "there is nothing to do for it";
 const LOG: &str = "is a log of ldirectord";
 const LOG_REMEDY: &str = "directrix logs to standard error, which systemd has in the journal";
 const PROGRAM: &str = "is a program that nothing runs any more";
-const PROGRAM_REMEDY: &str = "run it from a program of yours that watches \"directrix health --json\"";
+const PROGRAM_REMEDY: &str = "write quorum = 1 and quorum_up, quorum_down into [[service]]: programs without arguments, which read JSON and never run as root";
 
 const DIRECTIVES: &[Directive] = &[
     Directive {
