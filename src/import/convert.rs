@@ -7,7 +7,7 @@ use super::description::{
     At, Description, Forward, ImportedIdentity, ImportedPersistence, ImportedServer, ImportedService,
     ImportedSettings, Place,
 };
-use super::draft::{CheckDraft, ConfigDraft, SERVER, SERVICE_CHECK, ServerDraft, ServiceDraft};
+use super::draft::{CheckDraft, ConfigDraft, SERVER, ServerDraft, ServiceDraft, lines_below, shared_checks};
 use super::identity::{identity, stand_in, with_port};
 use super::notice::Notices;
 use super::validate::{self, Validator, key};
@@ -15,7 +15,6 @@ use crate::ipvsadm::flag_name;
 use crate::model::{Diagnostic, SECONDS_MAX, Scheduler};
 use crate::wire::Protocol;
 use std::collections::HashSet;
-use std::iter;
 use std::net::{IpAddr, SocketAddr};
 
 /// Converts a description. `direct`: also servers with masquerading or a tunnel.
@@ -93,7 +92,7 @@ impl Converter<'_> {
         let mut servers = self.servers(service, address, &stand_in);
         let mut keys = identity(transport, address);
         keys.extend(settings);
-        let checks = checks::shared(&mut servers);
+        let checks = shared_checks(&mut servers);
         self.health(&service.health, &mut keys, &lines_below(&checks, &servers));
         let left_out = self.reason_to_leave_out(service, &keys, &checks, &servers);
         ServiceDraft { origin, keys, checks, servers, is_template: false, left_out }
@@ -387,13 +386,4 @@ impl Converter<'_> {
         let instead = format!("IPVS sends to {own} port as well: direct routing cannot change it");
         self.notices.note(location, what, instead);
     }
-}
-
-/// The tables of a service that are written, without checks of single servers.
-fn lines_below(checks: &[CheckDraft], servers: &[ServerDraft]) -> String {
-    let live = servers.iter().filter(|server| server.left_out.is_none());
-    let servers = live.map(|server| (SERVER, &server.keys));
-    let tables = checks.iter().map(|check| (SERVICE_CHECK, &check.keys)).chain(servers);
-    let lines = tables.flat_map(|(header, keys)| iter::once(header).chain(keys.iter().map(String::as_str)));
-    lines.collect::<Vec<_>>().join("\n")
 }

@@ -1,6 +1,7 @@
 //! Converted services and servers, as lines of the configuration.
 
 use super::description::{At, Place};
+use std::iter;
 
 /// Table header of a real server.
 pub(super) const SERVER: &str = "[[service.server]]";
@@ -53,4 +54,29 @@ pub(super) struct ServerDraft {
 pub(super) struct CheckDraft {
     pub(super) location: Place,
     pub(super) keys: Vec<String>,
+}
+
+/// Takes the checks that all servers have from them. Servers that are left out do not count, unless all are.
+pub(super) fn shared_checks(servers: &mut [ServerDraft]) -> Vec<CheckDraft> {
+    let is_live = |server: &&ServerDraft| server.left_out.is_none();
+    let any_live = servers.iter().any(|server| is_live(&server));
+    let counted: Vec<_> = servers.iter().filter(|server| !any_live || is_live(server)).collect();
+    let Some((first, others)) = counted.split_first() else { return Vec::new() };
+    let has =
+        |server: &ServerDraft, check: &CheckDraft| server.checks.iter().any(|own| own.keys == check.keys);
+    let all_have = |check: &&CheckDraft| others.iter().all(|server| has(server, check));
+    let shared: Vec<_> = first.checks.iter().filter(all_have).cloned().collect();
+    for server in servers {
+        server.checks.retain(|check| !shared.iter().any(|other| other.keys == check.keys));
+    }
+    shared
+}
+
+/// The tables of a service that are written, without checks of single servers.
+pub(super) fn lines_below(checks: &[CheckDraft], servers: &[ServerDraft]) -> String {
+    let live = servers.iter().filter(|server| server.left_out.is_none());
+    let servers = live.map(|server| (SERVER, &server.keys));
+    let tables = checks.iter().map(|check| (SERVICE_CHECK, &check.keys)).chain(servers);
+    let lines = tables.flat_map(|(header, keys)| iter::once(header).chain(keys.iter().map(String::as_str)));
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -3,7 +3,7 @@
 use super::Converter;
 use crate::import::check::{CheckReach, ImportedCheck, timing_keys};
 use crate::import::description::{At, Forward, ImportedServer};
-use crate::import::draft::{CheckDraft, SERVICE_CHECK, ServerDraft};
+use crate::import::draft::{CheckDraft, SERVICE_CHECK};
 use crate::import::notice::NoticeLevel;
 use crate::import::validate::key;
 use crate::model::Diagnostic;
@@ -78,20 +78,4 @@ fn own_port(check: &ImportedCheck, server: &ImportedServer, service: u16) -> Opt
     let CheckReach::Port(own) = check.reach else { return None };
     let direct = server.forward == Forward::Direct && server.port != 0;
     own.or(direct.then_some(server.port)).filter(|port| *port != service)
-}
-
-/// Takes the checks that all servers have from them. Servers that are left out do not count, unless all are.
-pub(super) fn shared(servers: &mut [ServerDraft]) -> Vec<CheckDraft> {
-    let is_live = |server: &&ServerDraft| server.left_out.is_none();
-    let any_live = servers.iter().any(|server| is_live(&server));
-    let counted: Vec<_> = servers.iter().filter(|server| !any_live || is_live(server)).collect();
-    let Some((first, others)) = counted.split_first() else { return Vec::new() };
-    let has =
-        |server: &ServerDraft, check: &CheckDraft| server.checks.iter().any(|own| own.keys == check.keys);
-    let all_have = |check: &&CheckDraft| others.iter().all(|server| has(server, check));
-    let shared: Vec<_> = first.checks.iter().filter(all_have).cloned().collect();
-    for server in servers {
-        server.checks.retain(|check| !shared.iter().any(|other| other.keys == check.keys));
-    }
-    shared
 }

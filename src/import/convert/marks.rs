@@ -1,8 +1,8 @@
 //! Services by firewall mark.
 
-use super::{Converter, checks};
+use super::Converter;
 use crate::import::description::ImportedService;
-use crate::import::draft::ServiceDraft;
+use crate::import::draft::{ServiceDraft, shared_checks};
 use crate::import::identity::{group, stand_in};
 use crate::model::IpFamily;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,7 +26,7 @@ impl Converter<'_> {
         let mut keys = group(mark, "tcp:VIP:port");
         keys.extend(settings);
         keys.extend(service.health.iter().map(|line| line.value.clone()));
-        let checks = checks::shared(&mut servers);
+        let checks = shared_checks(&mut servers);
         ServiceDraft { origin, keys, checks, servers, is_template: true, left_out: Some(what) }
     }
 }

@@ -1,6 +1,6 @@
 //! Types of keepalived's checkers, as keys of the configuration.
 
-use super::checks::{Checker, is_set, last};
+use super::checker::{Checker, is_set, last};
 use super::keywords::{self, URL};
 use super::statement::Statement;
 use super::surplus;
@@ -11,7 +11,7 @@ use crate::import::validate::key;
 
 /// A check of one type.
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(super) struct CheckerKind {
     pub(super) location: Place,
     /// Lines of the configuration, `type` first.
     pub(super) keys: Vec<String>,
@@ -22,8 +22,10 @@ pub(super) struct Kind {
 const PAYLOAD: &str = "6865616c746820636865636b";
 
 /// Reads the checks of a checker: one for each URL. A checker without a counterpart has a notice instead.
-pub(super) fn read(checker: &Checker<'_>, notices: &mut Notices) -> Vec<Kind> {
-    let of = |keys: Vec<String>, reach| Some(Kind { location: checker.block.location.clone(), keys, reach });
+pub(super) fn read(checker: &Checker<'_>, notices: &mut Notices) -> Vec<CheckerKind> {
+    let of = |keys: Vec<String>, reach| {
+        Some(CheckerKind { location: checker.block.location.clone(), keys, reach })
+    };
     let kind = match checker.name() {
         "TCP_CHECK" => of(vec![key("type", "tcp")], CheckReach::Port(None)),
         "PING_CHECK" => of(vec![key("type", "ping")], CheckReach::Host),
@@ -44,7 +46,7 @@ pub(super) fn read(checker: &Checker<'_>, notices: &mut Notices) -> Vec<Kind> {
     kind.into_iter().collect()
 }
 
-fn urls(checker: &Checker<'_>, notices: &mut Notices) -> Vec<Kind> {
+fn urls(checker: &Checker<'_>, notices: &mut Notices) -> Vec<CheckerKind> {
     let urls: Vec<_> = checker.block.statements().iter().filter(|of| of.keyword() == "url").collect();
     if urls.is_empty() {
         let what = format!("{} has no url, so that nothing checks this", checker.name());
@@ -56,7 +58,7 @@ fn urls(checker: &Checker<'_>, notices: &mut Notices) -> Vec<Kind> {
             keywords::add_notice(URL, statement, notices);
         }
         let keys = http(checker, url, notices);
-        Kind { location: url.location.clone(), keys, reach: CheckReach::Port(None) }
+        CheckerKind { location: url.location.clone(), keys, reach: CheckReach::Port(None) }
     };
     urls.into_iter().map(|url| kind(url, notices)).collect()
 }

@@ -1,6 +1,7 @@
 //! Reader of the checkers in `real_server`, with the settings that they inherit.
 
-use super::check_kinds::{self, Kind};
+use super::check_kinds::{self, CheckerKind};
+use super::checker::{Checker, is_set, last};
 use super::keywords::{self, CHECKER};
 use super::statement::Statement;
 use super::surplus;
@@ -16,16 +17,6 @@ const DELAY_LOOP: Span = Span::from_secs(60);
 /// Built-in `connect_timeout`.
 const CONNECT_TIMEOUT: Span = Span::from_secs(5);
 
-/// A checker with the blocks that it inherits from, and the file around it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Checker<'s> {
-    pub(super) block: &'s Statement,
-    pub(super) server: &'s Statement,
-    pub(super) service: &'s Statement,
-    /// All statements of the file.
-    pub(super) root: &'s [Statement],
-}
-
 /// Reads the checkers of a `real_server` of this address.
 pub(super) fn read(
     server: &Statement,
@@ -38,7 +29,7 @@ pub(super) fn read(
     checkers.flat_map(|block| Checker { block, server, service, root }.read(rip, notices)).collect()
 }
 
-impl<'s> Checker<'s> {
+impl Checker<'_> {
     fn read(&self, rip: IpAddr, notices: &mut Notices) -> Vec<ImportedCheck> {
         for statement in self.block.statements() {
             surplus::add_notice(statement, notices);
@@ -52,21 +43,11 @@ impl<'s> Checker<'s> {
             return Vec::new();
         }
         let timing = self.timing(notices);
-        let check = |Kind { location, keys, reach }| {
+        let check = |CheckerKind { location, keys, reach }| {
             let reach = if reach == CheckReach::Port(None) { CheckReach::Port(self.port()) } else { reach };
             ImportedCheck { location, name: self.name().to_owned(), keys, reach, timing }
         };
         kinds.into_iter().map(check).collect()
-    }
-
-    /// Keyword of the checker.
-    pub(super) fn name(&self) -> &'s str {
-        self.block.keyword()
-    }
-
-    /// Finds a setting in the checker, else in its server, else in the service. The last of several counts.
-    pub(super) fn find(&self, keyword: &str) -> Option<&'s Statement> {
-        [self.block, self.server, self.service].into_iter().find_map(|block| last(block, keyword))
     }
 
     fn port(&self) -> Option<u16> {
@@ -157,11 +138,6 @@ impl<'s> Checker<'s> {
     }
 }
 
-/// The last statement with this keyword in a block.
-pub(super) fn last<'s>(block: &'s Statement, keyword: &str) -> Option<&'s Statement> {
-    block.statements().iter().rev().find(|statement| statement.keyword() == keyword)
-}
-
 fn time(statement: &Statement, notices: &mut Notices) -> Option<Span> {
     let time = statement.value().and_then(span);
     if time.is_none() {
@@ -173,11 +149,6 @@ fn time(statement: &Statement, notices: &mut Notices) -> Option<Span> {
 fn warn_value(statement: &Statement, wanted: &str, notices: &mut Notices) {
     let what = format!("{:?} has not {wanted}, so the default counts", statement.words.join(" "));
     notices.warn(&statement.location, what, "write a right one into directrix.toml");
-}
-
-/// Whether a keyword that stands alone or with a boolean is set.
-pub(super) fn is_set(statement: &Statement) -> bool {
-    !matches!(statement.value(), Some("false" | "off" | "no"))
 }
 
 /// Reads the effects of health on a service with checks: lines of `[[service]]`.

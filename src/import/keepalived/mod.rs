@@ -1,6 +1,7 @@
 //! Reader of keepalived.conf(5): virtual servers, and notices for all other keywords.
 
 mod check_kinds;
+mod checker;
 mod checks;
 mod global;
 mod group;

@@ -1,7 +1,7 @@
 //! Checks of ldirectord as checks of the configuration.
 
-use super::service::{Reader, number};
-use super::{Setting, last};
+use super::lines::{Setting, last};
+use super::reader::{ServiceReader, number};
 use crate::import::check::{
     CheckReach, ImportedCheck, Named, WantedTiming, command, command_key, perl_pattern,
 };
@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The checks of a service, before the servers are known.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct CheckPlan {
     location: Place,
     kind: PlanKind,
     service: String,
@@ -64,10 +64,10 @@ const SERVICES: [(&str, u16); 18] = [
     ("pgsql", 5432),
 ];
 
-impl Plan {
+impl CheckPlan {
     /// Reads the settings of a service about checks.
     pub(super) fn read(
-        of: &Reader<'_>,
+        of: &ServiceReader<'_>,
         vip: ImportedIdentity,
         protocol: Protocol,
         notices: &mut Notices,
@@ -239,7 +239,7 @@ fn dns(location: &Place, request: &str, receive: &str, notices: &mut Notices) ->
 }
 
 fn kind(
-    of: &Reader<'_>,
+    of: &ServiceReader<'_>,
     checktype: Option<&Setting>,
     vip: ImportedIdentity,
     protocol: Protocol,
@@ -281,7 +281,7 @@ fn kind(
 }
 
 /// The program, and the first two arguments: VIP and port.
-fn external_command(of: &Reader<'_>, vip: ImportedIdentity) -> Vec<String> {
+fn external_command(of: &ServiceReader<'_>, vip: ImportedIdentity) -> Vec<String> {
     let mut words = command(of.own("checkcommand").map_or("/bin/true", Setting::text));
     words.extend(match vip {
         ImportedIdentity::Address(_, address) => [address.ip().to_string(), address.port().to_string()],
@@ -291,7 +291,7 @@ fn external_command(of: &Reader<'_>, vip: ImportedIdentity) -> Vec<String> {
 }
 
 /// The service that is spoken to: by its name, else by the port.
-fn service(of: &Reader<'_>, vip: ImportedIdentity) -> Result<String, Diagnostic> {
+fn service(of: &ServiceReader<'_>, vip: ImportedIdentity) -> Result<String, Diagnostic> {
     if let Some(setting) = of.own("service") {
         let name = setting.text();
         let is_known =
@@ -314,7 +314,7 @@ fn port_of(service: &str) -> Option<u16> {
 }
 
 fn timing(
-    of: &Reader<'_>,
+    of: &ServiceReader<'_>,
     location: &Place,
     kind: &PlanKind,
     notices: &mut Notices,
@@ -339,7 +339,7 @@ fn timing(
 }
 
 /// The interval of a service of its own counts with `fork = yes` only.
-fn interval(of: &Reader<'_>, notices: &mut Notices) -> Result<Option<Span>, Diagnostic> {
+fn interval(of: &ServiceReader<'_>, notices: &mut Notices) -> Result<Option<Span>, Diagnostic> {
     let forks = of.find("fork").map(|fork| of.is_yes(fork)).transpose()?.unwrap_or_default();
     let Some(own) = of.own("checkinterval").filter(|_| !forks) else {
         return of.find("checkinterval").map(seconds).transpose();

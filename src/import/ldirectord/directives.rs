@@ -1,6 +1,6 @@
 //! Directives of ldirectord.cf: where they may stand, and the notices for those without a counterpart.
 
-use super::{Lines, Setting};
+use super::lines::{FileLines, Setting};
 use crate::import::notice::{NoticeLevel, Notices};
 use crate::model::Diagnostic;
 
@@ -130,7 +130,7 @@ const DIRECTIVES: &[Directive] = &[
 ];
 
 /// Checks that each line has a directive, and adds the notices for those without a counterpart.
-pub(super) fn check(lines: &Lines, notices: &mut Notices, faults: &mut Vec<Diagnostic>) {
+pub(super) fn check(lines: &FileLines, notices: &mut Notices, faults: &mut Vec<Diagnostic>) {
     for setting in &lines.globals {
         one(setting, Allowed::Global, notices, faults);
     }

@@ -1,6 +1,6 @@
 //! Addresses of ldirectord.cf, and its `real` lines.
 
-use super::Setting;
+use super::lines::Setting;
 use crate::import::description::Forward;
 use crate::import::environment::Environment;
 use crate::model::Diagnostic;

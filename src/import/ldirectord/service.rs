@@ -1,11 +1,12 @@
 //! A `virtual` of ldirectord.cf as a virtual service.
 
+use super::checks;
+use super::lines::Setting;
+use super::reader::{ServiceReader, number};
 use super::real::{self, Real};
-use super::{Setting, Virtual, checks, last};
 use crate::import::description::{
     At, ImportedIdentity, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings,
 };
-use crate::import::environment::Environment;
 use crate::import::netmask;
 use crate::import::notice::{Notices, excerpt};
 use crate::ipvsadm::TIMEOUT_MAX;
@@ -20,15 +21,7 @@ pub(super) const COUNT_MAX: usize = u16::MAX as usize;
 /// Scheduler of ldirectord unless written.
 const SCHEDULER: &str = "wrr";
 
-/// Reader of one `virtual`.
-#[derive(Clone, Copy)]
-pub(super) struct Reader<'f> {
-    pub(super) of: &'f Virtual,
-    pub(super) globals: &'f [Setting],
-    pub(super) host: &'f dyn Environment,
-}
-
-impl<'f> Reader<'f> {
+impl ServiceReader<'_> {
     /// Reads the service. `room`: servers that may still be added.
     pub(super) fn read(
         &self,
@@ -39,7 +32,8 @@ impl<'f> Reader<'f> {
         let vip = self.vip(protocol).map_err(|fault| vec![fault])?;
         let mut faults = Vec::new();
         let settings = self.settings(vip, protocol).map_err(|fault| faults.push(fault)).unwrap_or_default();
-        let plan = checks::Plan::read(self, vip, protocol, notices).map_err(|fault| faults.push(fault)).ok();
+        let plan =
+            checks::CheckPlan::read(self, vip, protocol, notices).map_err(|fault| faults.push(fault)).ok();
         let mut servers = Vec::new();
         for line in self.of.settings.iter().filter(|of| matches!(of.keyword.as_str(), "real" | "real6")) {
             match real::read(line, protocol, *room, self.host) {
@@ -58,16 +52,6 @@ impl<'f> Reader<'f> {
         let heading = &self.of.heading;
         let origin = At::new(&heading.location, excerpt(&format!("{} = {}", heading.keyword, heading.value)));
         Ok(ImportedService { origin, vip, settings, health, servers })
-    }
-
-    /// Finds a setting of the service, else of the file.
-    pub(super) fn find(&self, keyword: &str) -> Option<&'f Setting> {
-        last(&self.of.settings, keyword).or_else(|| last(self.globals, keyword))
-    }
-
-    /// Finds a setting of the service.
-    pub(super) fn own(&self, keyword: &str) -> Option<&'f Setting> {
-        last(&self.of.settings, keyword)
     }
 
     /// Returns the protocol: UDP for port 53, else TCP, unless written. A firewall mark has "fwm".
@@ -128,15 +112,6 @@ impl<'f> Reader<'f> {
         Ok(Some(At::new(&setting.location, ImportedPersistence { timeout, netmask })))
     }
 
-    /// Reads "yes" or "no".
-    pub(super) fn is_yes(&self, setting: &Setting) -> Result<bool, Diagnostic> {
-        match setting.text() {
-            "yes" => Ok(true),
-            "no" => Ok(false),
-            _ => Err(setting.error("it is neither yes nor no", "write one of the two")),
-        }
-    }
-
     /// The effects of health: lines of `[[service]]`. ldirectord begins with servers that are down.
     fn health(&self, servers: &[ImportedServer], notices: &mut Notices) -> Vec<At<String>> {
         if servers.iter().all(|server| server.checks.is_empty()) {
@@ -183,7 +158,7 @@ fn is_vip(vip: ImportedIdentity, address: IpAddr) -> bool {
 fn server(
     line: &Setting,
     real: &Real,
-    plan: Option<&checks::Plan>,
+    plan: Option<&checks::CheckPlan>,
     notices: &mut Notices,
 ) -> Vec<ImportedServer> {
     let server = |address: &IpAddr| {
@@ -200,10 +175,4 @@ fn server(
         }
     };
     real.addresses.iter().map(server).collect()
-}
-
-/// A whole number from `min` to `max`.
-pub(super) fn number(setting: &Setting, min: u32, max: u32) -> Result<u32, Diagnostic> {
-    let number = setting.text().parse().ok().filter(|number| (min..=max).contains(number));
-    number.ok_or_else(|| setting.error("it has no number", &format!("write one from {min} to {max}")))
 }
