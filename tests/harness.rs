@@ -17,6 +17,8 @@ use support::harness::{answer, config, decide, icmp, import, ndp, packet, packet
 const EXAMPLE: &str = include_str!("../tools/directrix.example.toml");
 const KEEPALIVED: &str = include_str!("fuzz/seeds/import/keepalived.conf");
 const RULES: &str = include_str!("fuzz/seeds/import/ipvsadm.rules");
+const LDIRECTORD: &str = include_str!("fuzz/seeds/import/ldirectord.cf");
+const CHECKS: &str = include_str!("import/golden/keepalived.conf");
 const CLIENT: End = (Ipv4Addr::new(198, 51, 100, 7), 40000);
 const WEB: End = (decide::VIP, 80);
 const CLIENT_V6: End6 = (Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 7), 40000);
@@ -195,7 +197,7 @@ proptest! {
 
     #[test]
     fn typos_in_imported_files_are_handled(
-        text in prop::sample::select(vec![KEEPALIVED, RULES]),
+        text in prop::sample::select(vec![KEEPALIVED, RULES, LDIRECTORD, CHECKS]),
         edits in prop::collection::vec((any::<Index>(), 0usize..30, slips()), 0..6),
     ) {
         import::check(edited(text, &edits).as_bytes());

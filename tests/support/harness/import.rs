@@ -34,7 +34,8 @@ impl Environment for Mirror<'_> {
 
 /// Imports one file, by its recognized format and by each format.
 pub fn check(bytes: &[u8]) {
-    let formats = [ImportFormat::Ipvsadm, ImportFormat::Keepalived, ImportFormat::Sysctl].map(Some);
+    use ImportFormat::{Ipvsadm, Keepalived, Ldirectord, Sysctl};
+    let formats = [Ipvsadm, Keepalived, Ldirectord, Sysctl].map(Some);
     for format in [None].into_iter().chain(formats) {
         let source = ImportSource {
             file: "f\u{7}",
