@@ -4,7 +4,9 @@
 mod support;
 
 use directrix::flow::{Flow, FlowTable};
-use directrix::forward::{Batch, Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
+use directrix::forward::{
+    Batch, Forwarder, NextHop, RealServerAddresses, Route, ServiceMap, Snapshot, Verdict,
+};
 use directrix::hash::Seed;
 use directrix::model::{
     InterfaceIndex, MatchId, Persistence, Scheduler, ServerId, ServiceAddress, ServiceId,
@@ -13,7 +15,7 @@ use directrix::schedule::{Candidate, Loads, Params, Pool, Templates, Thresholds}
 use directrix::stats::{DropReason, WorkerCounters};
 use directrix::time::{Span, Tick};
 use directrix::wire::{MacAddr, Protocol};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use support::frames::{self, ACK, DIRECTOR, End, FIN, ROUTER, RST, SYN};
 
@@ -318,6 +320,74 @@ fn martian_sources_open_no_connection_with_a_wide_key() {
     let good: Ipv6Addr = "2001:db8:1::7".parse().unwrap();
     bench(false).server(&frames::tcp_v6((good, 40000), (vip, 80), SYN, &[]));
     bench(true).server(&frames::tcp_v6((good, 40000), (vip, 80), ACK, &[]));
+}
+
+/// Real servers 0 and 1 of the web service, and 2 of DNS: at address .170 and so on.
+fn with_real_servers(mut snapshot: Snapshot) -> Snapshot {
+    let servers = [(0, rip(0)), (0, rip(1)), (1, rip(2))];
+    let wide = [0, 1].map(|n| (ServiceId(0), rip_v6(n)));
+    let servers = servers.map(|(service, rip)| (ServiceId(service), rip.into()));
+    snapshot.real_servers = Arc::new(RealServerAddresses::new(servers.into_iter().chain(wide)));
+    snapshot
+}
+
+fn rip(n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 195, 170 + n)
+}
+
+fn rip_v6(n: u16) -> IpAddr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x170 + n).into()
+}
+
+#[test]
+fn a_real_server_is_no_client_of_its_own_service() {
+    let bench = || Bench::new(with_real_servers(snapshot()));
+    let web = |source, flags| frames::tcp((source, 40000), WEB, flags, &[]);
+    for source in [rip(0), rip(1)] {
+        let mut bench = bench();
+        for frame in [web(source, SYN), frames::tagged(&web(source, SYN), 0)] {
+            assert_eq!(bench.reason(&frame), DropReason::RealServer, "{source}");
+        }
+        assert_eq!(bench.counters.entries.get(), 0);
+        bench.server(&web(CLIENT.0, SYN));
+    }
+    // Of another service it is one, and so are its neighbors.
+    bench().server(&web(rip(2), SYN));
+    bench().server(&web(rip(3), SYN));
+    assert_eq!(bench().reason(&frames::udp((rip(2), 40000), DNS, b"x")), DropReason::RealServer);
+    let mut without_mac = bench();
+    assert_eq!(without_mac.reason(&frames::udp((rip(0), 40000), DNS, b"x")), DropReason::Unresolved);
+}
+
+#[test]
+fn a_real_server_of_ipv6_is_no_client_of_its_own_service() {
+    let vip = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x80);
+    let bench = || {
+        let mut all = with_real_servers(snapshot());
+        let address = std::net::SocketAddr::from((vip, 80));
+        all.services = ServiceMap::new(&[(ServiceAddress { protocol: Protocol::Tcp, address }, MatchId(0))]);
+        let mut bench = Bench::new(all);
+        bench.forwarder.set_wide_table(FlowTable::new(100, SEED));
+        bench
+    };
+    let syn = |source: IpAddr| {
+        let IpAddr::V6(source) = source else { panic!("{source} is of IPv6") };
+        frames::tcp_v6((source, 40000), (vip, 80), SYN, &[])
+    };
+    for n in 0..2 {
+        assert_eq!(bench().reason(&syn(rip_v6(n))), DropReason::RealServer);
+    }
+    bench().server(&syn(rip_v6(2)));
+}
+
+#[test]
+fn a_connection_of_a_host_that_becomes_a_real_server_goes_on() {
+    let mut bench = Bench::new(snapshot());
+    let segment = |flags| frames::tcp((rip(0), 40000), WEB, flags, &[]);
+    let server = bench.server(&segment(SYN));
+    bench.forwarder.adopt(Arc::new(with_real_servers(snapshot())));
+    assert_eq!(bench.server(&segment(ACK)), server);
+    assert_eq!(bench.reason(&frames::tcp((rip(0), 40001), WEB, SYN, &[])), DropReason::RealServer);
 }
 
 #[test]

@@ -217,6 +217,9 @@ impl<K: FlowKey> Connections<K> {
             return Err(DropReason::NoConnection);
         }
         let service = context.service(staged.key);
+        if service.is_some_and(|of| context.snapshot.real_servers.contains(of.id, flow.client)) {
+            return Err(DropReason::RealServer);
+        }
         let chosen = service.and_then(|service| accounting.choose(service, flow, state, now));
         let (server, template) = chosen.ok_or(DropReason::NoServer)?;
         let deadline = now.after(context.lifetimes[state as usize]);

@@ -8,6 +8,7 @@ mod context;
 mod decide;
 mod first_pass;
 mod fragments;
+mod real_servers;
 mod received;
 mod second_pass;
 mod services;
@@ -18,6 +19,7 @@ mod testing;
 mod vlans;
 
 pub use decide::Forwarder;
+pub use real_servers::RealServerAddresses;
 pub use services::{Beside, ServiceMap};
 pub use snapshot::{NextHop, Route, Snapshot};
 pub use vlans::VlanServices;

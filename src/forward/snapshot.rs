@@ -1,12 +1,13 @@
 //! Immutable snapshot of services and servers that control publishes to workers.
 
-use super::{Beside, ServiceMap, VlanServices};
+use super::{Beside, RealServerAddresses, ServiceMap, VlanServices};
 use crate::model::{InterfaceIndex, MatchId, Policy, ServerId, ServiceId, Timeouts};
 use crate::schedule::Pool;
 use crate::stats::DropReason;
 use crate::wire::MacAddr;
 use crate::wire::ethernet::Addresses;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Most interfaces that a director has.
 pub(super) const INTERFACES_MAX: usize = 2;
@@ -58,6 +59,8 @@ pub struct Snapshot {
     pub timeouts: Timeouts,
     /// Source addresses that no client outside VLANs has: the director's own, and the broadcast addresses of its networks.
     pub reserved: Vec<IpAddr>,
+    /// Addresses of the real servers, which are no clients of their own services.
+    pub real_servers: Arc<RealServerAddresses>,
     /// Options for connections that IPVS has as sysctls.
     pub policy: Policy,
 }

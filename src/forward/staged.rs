@@ -23,15 +23,16 @@ pub(super) struct Staged<K> {
     pub(super) hint: Hint,
 }
 
-/// Processing of a staged frame in the second pass.
+/// Processing of a staged frame in the second pass. With `Lookup` first an established frame with a wide key takes four
+/// more instructions, as there are 32 drop reasons before it in the same byte.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StagedKind {
+    /// Send the error to the server of the quoted packet's connection.
+    Quoted,
     /// Look up or open its connection.
     Lookup,
     /// Likewise, for a tagged frame.
     Tagged,
-    /// Send the error to the server of the quoted packet's connection.
-    Quoted,
     /// Look up or open the connection of a first fragment.
     First,
     /// Send the fragment to the server of its packet's first fragment.

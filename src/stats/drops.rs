@@ -71,6 +71,8 @@ drop_reasons! {
     /// No client can have the source address: it is a loopback, multicast or broadcast address, the VIP, or
     /// the director's own.
     Martian = "martian",
+    /// The client is a real server of the same service: it has lost the VIP, or its packet would not have left it.
+    RealServer = "real_server",
     /// No virtual service has this address, port and protocol.
     NoService = "no_service",
     /// A TCP segment (no SYN, or RST) or SCTP packet (no INIT) of an unknown connection that does not open one.

@@ -1,10 +1,12 @@
 //! Real servers that become unreachable, return, or are quiesced.
 
-use crate::deployment::{Deployment, mac};
-use crate::director::{Config, Director};
+use crate::deployment::{Deployment, VIP, VIP6, mac};
+use crate::director::{Config, Director, Home};
 use crate::http::connect_in_turn;
 use crate::on_both_backends;
-use crate::peers::{EchoConnection, Peers, connect};
+use crate::peers::{ECHO, EchoConnection, NAMES, Peers, connect};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 on_both_backends! {
@@ -12,6 +14,7 @@ on_both_backends! {
     a_server_of_weight_zero_gets_no_connection
     a_changed_mac_address_is_logged_and_used
     arp_keys_set_how_soon_a_dead_link_is_noticed
+    a_real_server_is_a_client_of_other_services_alone
 }
 
 /// A dead link and a changed MAC address are noticed within 3 s (docs/operations.md, ARP).
@@ -95,4 +98,30 @@ fn arp_keys_set_how_soon_a_dead_link_is_noticed(backend: &str) {
     deployment.switch.run("ip link set real2 down");
     std::thread::sleep(NOTICED + NOISE); // longer than by default
     assert_eq!(director.logged(SILENT), 0, "no request yet");
+}
+
+/// The first real server has lost the VIPs, so that its packets to them leave it. It is part of the echo services, and not
+/// of those of the web.
+fn a_real_server_is_a_client_of_other_services_alone(backend: &str) {
+    let deployment = Deployment::reference().with_ipv6();
+    let _peers = Peers::start(&deployment);
+    let config = Config::new(backend);
+    let mut text = format!("[director]\ninterface = \"eth0\"\n{}", config.director);
+    for vip in deployment.vips() {
+        text += &config.service(&deployment, "tcp", (*vip, ECHO).into());
+        let web = config.service(&deployment, "tcp", (*vip, 80).into());
+        let first =
+            format!("[[service.server]]\naddress = \"{}\"\nweight = 1\n", deployment.rips_of(*vip)[0]);
+        text += &web.replacen(&first, "", 1);
+    }
+    let director = Director::start_in(Home::new(), &deployment.director, &text);
+    let real = &deployment.real[0];
+    real.run(&format!("ip address del {VIP}/32 dev lo && ip address del {VIP6}/128 dev lo"));
+    for (count, vip) in (1..).zip(deployment.vips()) {
+        let page = SocketAddr::new(*vip, 80);
+        assert_eq!(real.run(&format!("curl -sS --fail --max-time 20 'http://{page}/'")).trim(), NAMES[1]);
+        let dial = || TcpStream::connect_timeout(&SocketAddr::new(*vip, ECHO), Duration::from_millis(500));
+        assert_eq!(real.enter(dial).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(director.dropped("real_server"), count);
+    }
 }

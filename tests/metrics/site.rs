@@ -25,7 +25,9 @@ weight = 2
 /// The peer is both real servers.
 pub(crate) fn site() -> Site {
     let site = Site::new();
-    site.peer.run("ip address add 10.0.0.3/24 dev eth0");
+    site.peer.run("ip address add 10.0.0.3/24 dev eth0 && ip address add 10.0.0.9/24 dev eth0");
+    // A real server is no client of its own service.
+    site.peer.run("ip route change 10.0.0.0/24 dev eth0 src 10.0.0.9");
     site
 }
 
@@ -54,7 +56,7 @@ impl Site {
     pub(crate) fn send(&self, flows: usize) {
         self.peer.enter(|| {
             // All at once: a port that is free again could come twice.
-            let sockets: Vec<_> = (0..flows).map(|_| UdpSocket::bind(("10.0.0.2", 0)).unwrap()).collect();
+            let sockets: Vec<_> = (0..flows).map(|_| UdpSocket::bind(("10.0.0.9", 0)).unwrap()).collect();
             for socket in sockets {
                 socket.send_to(b"anybody?", (VIP, 53)).unwrap();
             }

@@ -4,11 +4,12 @@ use crate::control::api::Stats;
 use crate::control::state::rates::Estimator;
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
 use crate::flow::ConnState;
+use crate::forward::RealServerAddresses;
 use crate::health::passive::{PassiveEffect, PassiveView};
 use crate::model::{
     HealthMode, Match, MatchId, Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService,
 };
-use crate::schedule::{Candidate, Loads, Params, Pool, Thresholds};
+use crate::schedule::{Candidate, GENERATIONS, Loads, Params, Pool, Thresholds};
 use crate::wire::{MacAddr, Protocol};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -269,4 +270,18 @@ fn remembered(service: &VirtualService, timeouts: &Timeouts) -> Duration {
     });
     let longest = states.map(|state| state.timeout(timeouts)).max().unwrap_or_default();
     Duration::from_millis(longest.millis().into())
+}
+
+/// Returns the addresses of all real servers.
+pub(super) fn real_servers(services: &[ServiceEntry]) -> RealServerAddresses {
+    let of = |service: &ServiceEntry| {
+        let id = service.id;
+        service.servers.iter().map(move |server| (id, server.config.address)).collect::<Vec<_>>()
+    };
+    RealServerAddresses::new(services.iter().flat_map(of))
+}
+
+/// Returns the next generation: templates of the previous one are no longer found.
+pub(super) fn next_generation(generation: u8) -> u8 {
+    (generation + 1) % GENERATIONS
 }

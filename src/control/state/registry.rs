@@ -3,23 +3,24 @@
 pub use crate::control::state::entry::{Drain, Reachability, ServerEntry, ServiceEntry, VipState};
 
 use crate::control::api::Stats;
-use crate::control::state::entry::{ServerPlaces, places};
+use crate::control::state::entry::{ServerPlaces, next_generation, places, real_servers};
 use crate::control::state::ids::Ids;
 use crate::control::state::rates::Estimator;
 use crate::control::state::removed::{RemovedCounters, RemovedMatch, RemovedServer, RemovedService};
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
 use crate::flow::ConnState;
+use crate::forward::RealServerAddresses;
 use crate::health::passive::PassiveView;
 use crate::model::{
     FirewallMark, HealthMode, KnownGroup, MatchDestination, MatchId, Policy, RealServer, Rules, ServerId,
     ServiceId, ServiceIdentity, Timeouts, VirtualService,
 };
-use crate::schedule::{GENERATIONS, Pool, Template};
+use crate::schedule::{Pool, Template};
 use crate::time::Span;
-use crate::wire::MacAddr;
-use crate::wire::vlan::Vlans;
+use crate::wire::{MacAddr, vlan::Vlans};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Every virtual service with its real servers and their states.
 ///
@@ -41,6 +42,8 @@ pub struct Registry {
     places: ServerPlaces,
     /// The operator's hold on the health of services that are added.
     pub(in crate::control) health_mode: HealthMode,
+    /// Addresses of all real servers.
+    pub(in crate::control) real_servers: Arc<RealServerAddresses>,
     /// Stations that also answer for a claimed VIP. A real server among them is excluded.
     holders: HashSet<(IpAddr, MacAddr)>,
     /// Removed groups: see [`Rules::marks`].
@@ -80,6 +83,7 @@ impl Registry {
             services: Vec::new(),
             places: ServerPlaces::new(),
             health_mode: HealthMode::Auto,
+            real_servers: Arc::default(),
             holders: HashSet::new(),
             marks: BTreeMap::new(),
             removed_services: HashMap::new(),
@@ -127,6 +131,7 @@ impl Registry {
             self.removed_services.insert(identity, RemovedService { id, pool, generation });
         }
         self.places = places(&self.services);
+        self.real_servers = Arc::new(real_servers(&self.services));
         if !self.holders.is_empty() {
             self.exclude_holders();
         }
@@ -391,11 +396,6 @@ impl Registry {
         let places = self.places.get(&rip).into_iter().flatten();
         places.for_each(|(service, server)| change(&mut self.services[*service].servers[*server]));
     }
-}
-
-/// Returns the next generation: templates of the previous one are no longer found.
-fn next_generation(generation: u8) -> u8 {
-    (generation + 1) % GENERATIONS
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::schedule::{Loads, Params};
 use crate::wire::vlan::Vlans;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The addresses of every id that a flow table may contain.
@@ -58,6 +59,7 @@ impl Registry {
             timeouts: self.timeouts,
             policy: self.policy,
             reserved: self.reserved.clone(),
+            real_servers: Arc::clone(&self.real_servers),
         }
     }
 
