@@ -12,7 +12,7 @@
 //!   which real server it is.
 //!
 //! Invariants:
-//! - At most one question is sent in [`questions::GAP`], 20 a second.
+//! - At most one question is sent in 50 ms, 20 a second.
 //! - Nothing is found about the director's own addresses and configured peers. A virtual router (VRRP, HSRP, GLBP, CARP)
 //!   is named, at the level [`AuditLevel::Info`].
 //! - A VIP that this director leaves to another one is not asked for. Its holder is no finding unless it is a real server

@@ -405,7 +405,7 @@ fn ipv6_is_asked_for_from_the_link_local_address_only() {
     let link_local = Some("fe80::d".parse().unwrap());
     let sound =
         |message: &&Outgoing| matches!(message, Outgoing::Solicit { sender, .. } if *sender == link_local);
-    assert!(asked.iter().all(|message| sound(message)), "{asked:?}");
+    assert!(asked.iter().all(sound), "{asked:?}");
     world.host(mac(2)).answers.insert(vip6());
     world.seconds(2 * u64::from(INTERVAL));
     assert_eq!(world.misuses(), [Misuse::Answers]);

@@ -65,10 +65,10 @@ impl ProbeWays {
     /// The way of a probe of the check `key`.
     pub(super) fn of(&mut self, key: &CheckKey, now: Instant) -> ProbeWay {
         let Some(vip) = key.vip.filter(|_| !key.kind.is_local()) else { return ProbeWay::Rip };
-        self.to_vip(vip, key.server, now).map_or_else(ProbeWay::Closed, ProbeWay::Vip)
+        self.vip_way(vip, key.server, now).map_or_else(ProbeWay::Closed, ProbeWay::Vip)
     }
 
-    fn to_vip(&mut self, vip: IpAddr, rip: IpAddr, now: Instant) -> Result<VipWay, ProbeOutcome> {
+    fn vip_way(&mut self, vip: IpAddr, rip: IpAddr, now: Instant) -> Result<VipWay, ProbeOutcome> {
         let unknown = ProbeOutcome::Unknown;
         let prober = self.prober.clone().ok_or(unknown(LocalError::NotAttached))?;
         let mac = self.macs.get(&rip).ok_or(unknown(LocalError::Resolving))?;

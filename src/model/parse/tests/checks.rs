@@ -116,90 +116,93 @@ fn handshakes_are_watched_where_there_are_some() {
     }
 }
 
+/// Keys of a check, and the error.
+const WRONG: &[(&str, &str)] = &[
+    ("target = \"rip\"\n", "d.toml:6: [[service.check]] has no type; add type = \"tcp\""),
+    (
+        "type = \"tcp\"\ntarget = \"VIP\"\n",
+        "d.toml:8: target is \"VIP\"; write \"vip\" or \"rip\" or \"both\"",
+    ),
+    (
+        "type = \"ldap\"\ntarget = \"rip\"\n",
+        "d.toml:7: type is \"ldap\"; write \"tcp\" or \"http\" or \"https\" or \"udp\" or \"dns\" or \"smtp\" or \"ping\" \
+         or \"script\" or \"file\" or \"external\"",
+    ),
+    (
+        "type = \"tcp\"\ntarget = \"rip\"\npath = \"/\"\n",
+        "d.toml:9: path stands in a check of type tcp, which has no use for it; remove it, or write type = \"http\" \
+         or \"https\" or \"file\"",
+    ),
+    (
+        "type = \"http\"\ntarget = \"rip\"\nverify = true\n",
+        "d.toml:9: verify stands in a check of type http, which has no use for it; remove it, or write type = \"https\"",
+    ),
+    (
+        "type = \"https\"\ntarget = \"rip\"\n",
+        "d.toml:6: [[service.check]] of type https has no name that the certificate must be valid for; add host = \
+         \"www.example.org\", or verify = false",
+    ),
+    (
+        "type = \"https\"\ntarget = \"rip\"\nsni = \"192.0.2.1\"\nverify = false\n",
+        "d.toml:9: sni is \"192.0.2.1\", no name of a host; write the name in the certificate, as in \
+         \"www.example.org\"",
+    ),
+    (
+        "type = \"https\"\ntarget = \"rip\"\nhost = \"a.example\"\nca = \"ca.pem\"\n",
+        "d.toml:10: ca is \"ca.pem\", no absolute path; write the whole path from \"/\" on",
+    ),
+    (
+        "type = \"https\"\ntarget = \"rip\"\nverify = false\nca = \"/ca.pem\"\n",
+        "d.toml:10: ca is \"/ca.pem\", but verify = false trusts any certificate; remove one of the two",
+    ),
+    (
+        "type = \"http\"\ntarget = \"rip\"\nmethod = \"HEAD\"\nregex = \"ok\"\n",
+        "d.toml:10: regex is of no use with method = \"HEAD\", whose answer has no body; remove it, or write method = \
+         \"GET\"",
+    ),
+    (
+        "type = \"http\"\ntarget = \"rip\"\nregex = \"(\"\n",
+        "d.toml:9: regex is \"(\", no regular expression: unclosed group; write an expression as on docs.rs/regex, which \
+         has no look-around and no backreferences",
+    ),
+    (
+        "type = \"http\"\ntarget = \"rip\"\nheaders = { Host = \"a\" }\n",
+        "d.toml:9: headers has \"Host\"; write host = \"www.example.org\" instead",
+    ),
+    (
+        "type = \"http\"\ntarget = \"rip\"\nheaders = \"X: 1\"\n",
+        "d.toml:9: headers is \"X: 1\"; write a table of texts, as in { \"X-Probe\" = \"1\" }",
+    ),
+    (
+        "type = \"http\"\ntarget = \"rip\"\nheader = { a = \"1\" }\n",
+        "d.toml:9: \"header\" is not a key of [[service.check]]; did you mean headers?",
+    ),
+    (
+        "type = \"tcp\"\ntarget = \"rip\"\ntimeout = 3\n",
+        "d.toml:9: timeout is 3 s, longer than interval; write at most 2 s, or a longer interval",
+    ),
+    (
+        "type = \"tcp\"\ntarget = \"rip\"\ninterval = 0\n",
+        "d.toml:9: interval is 0, out of range; write 0.1 to 3600: seconds",
+    ),
+    (
+        "type = \"udp\"\ntarget = \"rip\"\n",
+        "d.toml:6: [[service.check]] of type udp has no payload; add payload = \"00ff…\": the datagram in hexadecimal",
+    ),
+    (
+        "type = \"http\"\ntarget = \"rip\"\npath = \"alive\"\n",
+        "d.toml:9: path is \"alive\", no path; write a path that begins with \"/\", in ASCII without spaces, as in \"/alive\"",
+    ),
+    (
+        "type = \"http\"\ntarget = \"rip\"\nexpect = \"20\"\n",
+        "d.toml:9: expect is \"20\", no list of status codes; write status codes, as in \"200-299,404\"",
+    ),
+];
+
 #[test]
 fn wrong_checks_are_refused_with_line_and_remedy() {
-    for (keys, error) in [
-        ("target = \"rip\"\n", "d.toml:6: [[service.check]] has no type; add type = \"tcp\""),
-        (
-            "type = \"tcp\"\ntarget = \"VIP\"\n",
-            "d.toml:8: target is \"VIP\"; write \"vip\" or \"rip\" or \"both\"",
-        ),
-        (
-            "type = \"ldap\"\ntarget = \"rip\"\n",
-            "d.toml:7: type is \"ldap\"; write \"tcp\" or \"http\" or \"https\" or \"udp\" or \"dns\" or \"smtp\" or \"ping\" \
-             or \"script\" or \"file\" or \"external\"",
-        ),
-        (
-            "type = \"tcp\"\ntarget = \"rip\"\npath = \"/\"\n",
-            "d.toml:9: path stands in a check of type tcp, which has no use for it; remove it, or write type = \"http\" \
-             or \"https\" or \"file\"",
-        ),
-        (
-            "type = \"http\"\ntarget = \"rip\"\nverify = true\n",
-            "d.toml:9: verify stands in a check of type http, which has no use for it; remove it, or write type = \"https\"",
-        ),
-        (
-            "type = \"https\"\ntarget = \"rip\"\n",
-            "d.toml:6: [[service.check]] of type https has no name that the certificate must be valid for; add host = \
-             \"www.example.org\", or verify = false",
-        ),
-        (
-            "type = \"https\"\ntarget = \"rip\"\nsni = \"192.0.2.1\"\nverify = false\n",
-            "d.toml:9: sni is \"192.0.2.1\", no name of a host; write the name in the certificate, as in \
-             \"www.example.org\"",
-        ),
-        (
-            "type = \"https\"\ntarget = \"rip\"\nhost = \"a.example\"\nca = \"ca.pem\"\n",
-            "d.toml:10: ca is \"ca.pem\", no absolute path; write the whole path from \"/\" on",
-        ),
-        (
-            "type = \"https\"\ntarget = \"rip\"\nverify = false\nca = \"/ca.pem\"\n",
-            "d.toml:10: ca is \"/ca.pem\", but verify = false trusts any certificate; remove one of the two",
-        ),
-        (
-            "type = \"http\"\ntarget = \"rip\"\nmethod = \"HEAD\"\nregex = \"ok\"\n",
-            "d.toml:10: regex is of no use with method = \"HEAD\", whose answer has no body; remove it, or write method = \
-             \"GET\"",
-        ),
-        (
-            "type = \"http\"\ntarget = \"rip\"\nregex = \"(\"\n",
-            "d.toml:9: regex is \"(\", no regular expression: unclosed group; write an expression as on docs.rs/regex, which \
-             has no look-around and no backreferences",
-        ),
-        (
-            "type = \"http\"\ntarget = \"rip\"\nheaders = { Host = \"a\" }\n",
-            "d.toml:9: headers has \"Host\"; write host = \"www.example.org\" instead",
-        ),
-        (
-            "type = \"http\"\ntarget = \"rip\"\nheaders = \"X: 1\"\n",
-            "d.toml:9: headers is \"X: 1\"; write a table of texts, as in { \"X-Probe\" = \"1\" }",
-        ),
-        (
-            "type = \"http\"\ntarget = \"rip\"\nheader = { a = \"1\" }\n",
-            "d.toml:9: \"header\" is not a key of [[service.check]]; did you mean headers?",
-        ),
-        (
-            "type = \"tcp\"\ntarget = \"rip\"\ntimeout = 3\n",
-            "d.toml:9: timeout is 3 s, longer than interval; write at most 2 s, or a longer interval",
-        ),
-        (
-            "type = \"tcp\"\ntarget = \"rip\"\ninterval = 0\n",
-            "d.toml:9: interval is 0, out of range; write 0.1 to 3600: seconds",
-        ),
-        (
-            "type = \"udp\"\ntarget = \"rip\"\n",
-            "d.toml:6: [[service.check]] of type udp has no payload; add payload = \"00ff…\": the datagram in hexadecimal",
-        ),
-        (
-            "type = \"http\"\ntarget = \"rip\"\npath = \"alive\"\n",
-            "d.toml:9: path is \"alive\", no path; write a path that begins with \"/\", in ASCII without spaces, as in \"/alive\"",
-        ),
-        (
-            "type = \"http\"\ntarget = \"rip\"\nexpect = \"20\"\n",
-            "d.toml:9: expect is \"20\", no list of status codes; write status codes, as in \"200-299,404\"",
-        ),
-    ] {
-        assert_eq!(check(keys).unwrap_err(), error);
+    for (keys, error) in WRONG {
+        assert_eq!(check(keys).unwrap_err(), *error);
     }
 }
 
