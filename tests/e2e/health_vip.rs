@@ -8,6 +8,8 @@ use crate::support::netns::{Netns, wait_until};
 use aya::programs::{SchedClassifier, TcAttachType};
 use directrix::control::api::checks::{Check, Checks};
 use directrix::control::client::Blocking;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +18,7 @@ on_both_backends! {
     every_fault_has_its_cause_and_remedy
     a_server_that_loses_its_vip_fails_few_clients
     the_first_check_of_the_vip_needs_a_restart
+    trouble_of_the_director_takes_no_server_down
 }
 
 const WEB: u16 = 80;
@@ -266,9 +269,39 @@ fn the_first_check_of_the_vip_needs_a_restart(backend: &str) {
     let (status, refused) = director.cli_with_input("reload", "");
     assert!(status != Some(0) && refused.contains("restart the director"), "{refused}");
     assert_eq!(client.checks().unwrap().services[0].servers[0].checks.len(), 1, "nothing has changed");
-    let (_, home) = director.end(nix::sys::signal::Signal::SIGTERM);
+    let (_, home) = director.end(Signal::SIGTERM);
     let director = Director::start_in(home, &deployment.director, &text("both"));
     assert_eq!(probes(), 2, "{:?}", programs());
-    director.end(nix::sys::signal::Signal::SIGKILL);
+    director.end(Signal::SIGKILL);
     wait_until("the programs are gone", PATIENCE, || probes() == 0);
+}
+
+/// The director has no file descriptor for probes for a while, and is stopped for longer than servers may be silent.
+fn trouble_of_the_director_takes_no_server_down(backend: &str) {
+    let deployment = Deployment::reference().with_ipv6();
+    let _peers = Peers::start(&deployment);
+    let checks = format!("[[service.check]]\ntype = \"tcp\"\ntarget = \"both\"\n{FAST}");
+    let (director, client) = start(&deployment, &config(backend, &deployment, WEB, &checks));
+    wait_for(&client, 2, "up", None);
+    let limit = |files: u32| {
+        let (pid, limit) = (director.pid(), format!("--nofile={files}:1024"));
+        let status = std::process::Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status();
+        assert!(status.unwrap().success());
+    };
+    limit(3);
+    wait_until("checks find nothing out", PATIENCE, || director.logged("health check finds nothing out") > 0);
+    limit(1024);
+    wait_until("checks have results again", PATIENCE, || {
+        director.logged("health check has results again") > 0
+    });
+    let pid = Pid::from_raw(director.pid().cast_signed());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    kill(pid, Signal::SIGCONT).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(director.logged("health check is down"), 0, "{}", director.log());
+    for service in client.checks().unwrap().services {
+        assert!(service.servers.iter().all(|server| !server.out), "{service:?}");
+        assert!(service.servers.iter().flat_map(|server| &server.checks).all(|check| check.state == "up"));
+    }
 }
