@@ -88,12 +88,12 @@ impl ServiceHealth {
     /// Counts that a check of the server at `place` has changed. Returns true if the verdict on the server may have.
     pub(super) fn change(&mut self, place: usize, from: CheckState, to: CheckState) -> bool {
         let server = &mut self.servers[place];
-        let (before, weights) = (server.is_down(), server.weights());
+        let (before, weights) = ((server.is_down(), server.is_apart()), server.weights());
         server.count(from, -1);
         server.count(to, 1);
         self.weights -= weights;
         self.weights += server.weights();
-        before != server.is_down() || weights != server.weights()
+        before != (server.is_down(), server.is_apart())
     }
 
     /// Reports what follows from a change of the server at `place`.

@@ -10,8 +10,9 @@ const TEN_MINUTES: u64 = 600_000;
 
 #[derive(Default)]
 pub(crate) struct NaiveModel {
-    /// Results of each check that is configured, without those of unknown.
-    history: BTreeMap<CheckKey, Vec<(u64, bool)>>,
+    /// Results of each check that is configured, without those of unknown; `None` for a pause.
+    history: BTreeMap<CheckKey, Vec<(u64, Option<bool>)>>,
+    paused: BTreeSet<CheckKey>,
     config: Vec<ServiceChecks>,
     /// Verdicts of the servers that are paused.
     held: BTreeMap<(ServiceIdentity, IpAddr), bool>,
@@ -24,8 +25,17 @@ impl NaiveModel {
             .collect();
         let keys: BTreeSet<_> = uses(config).map(|(_, _, key, _)| key).collect();
         self.history.retain(|key, _| keys.contains(key));
+        let active: BTreeSet<_> = servers(config)
+            .filter(|(_, of, _)| of.mode != HealthMode::Paused)
+            .flat_map(|(_, of, _)| of.checks.iter().map(|check| &check.key))
+            .collect();
+        let pauses = keys.iter().filter(|key| !active.contains(*key)).map(|key| (*key).clone());
+        let before_pauses = std::mem::replace(&mut self.paused, pauses.collect());
         for key in keys {
-            self.history.entry(key.clone()).or_default();
+            let results = self.history.entry(key.clone()).or_default();
+            if self.paused.contains(key) && !before_pauses.contains(key) {
+                results.push((0, None));
+            }
         }
         let paused = servers(config).filter(|(_, of, _)| of.mode == HealthMode::Paused);
         let verdict = |(place, of, alpha): (Place, &ServerChecks, bool)| match before.get(&place) {
@@ -68,12 +78,16 @@ impl NaiveModel {
             ProbeOutcome::Failed(_) => false,
             ProbeOutcome::Unknown(_) => return,
         };
-        self.history.get_mut(&result.key).expect("a check in use").push((result.at, passed));
+        self.history.get_mut(&result.key).expect("a check in use").push((result.at, Some(passed)));
     }
 
     pub(crate) fn state(&self, key: &CheckKey) -> CheckState {
         let (mut state, mut run, mut downs) = (CheckState::Unknown, 0, Vec::new());
         for (at, passed) in &self.history[key] {
+            let Some(passed) = passed else {
+                run = if state == CheckState::Up { 0 } else { run };
+                continue;
+            };
             let lately = downs.iter().filter(|down| at - **down < TEN_MINUTES).count() as u32;
             let needed = u64::from(key.timing.rise) * 2_u64.pow(lately.saturating_sub(1).min(4));
             match (state, passed) {

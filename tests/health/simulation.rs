@@ -205,7 +205,8 @@ fn kind(report: &HealthReport) -> &'static str {
 #[test]
 fn states_follow_the_naive_model_over_random_reloads() {
     let mut seen = BTreeSet::new();
-    (1..=6).for_each(|seed| run(seed, &mut seen));
+    // 13 and 22 have servers of weight 0 that leave the panic share.
+    (1..=6).chain([13, 22]).for_each(|seed| run(seed, &mut seen));
     let all = ["blind", "down", "flapping", "panic", "panic over", "reload", "server", "sight", "up"];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), all, "what the runs must have met");
 }
