@@ -142,7 +142,7 @@ fn complete(offered: impl Fn(&str) -> Vec<String>) {
     assert_eq!(of("directrix gen"), [""; 0], "for packages, as in --help");
     assert_eq!(of("directrix realserver s"), ["setup"]);
     assert_eq!(of("directrix run --backend "), ["auto", "packet", "xdp"]);
-    assert_eq!(of("directrix import --from "), ["ipvsadm", "keepalived", "sysctl"]);
+    assert_eq!(of("directrix import --from "), ["ipvsadm", "keepalived", "ldirectord", "sysctl"]);
     assert_eq!(of("directrix drain --dead"), ["--deadline"]);
     let mut listed = commands(&[]);
     listed.push("help".into());
