@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 on_both_backends! {
     every_fault_has_its_cause_and_remedy
     a_server_that_loses_its_vip_fails_few_clients
-    the_first_check_of_the_vip_needs_a_restart
+    the_first_check_of_the_vip_comes_by_a_reload
     trouble_of_the_director_takes_no_server_down
 }
 
@@ -251,9 +251,10 @@ fn a_server_that_loses_its_vip_fails_few_clients(backend: &str) {
     });
 }
 
-fn the_first_check_of_the_vip_needs_a_restart(backend: &str) {
+fn the_first_check_of_the_vip_comes_by_a_reload(backend: &str) {
     let deployment = Deployment::reference();
-    let check = |target: &str| format!("[[service.check]]\ntype = \"tcp\"\ntarget = {target:?}\n");
+    let _peers = Peers::start(&deployment);
+    let check = |target: &str| format!("[[service.check]]\ntype = \"tcp\"\ntarget = {target:?}\n{FAST}");
     let text = |target: &str| config(backend, &deployment, WEB, &check(target));
     let (director, client) = start(&deployment, &text("rip"));
     let programs = || {
@@ -263,17 +264,33 @@ fn the_first_check_of_the_vip_needs_a_restart(backend: &str) {
             |hook| of(hook).iter().filter_map(|one| one.name_as_str().map(str::to_owned)).collect::<Vec<_>>();
         deployment.director.enter(|| hooks.map(names).concat())
     };
-    let probes = || programs().iter().filter(|name| name.starts_with("probe_")).count();
-    assert_eq!(probes(), 0);
-    director.write_config(&text("both"));
-    let (status, refused) = director.cli_with_input("reload", "");
-    assert!(status != Some(0) && refused.contains("restart the director"), "{refused}");
-    assert_eq!(client.checks().unwrap().services[0].servers[0].checks.len(), 1, "nothing has changed");
-    let (_, home) = director.end(Signal::SIGTERM);
-    let director = Director::start_in(home, &deployment.director, &text("both"));
-    assert_eq!(probes(), 2, "{:?}", programs());
+    let translating = |programs: &[String]| programs.iter().filter(|name| name.contains("_vip")).count();
+    let idle = programs();
+    assert_eq!(
+        (idle.iter().filter(|name| *name == "probe_idle").count(), translating(&idle)),
+        (2, 0),
+        "{idle:?}"
+    );
+    let states = || {
+        client.checks().unwrap().services[0].servers[0]
+            .checks
+            .iter()
+            .map(|check| check.state.clone())
+            .collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        director.write_config(&text("both"));
+        let (status, printed) = director.cli_with_input("reload", "");
+        assert_eq!(status, Some(0), "{printed}");
+        assert_eq!(translating(&programs()), 2, "{:?}", programs());
+        wait_until("the VIP is checked, too", PATIENCE, || states() == ["up", "up"]);
+        director.write_config(&text("rip"));
+        director.cli_with_input("reload", "");
+        assert_eq!(programs(), idle);
+        wait_until("the RIP alone is checked", PATIENCE, || states() == ["up"]);
+    }
     director.end(Signal::SIGKILL);
-    wait_until("the programs are gone", PATIENCE, || probes() == 0);
+    wait_until("the programs are gone", PATIENCE, || programs().is_empty());
 }
 
 /// The director has no file descriptor for probes for a while, and is stopped for longer than servers may be silent.

@@ -28,8 +28,12 @@ fn the_pair_ends_with_its_value() {
     let net = Net::new();
     assert_eq!(attached(&net.director), [""; 0]);
     for _ in 0..2 {
-        let probes = net.open();
+        let probes = net.attach();
+        assert_eq!(attached(&net.director), ["probe_idle"; 2]);
+        probes.translate(true).unwrap();
         assert_eq!(attached(&net.director), ["probe_from_vip", "probe_to_vip"]);
+        probes.translate(false).unwrap();
+        assert_eq!(attached(&net.director), ["probe_idle"; 2]);
         let armed = probes.arm(&net.target(ProbeProtocol::Tcp, 0), 40_000).unwrap();
         drop(probes);
         wait_until("no program is attached", PATIENCE, || attached(&net.director).is_empty());
@@ -43,7 +47,8 @@ fn the_pair_ends_with_its_value() {
 #[ignore = "runs as the child of another test"]
 fn child() {
     assert!(std::env::var_os(CHILD).is_some(), "only as a child");
-    let _probes = VipProbes::open(&Interface::lookup("eth0").unwrap(), 8).unwrap();
+    let probes = VipProbes::open(&Interface::lookup("eth0").unwrap(), 8).unwrap();
+    probes.translate(true).unwrap();
     std::thread::sleep(PATIENCE * 6);
 }
 

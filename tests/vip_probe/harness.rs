@@ -78,6 +78,13 @@ impl Net {
 
     /// The probe programs on the director's eth0.
     pub(crate) fn open(&self) -> VipProbes {
+        let probes = self.attach();
+        probes.translate(true).unwrap();
+        probes
+    }
+
+    /// The same, idle.
+    pub(crate) fn attach(&self) -> VipProbes {
         self.director.enter(|| VipProbes::open(&Interface::lookup("eth0").unwrap(), 64)).unwrap()
     }
 

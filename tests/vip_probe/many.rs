@@ -22,6 +22,7 @@ fn five_hundred_in_flight_get_their_own_answers() {
     let _services = net.serve();
     let eth0 = net.director.enter(|| Interface::lookup("eth0")).unwrap();
     let probes = net.director.enter(|| VipProbes::open(&eth0, PROBES as u32)).unwrap();
+    probes.translate(true).unwrap();
     for family in FAMILIES {
         let one = net.target(ProbeProtocol::Tcp, family);
         let prepare = |index| {

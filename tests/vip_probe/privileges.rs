@@ -8,10 +8,11 @@ use directrix::io::probe::{ProbeVerdict, VipProbes};
 #[test]
 fn nothing_after_the_start_takes_a_capability() {
     let net = Net::new();
-    let (_services, probes) = (net.serve(), net.open());
+    let (_services, probes) = (net.serve(), net.attach());
     for target in net.targets() {
         let probed = net.director.enter(|| {
             give_up_all();
+            probes.translate(true).unwrap();
             probe(probes.socket(&target).unwrap(), &target, PATIENCE)
         });
         assert_eq!(probed.verdict, ProbeVerdict::Answered, "{target:?} {probed:?}");

@@ -14,11 +14,12 @@ use tokio::sync::oneshot;
 impl Director {
     /// Gives the thread of the health checks the present services, and starts it with the first check or hold.
     pub(super) fn configure_health(&mut self) {
+        self.switch_prober();
         if self.health.is_none() {
             if !self.registry.services.iter().any(needs_health) {
                 return;
             }
-            match HealthThread::start(self.vip_prober.clone(), self.health_reports.clone()) {
+            match HealthThread::start(self.vip_prober.clone().ok(), self.health_reports.clone()) {
                 Ok(thread) => self.health = Some(thread),
                 Err(error) => {
                     tracing::error!(%error, "health checks cannot start: every server counts as up");

@@ -26,7 +26,7 @@ mod vips;
 
 use crate::audit::Auditor;
 use crate::control::answers::ClientAnswers;
-use crate::control::health::{HealthThread, VipProber};
+use crate::control::health::HealthThread;
 use crate::control::hooks::HookRunner;
 use crate::control::host::carriers::Carriers;
 use crate::control::host::hints::LocalVips;
@@ -56,6 +56,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use symptoms::Symptoms;
 use tokio::sync::mpsc;
+use vip_checks::Prober;
 
 /// A running director.
 struct Director {
@@ -81,8 +82,8 @@ struct Director {
     health: Option<HealthThread>,
     /// Number of the latest configuration that it has been sent.
     health_number: u64,
-    /// The probe programs, if a check of the VIP was configured at the start.
-    vip_prober: Option<Arc<VipProber>>,
+    /// The probe programs, idle until a check of the VIP needs them.
+    vip_prober: Prober,
     /// Channel for its reports.
     health_reports: mpsc::UnboundedSender<HealthReport>,
     /// Its other end, until the event loop takes it.

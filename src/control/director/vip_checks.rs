@@ -1,30 +1,34 @@
-//! The probe programs for checks of the VIP: attached at the start, as nothing may be attached later.
+//! The probe programs for checks of the VIP: attached at the start, as nothing may be attached later, and idle until a check
+//! needs them.
 
 use super::Director;
 use crate::control::health::{VipProber, in_flight_max};
 use crate::control::host::resolve::ResolvedHost;
-use crate::model::{Config, Diagnostic, DiagnosticKind, Rules, Subject, VirtualService};
+use crate::model::{Config, Diagnostic, Rules, Subject, VirtualService};
 use std::sync::Arc;
 
-/// Attaches the probe programs if a service has a check of the VIP.
+/// The attached programs, or the reason why they are not.
+pub(super) type Prober = Result<Arc<VipProber>, Diagnostic>;
+
+/// Attaches the probe programs.
 ///
 /// # Errors
-/// If the kernel refuses, with the line of the first service that needs them.
-pub(super) fn open_prober(
-    config: &Config,
-    host: &ResolvedHost,
-) -> Result<Option<Arc<VipProber>>, Diagnostic> {
-    let Some(first) = config.services.iter().position(VirtualService::probes_vip) else { return Ok(None) };
-    let probed = config.services.iter().filter(|service| service.probes_vip());
-    let rips = probed.flat_map(|service| service.servers.iter().map(|server| server.address));
+/// If the kernel refuses and a service has a check of the VIP, with the line of the first one. Without such a check the
+/// refusal is kept for the first that comes.
+pub(super) fn open_prober(config: &Config, host: &ResolvedHost) -> Result<Prober, Diagnostic> {
+    let servers = config.services.iter().flat_map(|service| &service.servers);
+    let rips = servers.map(|server| server.address);
     let opened = VipProber::open(host.server_side(), rips, in_flight_max());
-    let place = config.places.services.get(first).cloned();
-    opened.map(|prober| Some(Arc::new(prober))).map_err(|refusal| {
-        let refusal = Diagnostic { what: format!("checks of the VIP: {}", refusal.what), ..refusal };
-        match place {
-            Some(place) => refusal.at(place),
-            None => refusal,
-        }
+    let refusal = match opened {
+        Ok(prober) => return Ok(Ok(Arc::new(prober))),
+        Err(refusal) => Diagnostic { what: format!("checks of the VIP: {}", refusal.what), ..refusal },
+    };
+    let Some(first) = config.services.iter().position(VirtualService::probes_vip) else {
+        return Ok(Err(refusal));
+    };
+    Err(match config.places.services.get(first) {
+        Some(place) => refusal.at(place.clone()),
+        None => refusal,
     })
 }
 
@@ -32,18 +36,20 @@ impl Director {
     /// Refuses rules with a check of the VIP if the probe programs are not attached.
     pub(super) fn check_prober(&self, rules: &Rules) -> Result<(), Diagnostic> {
         let first = rules.services.iter().find(|service| service.probes_vip());
-        match first {
-            Some(service) if self.vip_prober.is_none() => {
-                let identity = service.identity;
-                let what = format!("the first check of the VIP, of the service {identity}");
-                Err(Diagnostic::new(DiagnosticKind::InvalidRules, what)
-                    .cause(
-                        "the probe programs are attached at the start only, and only if a check needs them",
-                    )
-                    .remedy("restart the director, or write target = \"rip\"")
-                    .about([Subject::ServiceSettings(identity)]))
+        match (first, &self.vip_prober) {
+            (Some(service), Err(refusal)) => {
+                Err(refusal.clone().about([Subject::ServiceSettings(service.identity)]))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Lets the probe programs translate while a service has a check of the VIP.
+    pub(super) fn switch_prober(&self) {
+        let Ok(prober) = &self.vip_prober else { return };
+        let on = self.registry.services.iter().any(|service| service.config.probes_vip());
+        if let Err(error) = prober.translate(on) {
+            tracing::error!(%error, "the probe programs cannot be switched: checks of the VIP find nothing out");
         }
     }
 }

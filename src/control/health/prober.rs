@@ -16,7 +16,7 @@ pub(in crate::control) struct VipProber {
 }
 
 impl VipProber {
-    /// Attaches the programs to the interfaces of the routes to these servers, for so many probes in flight. A bridge port has
+    /// Attaches the idle program to the interfaces of the routes to these servers, for so many probes in flight. A bridge port has
     /// no address, and the route leads through its bridge.
     ///
     /// # Errors
@@ -35,6 +35,14 @@ impl VipProber {
         let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
         let open = |index| Ok((index, VipProbes::open(&of_index(index)?, in_flight)?));
         Ok(Self { pairs: interfaces.into_iter().map(open).collect::<Result<_, Diagnostic>>()?, link_local })
+    }
+
+    /// Translates probes from now on, or passes every packet unchanged.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] if the kernel refuses, as after the programs were detached by force.
+    pub(in crate::control) fn translate(&self, on: bool) -> Result<(), Diagnostic> {
+        self.pairs.values().try_for_each(|probes| probes.translate(on))
     }
 
     /// The programs on the interface with this index.

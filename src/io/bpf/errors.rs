@@ -152,6 +152,12 @@ pub(super) fn probe_attach_error(interface: &Interface, error: &io::Error) -> Di
     tcx_error(what, interface, error, "use a newer kernel, or check the real servers' own addresses only")
 }
 
+pub(super) fn probe_switch_error(error: &io::Error) -> Diagnostic {
+    Diagnostic::system("switching the probe programs")
+        .cause(errno(error))
+        .remedy("restart the director: something has detached them")
+}
+
 /// A classifier cannot be attached; `instead` is the remedy on a kernel without TCX.
 fn tcx_error(what: String, interface: &Interface, error: &io::Error, instead: &str) -> Diagnostic {
     match error.raw_os_error() {

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// `enum bpf_cmd` of linux/bpf.h.
 const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_UPDATE: libc::c_long = 29;
 /// `enum bpf_attach_type` of linux/bpf.h: XDP on an interface.
 const BPF_XDP: u32 = 37;
 /// A place of TCX programs on an interface, since Linux 6.6. Values of `enum bpf_attach_type` of linux/bpf.h.
@@ -42,6 +43,16 @@ struct LinkCreate {
     expected_revision: u64,
 }
 
+/// The part of `union bpf_attr` that BPF_LINK_UPDATE reads (linux/bpf.h, `link_update`).
+#[repr(C)]
+#[derive(Default)]
+struct LinkUpdate {
+    link: u32,
+    program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
 impl BpfLink {
     /// Attaches an XDP program; `flags` are XDP_FLAGS_* of linux/if_link.h.
     ///
@@ -54,6 +65,19 @@ impl BpfLink {
     pub(super) fn tcx(program: BorrowedFd<'_>, interface: u32, hook: TcxHook) -> io::Result<Self> {
         let (attach_type, flags) = (hook as u32, BPF_F_BEFORE);
         create(program, LinkCreate { interface, attach_type, flags, ..LinkCreate::default() })
+    }
+
+    /// Puts another program of the same type in the place of the attached one. No packet passes without one of them, and no
+    /// capability is needed.
+    pub(super) fn replace(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        let [link, program] = [self.as_fd(), program].map(|fd| fd.as_raw_fd().cast_unsigned());
+        let request = LinkUpdate { link, program, ..LinkUpdate::default() };
+        // SAFETY: bpf(2) reads `size` bytes at the pointer; `request` is that long, without padding (four u32), and lives
+        // until the call returns. The kernel writes nothing back for this command. Both descriptors are open: they are borrowed.
+        let status = unsafe {
+            libc::syscall(libc::SYS_bpf, BPF_LINK_UPDATE, &raw const request, size_of::<LinkUpdate>())
+        };
+        if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 

@@ -4,6 +4,7 @@
 //
 //   probe_to_vip   (TCX egress)   sends a probe's packets for the RIP to the VIP, at the server's MAC address
 //   probe_from_vip (TCX ingress)  turns replies and ICMP errors from the VIP into those of the RIP
+//   probe_idle     (both)         holds their places while no check probes a VIP
 //
 // So a kernel socket that is connected to the RIP asks the real server for the VIP. Every other packet passes unchanged.
 
@@ -242,6 +243,13 @@ INLINE int replace(struct __sk_buff *skb, int is_source, const struct probe_key 
 	if (key->family == 4)
 		return replace_v4(skb, is_source ? SOURCE_V4 : DESTINATION_V4, key->remote[0], new[0], key->protocol);
 	return replace_v6(skb, is_source ? SOURCE_V6 : DESTINATION_V6, key->remote, new, key->protocol);
+}
+
+SEC("classifier")
+int probe_idle(struct __sk_buff *skb)
+{
+	(void)skb;
+	return NEXT;
 }
 
 SEC("classifier")

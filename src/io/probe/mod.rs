@@ -2,7 +2,8 @@
 //!
 //! A pair of TCX programs translates between RIP and VIP (`bpf/probe.bpf.c`): the socket is connected to the RIP, for which
 //! the kernel has a route and a neighbor, and the real server is asked for the VIP. [`VipProbes::open`] takes all
-//! capabilities that are needed, and nothing takes one afterwards (Linux 5.19). The programs end with the process.
+//! capabilities that are needed, and nothing takes one afterwards (Linux 5.19). The programs end with the process. Until
+//! [`VipProbes::translate`] an idle program holds their places.
 //!
 //! 1. [`VipProbes::socket`] makes a socket whose packets are translated;
 //! 2. the caller connects it to [`ProbeSocket::destination`], and exchanges what the check needs;
@@ -47,20 +48,31 @@ const ENTRIES_EACH: u32 = 8;
 pub struct VipProbes {
     interface: u32,
     table: Arc<Mutex<ProbeTable>>,
-    _links: [BpfLink; 2],
+    programs: ProbePrograms,
+    /// At ingress and egress.
+    links: [BpfLink; 2],
 }
 
 impl VipProbes {
-    /// Loads and attaches the programs, for so many probes in flight at once. The interface is the one that has the
+    /// Loads the programs, for so many probes in flight at once, and attaches the idle one. The interface is the one that has the
     /// director's address towards the real servers: the VLAN or bridge device, not its port.
     ///
     /// # Errors
     /// [`Diagnostic`] if a capability is missing or the kernel has no TCX (before Linux 6.6).
     pub fn open(interface: &Interface, in_flight: u32) -> Result<Self, Diagnostic> {
         let mut programs = ProbePrograms::load(interface, in_flight.max(1).saturating_mul(ENTRIES_EACH))?;
-        let _links = programs.attach(interface)?;
+        let links = programs.attach(interface)?;
         let table = ProbeTable::new(programs.take_map("probe_fwd"), programs.take_map("probe_back"));
-        Ok(Self { interface: interface.index, table: Arc::new(Mutex::new(table)), _links })
+        Ok(Self { interface: interface.index, table: Arc::new(Mutex::new(table)), programs, links })
+    }
+
+    /// Translates probes from now on, or passes every packet unchanged. A probe without translation is known as such, and
+    /// finds nothing out.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] if the kernel refuses, as after the programs were detached by force.
+    pub fn translate(&self, on: bool) -> Result<(), Diagnostic> {
+        self.programs.switch(&self.links, on)
     }
 
     /// Makes a socket that is bound to the interface and to the director's address, with a time to live of 1 and ready to
