@@ -3,6 +3,7 @@
 use super::case::{AuditCase, CaseKey};
 use super::events::{AuditAction, AuditCounters, AuditInput, AuditSettings};
 use super::finding::{AuditFinding, Misuse};
+use super::gateway::GatewayTests;
 use super::hosts::HostTable;
 use super::questions::{Purpose, QuestionQueue};
 use super::repeats::RequestRows;
@@ -58,6 +59,7 @@ pub struct Auditor {
     moves: BTreeMap<IpAddr, VecDeque<(u64, MacAddr)>>,
     pub(super) queue: QuestionQueue,
     pub(super) round: AuditRound,
+    pub(super) gateway: GatewayTests,
     /// The last question was one of a round.
     pub(super) was_round: bool,
     pub(super) random: SplitMix64,
@@ -88,6 +90,7 @@ impl Auditor {
             moves: BTreeMap::new(),
             queue: QuestionQueue::default(),
             round: AuditRound::new(interval),
+            gateway: GatewayTests::new(seed),
             was_round: false,
             random: SplitMix64::new(seed),
             counters: Arc::default(),
@@ -112,8 +115,9 @@ impl Auditor {
     #[must_use]
     pub fn findings(&self) -> Vec<AuditFinding> {
         let open = self.cases.iter().filter(|(_, case)| case.is_open());
-        let mut findings: Vec<_> = open.map(|(key, case)| self.finding(key, case)).collect();
-        findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+        let open = open.map(|(key, case)| self.finding(key, case));
+        let mut findings: Vec<_> = open.chain(self.diversions()).collect();
+        findings.sort_by_key(|finding| (std::cmp::Reverse(finding.level), finding.address));
         findings
     }
 
@@ -137,9 +141,17 @@ impl Auditor {
             AuditInput::Followed(event) => self.follow(event, actions),
             AuditInput::Reported(report) => self.learn(report, actions),
             AuditInput::Observe(vip) => self.watch(*vip, VipRole::Observed),
-            AuditInput::Sender(sender) => self.sender = *sender,
+            AuditInput::Sender(sender) => self.set_sender(*sender, actions),
+            AuditInput::Gateway(gateway) => self.set_gateway(*gateway, actions),
+            AuditInput::Returned { vip, number } => self.take_returned(*vip, *number, actions),
         }
         self.run_due(actions);
+    }
+
+    fn set_sender(&mut self, sender: Option<Ipv4Addr>, actions: &mut Vec<AuditAction>) {
+        if std::mem::replace(&mut self.sender, sender) != sender {
+            self.forget_gateway(actions);
+        }
     }
 
     pub(super) fn advance(&mut self, now: Tick) {
@@ -166,7 +178,10 @@ impl Auditor {
                     *known = address;
                 }
             }
-            NeighborEvent::InterfaceDown(InterfaceIndex::CLIENT) => self.is_down = true,
+            NeighborEvent::InterfaceDown(InterfaceIndex::CLIENT) => {
+                self.is_down = true;
+                self.gateway.interrupt();
+            }
             NeighborEvent::InterfaceUp(InterfaceIndex::CLIENT) => self.resume(),
             NeighborEvent::InterfaceDown(_) | NeighborEvent::InterfaceUp(_) => {}
         }
@@ -178,6 +193,7 @@ impl Auditor {
             NeighborReport::Standby { vip, .. } => {
                 self.watch(vip, VipRole::Left);
                 self.clear_holders(vip, actions);
+                self.leave_to_gateway(vip, actions);
             }
             NeighborReport::Resolved { interface, rip, mac } => self.resolve(interface, rip, mac),
             NeighborReport::Moved { interface, rip, old, new } => {
@@ -226,6 +242,7 @@ impl Auditor {
         self.vips.remove(&vip);
         self.unsettled.remove(&vip);
         self.rows.remove(vip);
+        self.remove_test(vip, actions);
         self.round.change();
         self.queue.cancel(|question| question.address == vip && question.purpose == Purpose::Search);
         self.close_where(|key| key.address == vip && key.misuse != Misuse::Duplicate, actions);
@@ -284,7 +301,14 @@ impl Auditor {
         if !self.is_down {
             self.settle();
             self.verify_cases(actions);
-            self.send_next(actions);
+            // In turn: neither keeps the other waiting.
+            if std::mem::take(&mut self.gateway.was_last) {
+                self.send_next(actions);
+                self.test_gateway(actions);
+            } else {
+                self.test_gateway(actions);
+                self.send_next(actions);
+            }
         }
         self.open_cases(actions);
         let now = self.now;
@@ -303,6 +327,6 @@ impl Auditor {
         let round =
             self.round.due().filter(|_| !self.vips.is_empty()).map(|due| due.max(self.queue.free_at()));
         let settled = self.unsettled.values().copied().min();
-        [ready, verified, queued, round, settled].into_iter().flatten().min()
+        [ready, verified, queued, round, settled, self.gateway_work()].into_iter().flatten().min()
     }
 }

@@ -34,6 +34,15 @@ pub enum AuditInput {
     Observe(IpAddr),
     /// The director's own IPv4 address on the client interface (DIP), or none.
     Sender(Option<Ipv4Addr>),
+    /// The next hop of the default route on the client interface, or none.
+    Gateway(Option<Ipv4Addr>),
+    /// The frame of a test has come back.
+    Returned {
+        /// VIP.
+        vip: Ipv4Addr,
+        /// Number of [`AuditAction::Test`].
+        number: u32,
+    },
 }
 
 /// Output of the auditor, to be carried out in order.
@@ -47,6 +56,17 @@ pub enum AuditAction {
         within: IpAddr,
         /// Message.
         message: Outgoing,
+    },
+    /// Send the gateway a frame for a VIP, with [`super::Auditor::mark`], on the client interface.
+    Test {
+        /// MAC address of the gateway.
+        gateway: MacAddr,
+        /// The director's own address.
+        source: Ipv4Addr,
+        /// VIP.
+        vip: Ipv4Addr,
+        /// Number of the test.
+        number: u32,
     },
     /// Report to the control thread.
     Report(AuditReport),
@@ -64,6 +84,6 @@ pub enum AuditReport {
 /// Counters since creation. Readable by any thread.
 #[derive(Debug, Default)]
 pub struct AuditCounters {
-    /// Questions sent.
+    /// Questions and frames of tests sent.
     pub asked: Counter,
 }

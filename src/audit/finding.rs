@@ -3,7 +3,7 @@
 use super::macs::{VirtualRouter, vendor};
 use crate::wire::MacAddr;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Misuse of an address by a host. The name of each is a section of docs/audit.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +22,8 @@ pub enum Misuse {
     Unheard,
     /// It claims the address of a real server that another host has.
     Duplicate,
+    /// It is the gateway, and sends the frames for the VIP to another host.
+    Diverted,
 }
 
 /// Weight of a finding.
@@ -47,6 +49,8 @@ pub enum AuditedHost {
     },
     /// A virtual router.
     Router(VirtualRouter),
+    /// The gateway at this address.
+    Gateway(Ipv4Addr),
     /// Another host, which uses this address.
     Other(IpAddr),
     /// A host of which only the MAC address is known.
@@ -82,7 +86,7 @@ pub struct AuditFinding {
 
 impl Misuse {
     /// Every misuse.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Answers,
         Self::Proxy,
         Self::Announces,
@@ -90,6 +94,7 @@ impl Misuse {
         Self::Probes,
         Self::Unheard,
         Self::Duplicate,
+        Self::Diverted,
     ];
 
     /// Name in the API, the metrics and docs/audit.md.
@@ -103,15 +108,19 @@ impl Misuse {
             Self::Probes => "probes",
             Self::Unheard => "unheard",
             Self::Duplicate => "duplicate",
+            Self::Diverted => "diverted",
         }
     }
 
     /// Weight of the misuse by a host that is neither a virtual router nor a peer.
     pub(super) fn level(self) -> AuditLevel {
         match self {
-            Self::Answers | Self::Proxy | Self::Announces | Self::Leaks | Self::Duplicate => {
-                AuditLevel::Error
-            }
+            Self::Answers
+            | Self::Proxy
+            | Self::Announces
+            | Self::Leaks
+            | Self::Duplicate
+            | Self::Diverted => AuditLevel::Error,
             Self::Probes | Self::Unheard => AuditLevel::Warning,
         }
     }
@@ -135,7 +144,10 @@ impl AuditFinding {
     pub fn rip(&self) -> Option<IpAddr> {
         match self.host {
             AuditedHost::RealServer { rip, .. } => Some(rip),
-            AuditedHost::Router(_) | AuditedHost::Other(_) | AuditedHost::Unknown => None,
+            AuditedHost::Router(_)
+            | AuditedHost::Gateway(_)
+            | AuditedHost::Other(_)
+            | AuditedHost::Unknown => None,
         }
     }
 
@@ -151,6 +163,7 @@ impl AuditFinding {
                 format!("real server {rip}, by another of its interfaces ({mac}),")
             }
             AuditedHost::Router(router) => format!("{router} ({mac})"),
+            AuditedHost::Gateway(address) => format!("gateway {address} ({mac})"),
             AuditedHost::Other(address) => format!("{address} ({mac}), not a configured real server,"),
             AuditedHost::Unknown => {
                 let vendor = vendor(mac).map(|vendor| format!(", {vendor}")).unwrap_or_default();
@@ -195,6 +208,10 @@ impl fmt::Display for AuditFinding {
                 }
                 None => write!(f, "{host} and another host take the address {address} from each other"),
             },
+            Misuse::Diverted => write!(
+                f,
+                "{host} sends frames for the VIP {address} to another host: they came to this director before"
+            ),
         }
     }
 }

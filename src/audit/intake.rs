@@ -32,6 +32,12 @@ impl Auditor {
             self.run_due(actions);
             return false;
         }
+        if let Some(address) = message.claimed()
+            && interface == InterfaceIndex::CLIENT
+            && self.locate_gateway(address, message.mac, actions)
+        {
+            self.run_due(actions);
+        }
         if let Some(address) = message.claimed() {
             self.hear(interface, address, message.mac);
         }

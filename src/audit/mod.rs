@@ -11,8 +11,10 @@
 //! - a host that answered about two addresses that it hardly has (proxy ARP), and about every real server's address, to tell
 //!   which real server it is.
 //!
+//! It also tests the gateway's entry for each IPv4 VIP, by a frame that the gateway must send back (`entry_test.rs`).
+//!
 //! Invariants:
-//! - At most one question is sent in 50 ms, 20 a second.
+//! - At most one question or frame of a test is sent in 50 ms, 20 a second.
 //! - Nothing is found about the director's own addresses and configured peers. A virtual router (VRRP, HSRP, GLBP, CARP)
 //!   is named, at the level [`AuditLevel::Info`].
 //! - A VIP that this director leaves to another one is not asked for. Its holder is no finding unless it is a real server
@@ -25,8 +27,10 @@
 
 mod auditor;
 mod case;
+mod entry_test;
 mod events;
 mod finding;
+mod gateway;
 mod hosts;
 mod inquiry;
 mod intake;

@@ -95,13 +95,18 @@ impl QuestionQueue {
 
     /// Records that a question is sent now.
     pub(super) fn record(&mut self, question: &AuditQuestion, now: u64) {
-        self.free_at = now + GAP;
+        self.occupy(now);
         self.expected.retain(|_, (until, _)| *until > now);
         if let (Some(station), Purpose::Control(_) | Purpose::Identify(_)) =
             (question.station, question.purpose)
         {
             self.expected.insert((station, question.address), (now + ANSWER_WITHIN, question.purpose));
         }
+    }
+
+    /// Records that a frame of the auditor is sent now.
+    pub(super) fn occupy(&mut self, now: u64) {
+        self.free_at = now + GAP;
     }
 
     /// Takes the answer of a station. Returns the purpose of its question, if it was expected.

@@ -22,6 +22,7 @@ impl AuditFinding {
                  if they are not, one host must give up the address",
             ),
             (Misuse::Duplicate, _) => self.of_duplicate(),
+            (Misuse::Diverted, _) | (_, AuditedHost::Gateway(_)) => self.of_diversion(),
             (_, AuditedHost::Router(_)) => AuditRemedy::advice(
                 "another director or a pair of routers has the VIP: take the VIP out of that group, or stop this director",
             ),
@@ -87,6 +88,16 @@ impl AuditFinding {
             command: Some(command),
             advice: Some(
                 "where the network itself answers every request, as in public clouds, direct routing cannot work".into(),
+            ),
+        }
+    }
+
+    fn of_diversion(&self) -> AuditRemedy {
+        AuditRemedy {
+            command: Some(format!("ip neighbor show to {}", self.address)),
+            advice: Some(
+                "take the VIP out of the host with that MAC address, then delete the entry; if the MAC address is this                  director's, a filter there has begun to drop frames that leave by the interface on which they came"
+                    .into(),
             ),
         }
     }
@@ -182,6 +193,7 @@ mod tests {
         let hosts = [
             real_server(),
             AuditedHost::Router(router),
+            AuditedHost::Gateway([192, 0, 2, 1].into()),
             AuditedHost::Other([192, 0, 2, 9].into()),
             AuditedHost::Unknown,
         ];

@@ -96,15 +96,8 @@ impl Auditor {
     }
 
     fn send(&mut self, question: &AuditQuestion, actions: &mut Vec<AuditAction>) {
-        let (message, now) = (self.message(question), self.now);
-        if let Some(message) = message {
-            self.queue.record(question, now);
-            self.counters.asked.add(1);
-            let AuditQuestion { interface, within, .. } = *question;
-            actions.push(AuditAction::Ask { interface, within, message });
-        }
+        let (sent, now) = (self.ask(question, actions), self.now);
         let Some(case) = question.purpose.case().and_then(|key| self.cases.get_mut(&key)) else { return };
-        let sent = message.is_some();
         match question.purpose {
             Purpose::Verify(_) if case.is_open() => {
                 case.verification.queued = case.verification.queued.saturating_sub(1);
@@ -116,6 +109,16 @@ impl Auditor {
             }
             _ => case.release(1, now),
         }
+    }
+
+    /// Sends a question. Returns false if there is no address to send it from.
+    pub(super) fn ask(&mut self, question: &AuditQuestion, actions: &mut Vec<AuditAction>) -> bool {
+        let Some(message) = self.message(question) else { return false };
+        self.queue.record(question, self.now);
+        self.counters.asked.add(1);
+        let AuditQuestion { interface, within, .. } = *question;
+        actions.push(AuditAction::Ask { interface, within, message });
+        true
     }
 
     /// Returns the message of a question; `None` if there is no address to send it from.

@@ -70,6 +70,15 @@ impl FrameSocket {
         self.socket.set_filter(&self.selection.program(outer))
     }
 
+    /// The same for a socket for ARP, which receives the frames with `mark` that a router sends back, too
+    /// ([`crate::wire::hairpin`]).
+    ///
+    /// # Errors
+    /// Of setsockopt(2).
+    pub fn select_arp_and_hairpins(&self, outer: &BTreeSet<u16>, mark: u32) -> io::Result<()> {
+        self.socket.set_filter(&filter::arp_and_hairpins(outer, mark))
+    }
+
     /// Reads one frame, from its Ethernet header on with its tags, and cut to `buffer`'s length. Frames for other MAC
     /// addresses are skipped.
     ///

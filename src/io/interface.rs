@@ -184,6 +184,19 @@ impl Interface {
         }
     }
 
+    /// The next hop by which the kernel reaches distant IPv4 hosts through this interface: the gateway of the default
+    /// route. `None` without one, and for one of several gateways (multipath).
+    #[must_use]
+    pub fn gateway(&self) -> Option<Ipv4Addr> {
+        /// A host of TEST-NET-2 (RFC 5737), which no network has: only a route to every host leads there.
+        const DISTANT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+        let route = rtnetlink::route_entry(DISTANT.into(), self.index).ok()??;
+        match route.gateway.filter(|_| route.is_unicast)? {
+            IpAddr::V4(gateway) => Some(gateway),
+            IpAddr::V6(_) => None,
+        }
+    }
+
     /// The role of an `address` that no host can have: network or broadcast address of one of the interface's
     /// networks, or its Subnet-Router anycast address in IPv6 (RFC 4291 §2.6.1). /31 and /32 have neither (RFC 3021),
     /// nor have /127 (RFC 6164) and /128.

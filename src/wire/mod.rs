@@ -16,6 +16,7 @@ pub mod ethernet;
 pub mod fast_path;
 pub mod fast_path_v6;
 pub mod fragment;
+pub mod hairpin;
 pub mod hop;
 pub mod icmp;
 pub mod icmp_error;

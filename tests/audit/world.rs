@@ -12,6 +12,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 pub(crate) const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xd]);
 pub(crate) const DIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 5);
+/// The gateway, and its MAC address.
+pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const GATEWAY_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(crate) const CLIENT: InterfaceIndex = InterfaceIndex::CLIENT;
 /// The tick of the first input: the count wraps soon after.
 const START: Tick = Tick(u32::MAX - 30_000);
@@ -65,11 +68,28 @@ impl Host {
     }
 }
 
+/// The gateway's way with frames that leave by the interface on which they came.
+#[derive(Clone, Debug)]
+pub(crate) struct Hairpins {
+    /// MAC address of the gateway.
+    pub(crate) gateway: MacAddr,
+    /// VIPs whose entry is another host's.
+    pub(crate) stolen: BTreeSet<IpAddr>,
+    /// It drops all of them.
+    pub(crate) drops: bool,
+    /// Of so many frames it loses all but the last.
+    pub(crate) loses: usize,
+}
+
 pub(crate) struct World {
     pub(crate) auditor: Auditor,
     pub(crate) hosts: Vec<Host>,
     /// Milliseconds since [`START`].
     pub(crate) now: u64,
+    /// The gateway, once there is one.
+    pub(crate) hairpins: Option<Hairpins>,
+    /// Frames of tests, with their times and VIPs.
+    pub(crate) tested: Vec<(u64, Ipv4Addr)>,
     /// Questions with their times.
     pub(crate) asked: Vec<(u64, Outgoing)>,
     pub(crate) reports: Vec<(u64, AuditReport)>,
@@ -87,6 +107,8 @@ impl World {
             auditor: Auditor::new(settings),
             hosts: (1..=servers).map(|n| Host::new(mac(n), [rip(n)])).collect(),
             now: 0,
+            hairpins: None,
+            tested: Vec::new(),
             asked: Vec::new(),
             reports: Vec::new(),
             kept: 0,
@@ -137,9 +159,37 @@ impl World {
             for action in std::mem::take(&mut self.actions) {
                 match action {
                     AuditAction::Ask { message, .. } => self.ask(message),
+                    AuditAction::Test { gateway, source, vip, number } => {
+                        assert_eq!(source, DIP);
+                        self.test(gateway, vip, number);
+                    }
                     AuditAction::Report(report) => self.reports.push((self.now, report)),
                 }
             }
+        }
+    }
+
+    /// Adds a gateway that answers ARP.
+    pub(crate) fn add_gateway(&mut self) {
+        self.hosts.push(Host::new(GATEWAY_MAC, [GATEWAY.into()]));
+        let gateway = GATEWAY_MAC;
+        self.hairpins = Some(Hairpins { gateway, stolen: BTreeSet::new(), drops: false, loses: 1 });
+        self.input(&AuditInput::Gateway(Some(GATEWAY)));
+    }
+
+    pub(crate) fn gateway(&mut self) -> &mut Hairpins {
+        self.hairpins.as_mut().unwrap()
+    }
+
+    /// The gateway sends a frame back at once, or to another host.
+    fn test(&mut self, gateway: MacAddr, vip: Ipv4Addr, number: u32) {
+        self.tested.push((self.now, vip));
+        let hairpins = self.gateway();
+        let comes_back = !hairpins.drops && !hairpins.stolen.contains(&vip.into());
+        let reaches = gateway == hairpins.gateway && self.tested.len().is_multiple_of(self.gateway().loses);
+        if reaches && comes_back {
+            let tick = self.tick();
+            self.auditor.handle(&AuditInput::Returned { vip, number }, tick, &mut self.actions);
         }
     }
 

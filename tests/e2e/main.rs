@@ -26,6 +26,7 @@ mod far;
 mod flood;
 mod forgery;
 mod fragments;
+mod gateway;
 mod groups;
 mod health;
 mod health_kinds;

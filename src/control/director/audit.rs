@@ -25,6 +25,11 @@ impl Director {
         self.send_neighbor_event(NeighborCommand::Sender(sender));
     }
 
+    /// Sends the neighbor driver the gateway whose entry for each VIP is tested. No notification tells of a new route.
+    pub(super) fn send_gateway(&self) {
+        self.send_neighbor_event(NeighborCommand::Gateway(self.host.interfaces[0].gateway()));
+    }
+
     /// Requests the findings. Nothing comes without a driver.
     pub(super) fn audit_findings(&self) -> oneshot::Receiver<Vec<AuditFinding>> {
         let (reply, findings) = oneshot::channel();

@@ -127,6 +127,7 @@ impl Director {
         self.finish_drains(adopted);
         self.release_kept_vips();
         self.update_reserved()?;
+        self.send_gateway();
         self.ensure_tables();
         self.sync_steering()?;
         self.availability.check(&self.registry.services, &self.loads, Instant::now());

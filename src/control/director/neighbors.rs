@@ -37,6 +37,7 @@ impl Director {
         hints::log_filtered_vlans(&self.host);
         self.send_link_locals(&self.host.interfaces);
         self.send_audit_sender();
+        self.send_gateway();
         self.set_vlans();
         for server in &self.host.servers {
             self.send_neighbor_event(NeighborEvent::AddServer(*server));

@@ -28,6 +28,6 @@ pub(super) fn write(readings: &Readings, page: &mut MetricsPage<'_>) -> fmt::Res
         ([("misuse", misuse.name())], of_kind.count() as u64)
     });
     page.gauges(("neighbor_findings", None), "Findings of the address auditor, by misuse.", kinds)?;
-    let help = "Questions of the address auditor.";
+    let help = "Questions and test frames of the address auditor.";
     page.counters(("neighbor_audit_questions", None), help, alone(readings.audit_questions))
 }

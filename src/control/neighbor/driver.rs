@@ -6,10 +6,11 @@ use crate::audit::{AuditAction, AuditInput, AuditReport, Auditor};
 use crate::model::InterfaceIndex;
 use crate::neighbor::{NeighborAction, NeighborEvent, NeighborReport, Neighbors, Outgoing};
 use crate::time::Tick;
+use crate::wire::MacAddr;
 use crate::wire::vlan::Vlans;
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -43,7 +44,7 @@ impl NeighborDriver {
     /// `start` is the moment of [`Tick`] 0.
     ///
     /// # Errors
-    /// Errors of epoll(7) for a socket.
+    /// Errors of epoll(7) and setsockopt(2) for a socket.
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time enabled.
@@ -52,7 +53,11 @@ impl NeighborDriver {
         sockets: Vec<NeighborSockets>,
         start: Instant,
     ) -> io::Result<Self> {
-        let interfaces = sockets.into_iter().map(NeighborInterface::new).collect::<io::Result<_>>()?;
+        let mut interfaces =
+            sockets.into_iter().map(NeighborInterface::new).collect::<io::Result<Vec<_>>>()?;
+        if let Some(client) = interfaces.get_mut(usize::from(InterfaceIndex::CLIENT.0)) {
+            client.select_hairpins(auditor.mark())?;
+        }
         let (actions, audit_actions) = (Vec::new(), Vec::new());
         Ok(Self { neighbors, auditor, interfaces, start, actions, audit_actions, vlans: HostVlans::new() })
     }
@@ -86,6 +91,7 @@ impl NeighborDriver {
                     Some(NeighborCommand::Event(event)) => self.follow(event),
                     Some(NeighborCommand::Vlans(vlans)) => self.set_vlans(vlans),
                     Some(NeighborCommand::Sender(own)) => self.audit(&AuditInput::Sender(own)),
+                    Some(NeighborCommand::Gateway(next)) => self.audit(&AuditInput::Gateway(next)),
                     Some(NeighborCommand::Observe(vip)) => self.observe(vip),
                     Some(NeighborCommand::Findings(reply)) => drop(reply.send(self.auditor.findings())),
                     None => return Ok(()),
@@ -162,7 +168,11 @@ impl NeighborDriver {
     fn receive(&mut self) {
         for index in 0..self.interfaces.len() {
             let interface = InterfaceIndex(index as u8);
-            for (vlans, message) in self.interfaces[index].receive(BURST) {
+            let received = self.interfaces[index].receive(BURST);
+            for frame in received.hairpins {
+                self.audit(&AuditInput::Returned { vip: frame.destination, number: frame.number });
+            }
+            for (vlans, message) in received.messages {
                 let Some(message) = vlans::admit(&self.vlans, message, vlans) else { continue };
                 let now = self.now();
                 if self.auditor.receive(interface, &message, now, &mut self.audit_actions) {
@@ -191,8 +201,18 @@ impl NeighborDriver {
                     let vlans = self.vlans.get(&within).copied().unwrap_or_default();
                     self.send(interface, &without_foreign_sender(message, vlans), vlans);
                 }
+                AuditAction::Test { gateway, source, vip, number } => {
+                    self.test(gateway, [source, vip], number)
+                }
                 AuditAction::Report(one) => report(DriverReport::Audit(one)),
             }
+        }
+    }
+
+    /// Sends the frame of a test. A VIP within a VLAN is on another network than the gateway.
+    fn test(&mut self, gateway: MacAddr, [source, vip]: [Ipv4Addr; 2], number: u32) {
+        if self.vlans.get(&IpAddr::V4(vip)).is_none_or(|vlans| vlans.is_none()) {
+            self.interfaces[usize::from(InterfaceIndex::CLIENT.0)].test(gateway, [source, vip], number);
         }
     }
 

@@ -6,12 +6,13 @@ use crate::io::{AsyncFrameSocket, FrameKind, FrameSocket, GroupChange, Interface
 use crate::model::Diagnostic;
 use crate::neighbor::encoding::{decode, encode};
 use crate::neighbor::{NeighborMessage, Outgoing};
+use crate::wire::hairpin::HairpinFrame;
 use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, ethernet};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -49,6 +50,16 @@ pub(super) struct NeighborInterface {
     ndp: Channel,
     groups: MulticastGroups,
     link_local: Option<Ipv6Addr>,
+    /// Mark of the frames that the gateway sends back to this interface, if it is tested there.
+    mark: Option<u32>,
+}
+
+/// Frames of a burst.
+#[derive(Debug, Default)]
+pub(super) struct ReceivedFrames {
+    pub(super) messages: Vec<(Vlans, NeighborMessage)>,
+    /// Frames that the gateway has sent back.
+    pub(super) hairpins: Vec<HairpinFrame>,
 }
 
 /// The socket of one protocol.
@@ -72,7 +83,16 @@ impl NeighborInterface {
     pub(super) fn new(sockets: NeighborSockets) -> io::Result<Self> {
         let NeighborSockets { mac, arp, ndp, groups } = sockets;
         let (arp, ndp) = (Channel::new(FrameKind::Arp, arp)?, Channel::new(FrameKind::Ndp, ndp)?);
-        Ok(Self { mac, arp, ndp, groups, link_local: None })
+        Ok(Self { mac, arp, ndp, groups, link_local: None, mark: None })
+    }
+
+    /// Receives the frames with this mark that the gateway sends back, from now on.
+    ///
+    /// # Errors
+    /// Of setsockopt(2).
+    pub(super) fn select_hairpins(&mut self, mark: u32) -> io::Result<()> {
+        self.mark = Some(mark);
+        self.arp.socket.socket().select_arp_and_hairpins(&BTreeSet::new(), mark)
     }
 
     /// Ready once a socket may have something to receive.
@@ -85,20 +105,34 @@ impl NeighborInterface {
 
     /// Receives the messages of these outer VLANs, too.
     pub(super) fn select_vlans(&self, outer: &BTreeSet<u16>) {
-        for channel in [&self.arp, &self.ndp] {
-            if let Err(error) = channel.socket.socket().select_vlans(outer) {
-                let protocol = name(channel.protocol);
+        let [arp, ndp] = [&self.arp, &self.ndp].map(|channel| channel.socket.socket());
+        let of_arp = match self.mark {
+            Some(mark) => arp.select_arp_and_hairpins(outer, mark),
+            None => arp.select_vlans(outer),
+        };
+        for (selected, protocol) in [(of_arp, FrameKind::Arp), (ndp.select_vlans(outer), FrameKind::Ndp)] {
+            if let Err(error) = selected {
+                let protocol = name(protocol);
                 tracing::error!(%error, protocol, "selecting the messages of VLANs failed: their VIPs are not answered for");
             }
         }
     }
 
-    /// Receives messages with their VLANs, up to `burst` frames from each socket.
-    pub(super) fn receive(&mut self, burst: usize) -> Vec<(Vlans, NeighborMessage)> {
-        let mut messages = Vec::new();
-        self.arp.receive(burst, &mut messages);
-        self.ndp.receive(burst, &mut messages);
-        messages
+    /// Receives messages with their VLANs, and frames that came back, up to `burst` frames from each socket.
+    pub(super) fn receive(&mut self, burst: usize) -> ReceivedFrames {
+        let mut received = ReceivedFrames::default();
+        self.arp.receive(burst, &mut received);
+        self.ndp.receive(burst, &mut received);
+        let mark = self.mark;
+        received.hairpins.retain(|frame| frame.to == self.mac && Some(frame.mark) == mark);
+        received
+    }
+
+    /// Sends the gateway a frame that it must send back. One that is lost is sent again.
+    pub(super) fn test(&mut self, gateway: MacAddr, [source, vip]: [Ipv4Addr; 2], number: u32) {
+        let Some(mark) = self.mark else { return };
+        let frame = HairpinFrame { to: gateway, from: self.mac, source, destination: vip, mark, number };
+        self.arp.send(&frame.emit());
     }
 
     /// Sends a message in these VLANs. A failed transmission counts as a lost frame, which the machine retries.
@@ -167,19 +201,30 @@ impl NeighborInterface {
     }
 }
 
+impl ReceivedFrames {
+    fn add(&mut self, vlans: Vlans, frame: &[u8]) {
+        if ethernet::ethertype(frame) == Some(ethernet::IPV4) {
+            self.hairpins.extend(HairpinFrame::parse_returned(frame).filter(|_| vlans.is_none()));
+        } else {
+            self.messages.extend(decode(frame).map(|message| (vlans, message)));
+        }
+    }
+}
+
 impl Channel {
     fn new(protocol: FrameKind, socket: FrameSocket) -> io::Result<Self> {
         let socket = AsyncFrameSocket::new(socket)?;
         Ok(Self { protocol, socket, failing: false, limiter: LogLimiter::default() })
     }
 
-    fn receive(&mut self, burst: usize, messages: &mut Vec<(Vlans, NeighborMessage)>) {
+    fn receive(&mut self, burst: usize, received: &mut ReceivedFrames) {
         let mut buffer = [0; FRAME_MAX];
         for _ in 0..burst {
             match self.socket.receive(&mut buffer).map(<[u8]>::len) {
                 Ok(len) => {
-                    let frame = take_tags(&mut buffer[..len]);
-                    messages.extend(frame.and_then(|(vlans, frame)| Some((vlans, decode(frame)?))));
+                    if let Some((vlans, frame)) = take_tags(&mut buffer[..len]) {
+                        received.add(vlans, frame);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {

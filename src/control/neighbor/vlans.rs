@@ -20,6 +20,8 @@ pub enum NeighborCommand {
     Vlans(HostVlans),
     /// The director's own IPv4 address on the client interface, from which the auditor asks.
     Sender(Option<Ipv4Addr>),
+    /// The next hop of the default route on the client interface, whose entry for each VIP the auditor tests.
+    Gateway(Option<Ipv4Addr>),
     /// Audits a VIP that is not claimed.
     Observe(IpAddr),
     /// Lists the auditor's findings.

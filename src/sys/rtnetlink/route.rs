@@ -14,6 +14,8 @@ pub(crate) struct RouteInfo {
     pub(crate) is_unicast: bool,
     /// Through a gateway, or one of several.
     pub(crate) has_gateway: bool,
+    /// The only gateway, of the same family.
+    pub(crate) gateway: Option<IpAddr>,
     /// Preferred source address.
     pub(crate) source: Option<IpAddr>,
     /// Index of the interface.
@@ -130,7 +132,8 @@ fn route_of(payload: &[u8]) -> Option<RouteInfo> {
     let mut route = RouteInfo { is_unicast: header[7] == libc::RTN_UNICAST, ..RouteInfo::default() };
     for (kind, value) in Attributes(attributes) {
         match kind {
-            libc::RTA_GATEWAY | libc::RTA_VIA | libc::RTA_MULTIPATH => route.has_gateway = true,
+            libc::RTA_GATEWAY => (route.has_gateway, route.gateway) = (true, ip_of(value)),
+            libc::RTA_VIA | libc::RTA_MULTIPATH => route.has_gateway = true,
             libc::RTA_PREFSRC => route.source = ip_of(value),
             libc::RTA_OIF => route.interface = u32_at(value, 0),
             _ => (),

@@ -2,9 +2,9 @@
 
 use super::code::{KEEP, Program, REJECT, ancillary, jump, load, load_indexed, require, skip, statement};
 use super::{ETHERTYPE, IPV6, identifier, to_us};
-use crate::wire::ethernet;
 use crate::wire::icmp::{self, kind, kind_v6};
-use libc::{BPF_B, BPF_H, BPF_JEQ, BPF_JSET, BPF_LDX, BPF_MSH};
+use crate::wire::{ethernet, hairpin};
+use libc::{BPF_B, BPF_H, BPF_JEQ, BPF_JSET, BPF_LDX, BPF_MSH, BPF_W};
 use std::collections::BTreeSet;
 
 /// Length of an IPv6 header without extension headers.
@@ -26,6 +26,34 @@ const ADVERTISEMENT: u32 = kind_v6::NEIGHBOR_ADVERTISEMENT as u32;
 #[must_use]
 pub fn arp(vlans: &BTreeSet<u16>) -> Program {
     tagged_or_not(vlans, |ethertype| require(load(BPF_H, ethertype), u32::from(ethernet::ARP)).into())
+}
+
+/// Keeps what [`arp`] does, and the frames with `mark` that a router sends back ([`crate::wire::hairpin`]).
+#[must_use]
+pub fn arp_and_hairpins(vlans: &BTreeSet<u16>, mark: u32) -> Program {
+    let mut program = hairpin_frame(mark);
+    program.extend(arp(vlans));
+    program
+}
+
+/// Keeps a frame with this mark, and goes on for any other.
+fn hairpin_frame(mark: u32) -> Program {
+    const IP: u32 = ETHERTYPE + 2;
+    const PLAIN: u32 = 0x45; // version 4, no options
+    let ipv4 = u32::from(ethernet::IPV4);
+    let message = IP + 20;
+    let tests = [
+        (load(BPF_H, ETHERTYPE), ipv4),
+        (load(BPF_B, IP), PLAIN),
+        (load(BPF_B, IP + 9), ICMP),
+        (load(BPF_B, message), ECHO_REQUEST),
+        (load(BPF_W, hairpin::MARK_AT as u32), mark), // 42
+    ];
+    let over = (1..2 * tests.len() as u8).rev().step_by(2); // the tests that follow, and the end
+    let each = tests.into_iter().zip(over).map(|((load, value), over)| [load, jump(BPF_JEQ, value, 0, over)]);
+    let mut program: Program = each.flatten().collect();
+    program.push(KEEP);
+    program
 }
 
 /// Keeps neighbor solicitations and advertisements (RFC 4861) without a VLAN, and of these outer VLANs. One with an

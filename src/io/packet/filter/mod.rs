@@ -22,7 +22,7 @@ use crate::wire::ethernet;
 use crate::wire::vlan::Vlans;
 pub use code::Program;
 use code::{REJECT, ancillary, jump, load, require, skip, statement};
-pub use control::{arp, echo_requests, neighbor_discovery};
+pub use control::{arp, arp_and_hairpins, echo_requests, neighbor_discovery};
 use family::FilterFamily;
 use libc::{BPF_ALU, BPF_AND, BPF_H, BPF_JEQ, BPF_K, sock_filter};
 use std::collections::BTreeMap;

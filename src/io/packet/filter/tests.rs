@@ -2,8 +2,9 @@ use super::*;
 use crate::io::selection::{self, OWN_MAC};
 use crate::model::ServiceAddress;
 use crate::sys::packet_socket::PacketSocket;
-use crate::wire::Protocol;
+use crate::wire::hairpin::HairpinFrame;
 use crate::wire::vlan::Tag;
+use crate::wire::{MacAddr, Protocol};
 use libc::{
     BPF_ABS, BPF_B, BPF_IMM, BPF_IND, BPF_JA, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX,
     BPF_MISC, BPF_MSH, BPF_RET, BPF_TAX, BPF_TXA, BPF_W, sock_filter,
@@ -411,4 +412,32 @@ fn the_kernel_takes_filters_for_any_number_of_vlans() {
         assert!(programs(&very_many_vlans()).any(|program| socket.set_filter(&program).is_ok()));
     };
     std::thread::spawn(attach).join().unwrap();
+}
+
+#[test]
+fn arp_and_the_marked_hairpin_frame_are_kept() {
+    const MARK: u32 = 0x1234_5678;
+    let sent = HairpinFrame {
+        to: MacAddr(OWN_MAC),
+        from: MacAddr([2, 0, 0, 0, 0, 9]),
+        source: [192, 0, 2, 5].into(),
+        destination: [192, 0, 2, 80].into(),
+        mark: MARK,
+        number: 7,
+    };
+    let program = arp_and_hairpins(&BTreeSet::from([7]), MARK);
+    let keeps = |bytes: &[u8]| run(&program, &Frame { kind: 0, tag: None, bytes: bytes.to_vec() }) != 0;
+    let frame = sent.emit();
+    assert!(keeps(&frame));
+    for at in [12, 14, 23, 34, 42, 45] {
+        let mut other = frame;
+        other[at] ^= 1;
+        assert!(!keeps(&other), "byte {at}");
+    }
+    for len in 0..46 {
+        assert!(!keeps(&frame[..len]), "{len} bytes");
+    }
+    assert!(run(&program, &received_in(None, None, 0x0806, &[0; 28])) != 0);
+    assert!(run(&program, &received_in(Some(7), None, 0x0806, &[0; 28])) != 0);
+    assert_eq!(run(&program, &received_in(Some(8), None, 0x0806, &[0; 28])), 0);
 }
