@@ -7,7 +7,9 @@ use super::ledger::Ledger;
 use super::packet::make_checksum_right;
 use super::packet_v6;
 use directrix::flow::FlowTable;
-use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot, VlanServices};
+use directrix::forward::{
+    BATCH, Forwarder, NextHop, RealServerAddresses, Route, ServiceMap, Snapshot, VlanServices,
+};
 use directrix::hash::Seed;
 use directrix::model::{
     ConnReuseMode, InterfaceIndex, Match, MatchId, Persistence, Policy, PortRange, ServerId, ServiceId,
@@ -36,6 +38,12 @@ const SERVICES: [&[u16]; 10] =
 const GROUP: ServiceId = ServiceId(7);
 /// The VLAN of the last service.
 pub const VLAN: u16 = 7;
+
+/// Clients that are real servers of these services.
+pub const REAL_SERVERS: [(ServiceId, IpAddr); 2] = [
+    (ServiceId(0), IpAddr::V4(Ipv4Addr::new(198, 51, 100, 21))),
+    (ServiceId(4), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 21))),
+];
 
 /// A match of a service.
 pub struct Taken {
@@ -203,8 +211,8 @@ pub fn mac(server: u16) -> MacAddr {
 }
 
 /// Snapshot from bytes. The first one selects one or two interfaces, timeouts, and IPVS's sysctls. One byte
-/// per server selects its weight, whether its MAC address is known, and whether it is removed. Also returns
-/// the weights.
+/// per server selects its weight, whether its MAC address is known, and whether it is removed, or down with its connections cut.
+/// Also returns the weights.
 fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Snapshot, Weights) {
     let shape = input.byte();
     let own_macs = [MacAddr(DIRECTOR), SERVER_SIDE];
@@ -215,7 +223,11 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
         let (known, removed) = (traits[usize::from(id)] & 4 != 0, traits[usize::from(id)] & 24 == 24);
         (!removed).then(|| NextHop { interface, mac: known.then(|| mac(id)) })
     };
-    let weight = |id: u16| [0, 1, 3, u16::MAX][usize::from(traits[usize::from(id)] & 3)];
+    let is_cut = |id: u16| traits[usize::from(id)] & 0xe0 == 0xe0;
+    let weight = |id: u16| match is_cut(id) {
+        true => 0,
+        false => [0, 1, 3, u16::MAX][usize::from(traits[usize::from(id)] & 3)],
+    };
     let policy = Policy {
         conn_reuse_mode: ConnReuseMode(shape >> 3 & 3),
         expire_nodest_conn: shape & 0x20 != 0,
@@ -224,7 +236,7 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
         ..Policy::default()
     };
     let candidate = |id: &u16| {
-        let accepts_persistent = weight(*id) > 0 || !policy.expire_quiescent_template;
+        let accepts_persistent = weight(*id) > 0 || !policy.expire_quiescent_template && !is_cut(*id);
         Candidate { accepts_persistent, ..Candidate::new(ServerId(*id), weight(*id)) }
     };
     let pool = |(service, ids): (u16, &&[u16])| {
@@ -235,6 +247,9 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
     };
     let route = |id: u16| {
         let route = Route::new(&own_macs, server(id));
+        if is_cut(id) && route != Route::Removed {
+            return Route::Cut;
+        }
         if policy.expire_nodest_conn && weight(id) == 0 { route.quiesced() } else { route }
     };
     let snapshot = Snapshot {
@@ -245,6 +260,7 @@ fn snapshot(input: &mut Input<'_>, persistent: ServiceId, loads: &Loads) -> (Sna
         matches: MATCHES.iter().map(|of| of.service).collect(),
         pools: (0..).zip(&SERVICES).map(pool).collect(),
         timeouts: [Timeouts::default(), short(), endless()][usize::from(shape >> 1) % 3],
+        real_servers: Arc::new(RealServerAddresses::new(REAL_SERVERS)),
         policy,
         ..Snapshot::default()
     };

@@ -1,7 +1,7 @@
 //! Invariants of every decision, for any frames, times and snapshots.
 
 use super::super::frames::{DIRECTOR, one_hop_on};
-use super::decide::{MATCHES, SERVERS, VLAN, Weights};
+use super::decide::{MATCHES, REAL_SERVERS, SERVERS, VLAN, Weights};
 use super::packet::ip_at;
 use directrix::flow::{ConnState, Flow, FlowEntry};
 use directrix::forward::{Forwarder, NextHop, Route, Snapshot, Verdict};
@@ -54,7 +54,11 @@ impl Seen {
         let opens = old.state == ConnState::UdpNew || self.flags.any(TcpFlags::SYN) || self.opens(sloppy_tcp);
         let reused = old.template == 0 && old.state.is_reused_by(self.flags, mode);
         let quiesced = matches!(snapshot.route(old.server), Route::Quiesced(..));
-        reused || (quiesced && self.opens(false)) || (old.state.is_unconfirmed() && opens)
+        let cut = *snapshot.route(old.server) == Route::Cut;
+        reused
+            || (quiesced && self.opens(false))
+            || (cut && self.opens(sloppy_tcp))
+            || (old.state.is_unconfirmed() && opens)
     }
 
     /// True if this frame opens a connection where there is none.
@@ -104,6 +108,7 @@ impl Ledger {
         }
         self.connections_go_on(&arrived, (&table, &self::table(forwarder)), now);
         self.quiesced_servers_get_no_connections(&table, &self::table(forwarder));
+        self.real_servers_are_no_clients(&self::table(forwarder));
         self.last_frames_went_to_their_servers(batch, &arrived, &verdicts, &self::table(forwarder));
         self.errors_went_to_the_servers_of_their_connections(
             batch,
@@ -166,7 +171,7 @@ impl Ledger {
     }
 
     /// Checks live connections with at most one frame, which did not reopen them, against the state table.
-    /// A connection to a removed server is unchanged, or ended by expire_nodest_conn. Only an unconfirmed
+    /// A connection to a removed server, or one that is cut, is unchanged, or ended by expire_nodest_conn. Only an unconfirmed
     /// one may be missing or reopened.
     fn connections_go_on(&self, arrived: &[Vec<u8>], (before, after): (&Table, &Table), now: Tick) {
         let seen: Vec<_> = arrived.iter().filter_map(|frame| self.see(frame)).collect();
@@ -180,7 +185,7 @@ impl Ledger {
                     self.ended(after.get(&old.key), one);
                     continue;
                 }
-                [one] if !again(one) && self.is_removed(old.server) => *old,
+                [one] if !again(one) && self.drops_all(old.server) => *old,
                 [one] if !again(one) => {
                     let state = old.state.after(one.flags);
                     let deadline = now.after(state.timeout(&self.snapshot.timeouts));
@@ -205,8 +210,17 @@ impl Ledger {
         for (key, entry) in after.iter().filter(|(key, _)| !before.contains_key(key)) {
             let is_quiesced = self.weights[usize::from(entry.server.0)] == 0;
             let service = MATCHES[usize::from(key.match_id.0)].service;
-            assert!(!is_quiesced || (stay && service == self.persistent), "{entry:?}");
+            let is_cut = *self.snapshot.route(entry.server) == Route::Cut;
+            assert!(!is_quiesced || (stay && service == self.persistent && !is_cut), "{entry:?}");
             self.kept += u64::from(is_quiesced);
+        }
+    }
+
+    /// Checks that no real server is a client of its own service.
+    fn real_servers_are_no_clients(&self, after: &Table) {
+        for key in after.keys() {
+            let service = MATCHES[usize::from(key.match_id.0)].service;
+            assert!(!REAL_SERVERS.contains(&(service, key.client)), "{key:?}");
         }
     }
 
@@ -222,6 +236,11 @@ impl Ledger {
 
     fn is_expired(&self, server: ServerId) -> bool {
         self.snapshot.policy.expire_nodest_conn && self.is_removed(server)
+    }
+
+    /// True if frames that open no connection are dropped, and leave theirs as it is.
+    fn drops_all(&self, server: ServerId) -> bool {
+        matches!(self.snapshot.route(server), Route::Removed | Route::Cut)
     }
 
     fn is_removed(&self, server: ServerId) -> bool {
