@@ -96,7 +96,8 @@ impl AuditFinding {
         AuditRemedy {
             command: Some(format!("ip neighbor show to {}", self.address)),
             advice: Some(
-                "take the VIP out of the host with that MAC address, then delete the entry; if the MAC address is this                  director's, a filter there has begun to drop frames that leave by the interface on which they came"
+                "take the VIP out of the host with that MAC address, then delete the entry; if the MAC address is this \
+                 director's, a filter there has begun to drop frames that leave by the interface on which they came"
                     .into(),
             ),
         }
@@ -204,6 +205,8 @@ mod tests {
                     let remedy = found.remedy();
                     assert!(remedy.command.is_some() || remedy.advice.is_some(), "{found:?}");
                     assert!(found.to_string().contains(address), "{found}");
+                    let words = format!("{found} {remedy:?}");
+                    assert!(!words.contains("  "), "{words}");
                 }
             }
         }
