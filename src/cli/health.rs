@@ -69,7 +69,9 @@ fn target(text: &str) -> Result<HoldTarget, String> {
         Some((word, _)) if Protocol::named(word).is_some() || word == "mark" => {
             change::service(text).map(HoldTarget::Service)
         }
-        _ => change::rip(text).map(HoldTarget::Server),
+        _ => change::rip(text)
+            .map(HoldTarget::Server)
+            .map_err(|hint| format!("{hint}; or a service, as in tcp:192.168.195.150:80 or mark:7")),
     }
 }
 
