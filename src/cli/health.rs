@@ -139,8 +139,9 @@ fn listing(checks: &Checks) -> String {
     let widths = widths(std::iter::once(headings.clone()).chain(all));
     for service in &checks.services {
         text += &heading(service);
-        text += &line(&headings, &widths);
-        service.servers.iter().flat_map(rows).for_each(|row| text += &line(&row, &widths));
+        let rows: Vec<_> = service.servers.iter().flat_map(rows).collect();
+        let headed = rows.first().map(|_| &headings).into_iter().chain(&rows);
+        headed.for_each(|row| text += &line(row, &widths));
     }
     text
 }
@@ -148,7 +149,20 @@ fn listing(checks: &Checks) -> String {
 fn heading(service: &Service) -> String {
     let panic = if service.panic { ": health is ignored, as too much weight is down" } else { "" };
     let flood = if service.flood { ": handshakes fail with most servers" } else { "" };
-    format!("{}{panic}{flood}\n", service.identity)
+    format!("{}{}{panic}{flood}\n", service.identity, quorum(service))
+}
+
+/// The quorum, and what the sorry server does.
+fn quorum(service: &Service) -> String {
+    let quorum = service.quorum.map(|of| {
+        let state = if of.up { "stands" } else { "is lost" };
+        format!(": the quorum of {} {state} with weight {}", of.weight, of.live)
+    });
+    let sorry = service.sorry_server.map(|of| {
+        let use_ = if of.in_use { "gets all new connections" } else { "stands by" };
+        format!(", the sorry server {} {use_}", of.address)
+    });
+    quorum.into_iter().chain(sorry).collect()
 }
 
 fn rows(server: &Server) -> Vec<CheckLine> {
@@ -228,7 +242,7 @@ fn line(row: &CheckLine, widths: &[usize; 6]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::api::checks::{Certificate, Passive};
+    use crate::control::api::checks::{Certificate, Passive, Quorum, SorryServer};
     use crate::model::ServiceAddress;
 
     fn check(state: &str, reason: Option<&str>, downs: usize) -> Check {
@@ -264,7 +278,9 @@ mod tests {
             server(7, false, check("up", None, 0)),
             server(8, true, check("down", Some("192.0.2.8:80 is refused"), 3)),
         ];
-        let service = Service { identity: address.into(), panic: false, flood: false, servers };
+        let (quorum, sorry_server) = (None, None);
+        let service =
+            Service { identity: address.into(), panic: false, flood: false, quorum, sorry_server, servers };
         let checks = Checks { services: vec![service.clone()], ..Checks::default() };
         assert_eq!(
             listing(&checks),
@@ -296,6 +312,13 @@ TCP 192.0.2.1:80: handshakes fail with most servers
   192.0.2.7  http /alive port 80  up       7 min  0.8 ms  now
   192.0.2.7  handshakes           ejected  4 s    -       26.0 s  41 of 43 handshakes not completed
 "
+        );
+        let quorum = Some(Quorum { weight: 2, live: 1, up: false });
+        let sorry_server = Some(SorryServer { address: [192, 0, 2, 9].into(), in_use: true });
+        let lost = Service { quorum, sorry_server, servers: Vec::new(), ..service.clone() };
+        assert_eq!(
+            listing(&Checks { services: vec![lost], ..Checks::default() }),
+            "TCP 192.0.2.1:80: the quorum of 2 is lost with weight 1, the sorry server 192.0.2.9 gets all new connections\n"
         );
         let panic = Service { panic: true, ..service };
         let text = listing(&Checks { frozen: true, services: vec![panic], ..Checks::default() });

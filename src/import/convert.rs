@@ -2,6 +2,7 @@
 
 mod checks;
 mod marks;
+mod sorry_server;
 
 use super::description::{
     At, Description, Forward, ImportedIdentity, ImportedPersistence, ImportedServer, ImportedService,
@@ -83,6 +84,7 @@ impl Converter<'_> {
                 keys: Vec::new(),
                 checks: Vec::new(),
                 servers: Vec::new(),
+                sorry_server: None,
                 is_template: false,
                 left_out: Some(what),
             };
@@ -95,7 +97,12 @@ impl Converter<'_> {
         let checks = shared_checks(&mut servers);
         self.health(&service.health, &mut keys, &lines_below(&checks, &servers));
         let left_out = self.reason_to_leave_out(service, &keys, &checks, &servers);
-        ServiceDraft { origin, keys, checks, servers, is_template: false, left_out }
+        let sorry_server = self.sorry_server(service, address, &stand_in);
+        let sorry_server = sorry_server.filter(|sorry| {
+            left_out.is_some()
+                || self.fits(service, sorry, &[keys.join("\n"), lines_below(&checks, &servers)])
+        });
+        ServiceDraft { origin, keys, checks, servers, sorry_server, is_template: false, left_out }
     }
 
     /// Validates the complete service; returns the reason to write it only as a comment.

@@ -80,6 +80,15 @@ pub(super) struct ImportedService {
     /// Lines of the configuration for the effects of health.
     pub(super) health: Vec<At<String>>,
     pub(super) servers: Vec<ImportedServer>,
+    pub(super) sorry_server: Option<ImportedSorryServer>,
+}
+
+/// A sorry server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ImportedSorryServer {
+    pub(super) server: ImportedServer,
+    /// Whether it is listed with weight 0 while it is not in use.
+    pub(super) inhibit: bool,
 }
 
 /// Scheduler, persistence and flags of a service.

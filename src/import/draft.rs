@@ -5,6 +5,8 @@ use std::iter;
 
 /// Table header of a real server.
 pub(super) const SERVER: &str = "[[service.server]]";
+/// Table header of a sorry server.
+pub(super) const SORRY_SERVER: &str = "[service.sorry_server]";
 /// Table header of a check of all servers of a service.
 pub(super) const SERVICE_CHECK: &str = "[[service.check]]";
 /// Table header of a check of one server.
@@ -33,13 +35,15 @@ pub(super) struct ServiceDraft {
     pub(super) keys: Vec<String>,
     pub(super) checks: Vec<CheckDraft>,
     pub(super) servers: Vec<ServerDraft>,
+    /// A `[service.sorry_server]` table.
+    pub(super) sorry_server: Option<ServerDraft>,
     /// Left out because a key has to be completed.
     pub(super) is_template: bool,
     /// Reason to write it only as a comment.
     pub(super) left_out: Option<String>,
 }
 
-/// A `[[service.server]]` table.
+/// A `[[service.server]]` table, or that of the sorry server.
 #[derive(Debug)]
 pub(super) struct ServerDraft {
     pub(super) location: Place,

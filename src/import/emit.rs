@@ -1,7 +1,9 @@
 //! Writes the configuration as TOML, with a comment for the origin of each part.
 
 use super::description::At;
-use super::draft::{CheckDraft, ConfigDraft, SERVER, SERVER_CHECK, SERVICE_CHECK, ServerDraft, ServiceDraft};
+use super::draft::{
+    CheckDraft, ConfigDraft, SERVER, SERVER_CHECK, SERVICE_CHECK, SORRY_SERVER, ServerDraft, ServiceDraft,
+};
 use super::notice::printable;
 use super::validate::key;
 
@@ -68,10 +70,11 @@ impl Writer {
         let live = service.left_out.is_none();
         self.keys(&service.keys, live);
         service.checks.iter().for_each(|check| self.check(SERVICE_CHECK, check, live));
-        service.servers.iter().for_each(|server| self.server(server, live));
+        service.servers.iter().for_each(|server| self.server(SERVER, server, live));
+        service.sorry_server.iter().for_each(|server| self.server(SORRY_SERVER, server, live));
     }
 
-    fn server(&mut self, server: &ServerDraft, live: bool) {
+    fn server(&mut self, header: &str, server: &ServerDraft, live: bool) {
         if live {
             self.blank();
         }
@@ -80,7 +83,7 @@ impl Writer {
             self.comment(&format!("Not carried over: {reason}."));
         }
         let live = live && server.left_out.is_none();
-        self.keys(&[SERVER.to_owned()], live);
+        self.keys(&[header.to_owned()], live);
         self.keys(&server.keys, live);
         server.checks.iter().for_each(|check| self.check(SERVER_CHECK, check, live));
     }

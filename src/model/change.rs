@@ -21,7 +21,8 @@ pub enum Change {
     Clear,
     /// `-a`
     AddServer(ServiceIdentity, RealServer),
-    /// `-e`: everything but its address and its health checks. A fixed MAC address stays if the new one has none.
+    /// `-e`: everything but its address, its health checks and its role. A fixed MAC address stays if the new one has
+    /// none.
     EditServer(ServiceIdentity, RealServer),
     /// `-d`
     DeleteServer(ServiceIdentity, IpAddr),
@@ -133,7 +134,8 @@ impl Rules {
             Change::EditServer(identity, server) => {
                 let old = self.server_mut(*identity, server.address)?;
                 let checks = std::mem::take(&mut old.checks);
-                *old = RealServer { mac: server.mac.or(old.mac), checks, ..server.clone() };
+                let (mac, role) = (server.mac.or(old.mac), old.role);
+                *old = RealServer { mac, checks, role, ..server.clone() };
                 Ok(())
             }
             Change::DeleteServer(identity, rip) => {

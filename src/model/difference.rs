@@ -39,7 +39,8 @@ impl fmt::Display for Difference {
             Self::NoService(address, servers) => write!(f, "- {address} {}", servers_in_words(*servers)),
             Self::Settings(identity, what) => write!(f, "~ {identity}: {what}"),
             Self::Server(service, server) => {
-                write!(f, "+ {service} -> {}, weight {}", server.address, server.weight.0)
+                write!(f, "+ {service} -> {}, weight {}", server.address, server.weight.0)?;
+                if server.role.is_sorry() { write!(f, ", {}", server.role) } else { Ok(()) }
             }
             Self::NoServer(service, rip) => write!(f, "- {service} -> {rip}"),
             Self::ServerSettings(service, rip, what) => write!(f, "~ {service} -> {rip}: {what}"),
@@ -185,7 +186,7 @@ fn checks(checks: &[HealthCheck]) -> String {
     }
 }
 
-fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, String); 5] {
+fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, String); 6] {
     let mac = |server: &RealServer| server.mac.map_or("solicited".to_owned(), |mac| mac.to_string());
     let number = |name, old: u32, new: u32| (name, old.to_string(), new.to_string());
     [
@@ -194,6 +195,7 @@ fn server_rows(old: &RealServer, new: &RealServer) -> [(&'static str, String, St
         number("lower_threshold", old.lower_threshold, new.lower_threshold),
         ("mac", mac(old), mac(new)),
         ("check", checks(&old.checks), checks(&new.checks)),
+        ("role", old.role.to_string(), new.role.to_string()),
     ]
 }
 

@@ -10,14 +10,14 @@ pub struct HealthEffects {
     pub inhibit_on_failure: bool,
     /// Whether a server counts as down until each of its checks has had a success, as by keepalived's key of that name.
     pub alpha: bool,
-    /// Weight that must be there.
+    /// Weight that must be there. See [`Self::quorum_beside`].
     pub quorum: Option<Quorum>,
     /// Programs that are called.
     pub hooks: Hooks,
 }
 
 /// Weight of a service that must be there, as keepalived's `quorum` and `hysteresis`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quorum {
     /// Least weight of servers that get new connections; at least 1.
     pub weight: u32,
@@ -105,6 +105,13 @@ impl OnDown {
 }
 
 impl HealthEffects {
+    /// Returns the quorum that counts: beside a sorry server, any weight is one unless another is configured, as for
+    /// keepalived.
+    #[must_use]
+    pub fn quorum_beside(&self, sorry_server: bool) -> Option<Quorum> {
+        self.quorum.or(sorry_server.then_some(Quorum { weight: 1, hysteresis: 0 }))
+    }
+
     /// Keys of the configuration file with their values.
     #[must_use]
     pub fn rows(&self) -> Vec<(&'static str, String)> {

@@ -3,7 +3,7 @@
 use super::{
     CheckTarget, HealthCheck, HealthEffects, IpFamily, Match, MatchDestination, PassiveMode, PortRange,
 };
-use super::{Scheduler, SchedulerFlags, ServiceIdentity};
+use super::{Scheduler, SchedulerFlags, ServerRole, ServiceIdentity};
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
 use crate::wire::{MacAddr, Protocol};
@@ -64,7 +64,7 @@ pub struct VirtualService {
     pub effects: HealthEffects,
     /// Effect of handshakes with one of its servers that clients cannot complete. TCP only.
     pub passive: PassiveMode,
-    /// In the order of the file. No address twice.
+    /// In the order of the file, and one sorry server at most. No address twice.
     pub servers: Vec<RealServer>,
 }
 
@@ -97,9 +97,9 @@ impl VirtualService {
     /// Default panic share: half.
     pub const PANIC: u8 = 50;
 
-    /// The checks of a server: those of the service, then its own.
+    /// The checks of a server: those of the service, then its own; none of the sorry server.
     pub fn checks_of<'a>(&'a self, server: &'a RealServer) -> impl Iterator<Item = &'a HealthCheck> {
-        self.checks.iter().chain(&server.checks)
+        self.checks.iter().chain(&server.checks).filter(|_| !server.role.is_sorry())
     }
 
     /// True if a check of it, or of one of its servers, probes the VIP.
@@ -211,13 +211,23 @@ pub struct RealServer {
     pub lower_threshold: u32,
     /// Health checks beside those of the service.
     pub checks: Vec<HealthCheck>,
+    /// Part in the service.
+    pub role: ServerRole,
 }
 
 impl RealServer {
     /// A server found by solicitation, without thresholds.
     #[must_use]
     pub fn new(address: IpAddr, weight: Weight) -> Self {
-        Self { address, weight, mac: None, upper_threshold: 0, lower_threshold: 0, checks: Vec::new() }
+        Self {
+            address,
+            weight,
+            mac: None,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            checks: Vec::new(),
+            role: ServerRole::Regular,
+        }
     }
 }
 

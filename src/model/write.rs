@@ -3,8 +3,8 @@
 use super::{
     BackendChoice, CheckKind, CheckTarget, CheckTiming, Config, ControlOthers, DirectorConfig, DnsCheck,
     FirewallMark, HealthCheck, HealthEffects, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match, OnConflict,
-    OnServerClaim, PassiveMode, Policy, Quorum, RealServer, ServiceAddress, ServiceIdentity, Timeouts,
-    VirtualService, Wait, WorkerCount,
+    OnServerClaim, PassiveMode, Policy, Quorum, RealServer, ServerRole, ServiceAddress, ServiceIdentity,
+    Timeouts, VirtualService, Wait, WorkerCount,
 };
 use crate::time::Span;
 use crate::wire::ethernet::TAG;
@@ -224,7 +224,11 @@ fn vlan(vlans: Vlans) -> String {
 }
 
 fn server(f: &mut Formatter<'_>, server: &RealServer) -> fmt::Result {
-    writeln!(f, "\n[[service.server]]\naddress = \"{}\"\nweight = {}", server.address, server.weight.0)?;
+    let header = if server.role.is_sorry() { "[service.sorry_server]" } else { "[[service.server]]" };
+    writeln!(f, "\n{header}\naddress = \"{}\"\nweight = {}", server.address, server.weight.0)?;
+    if server.role == (ServerRole::Sorry { inhibit: true }) {
+        writeln!(f, "inhibit = true")?;
+    }
     if server.upper_threshold > 0 {
         writeln!(f, "upper_threshold = {}", server.upper_threshold)?;
     }
@@ -400,24 +404,19 @@ mod tests {
         let servers: Vec<_> = servers.into_iter().zip(0..).map(server).collect();
         let servers =
             servers.into_iter().map(|server| RealServer { checks: a_few_checks(server.weight.0), ..server });
+        let sorry = (at % 4 == 1).then(|| RealServer {
+            role: ServerRole::Sorry { inhibit: port },
+            ..RealServer::new(host(250), Weight(at))
+        });
         VirtualService {
             checks,
-            panic: (at % 101) as u8,
+            panic: if sorry.is_some() { 0 } else { (at % 101) as u8 },
             passive: if protocol == Protocol::Tcp {
                 PassiveMode::ALL[usize::from(at % 3)].1
             } else {
                 PassiveMode::default()
             },
-            effects: HealthEffects {
-                on_down: [OnDown::Keep, OnDown::Cut][usize::from(at % 2 == 0)],
-                inhibit_on_failure: at % 3 == 0,
-                alpha: at % 5 == 0,
-                quorum: None,
-                hooks: Hooks {
-                    notify: (at % 2 == 0).then(|| "/usr/local/sbin/\"notify\"".into()),
-                    ..Hooks::default()
-                },
-            },
+            effects: some_effects(at),
             scheduler,
             one_packet: protocol == Protocol::Udp && fallback,
             persistence: persistence.map(|(timeout, prefix)| Persistence {
@@ -428,7 +427,21 @@ mod tests {
             group,
             vlan,
             scheduler_flags: if has_flags { flags } else { SchedulerFlags::default() },
-            ..VirtualService::new(identity, servers.collect())
+            ..VirtualService::new(identity, servers.chain(sorry).collect())
+        }
+    }
+
+    /// Effects of health, by the divisors of a number.
+    fn some_effects(at: u16) -> HealthEffects {
+        HealthEffects {
+            on_down: [OnDown::Keep, OnDown::Cut][usize::from(at.is_multiple_of(2))],
+            inhibit_on_failure: at.is_multiple_of(3),
+            alpha: at.is_multiple_of(5),
+            quorum: None,
+            hooks: Hooks {
+                notify: at.is_multiple_of(2).then(|| "/usr/local/sbin/\"notify\"".into()),
+                ..Hooks::default()
+            },
         }
     }
 

@@ -55,6 +55,7 @@ mod removed;
 mod sctp;
 mod servers;
 mod slow_start;
+mod sorry_server;
 mod standby;
 mod traceroute;
 mod unusual;

@@ -37,6 +37,7 @@ pub(crate) fn server(at: &str, weight: u16, active: u32, inactive: u32) -> Serve
         weight,
         effective_weight: None,
         listed: true,
+        sorry_server: false,
         slow_start_percent: None,
         upper_threshold: 0,
         lower_threshold: 0,

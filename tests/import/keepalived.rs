@@ -88,7 +88,7 @@ fn typical_file_is_imported() {
     let config = config(&import);
     assert_eq!(
         shown(&config.services),
-        "TCP 192.0.2.10:80 wrr: 10.0.0.1*3 10.0.0.2*1(1000,800)\nUDP 192.0.2.10:53 rr: 10.0.0.3*1"
+        "TCP 192.0.2.10:80 wrr: 10.0.0.1*3 10.0.0.2*1(1000,800) 10.0.0.99*1\nUDP 192.0.2.10:53 rr: 10.0.0.3*1"
     );
     let timeouts = config.director.timeouts;
     assert_eq!((timeouts.tcp.secs(), timeouts.tcp_fin.secs(), timeouts.udp.secs()), (1800, 120, 60));
@@ -113,7 +113,6 @@ fn typical_file_has_notices_by_line() {
         "18: not carried over: vrrp_instance VI_9 is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers for it",
         "25: not carried over: vrrp_instance VI_1 is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers for it",
         "35: note: inhibit_on_failure is set for some servers of a service",
-        "41: not carried over: sorry_server 10.0.0.99 80 takes over when no server is left, which directrix does not do",
         "46,56: note: health checks ask the RIP, as before: a server without the VIP passes them",
         "47: not carried over: notify_down is a script that nothing runs any more",
         "54: note: connect_timeout of HTTP_GET is for each of its steps",
@@ -393,7 +392,7 @@ fn all_keywords_of_the_manual_are_known() {
     let unknown: Vec<_> =
         notices(&import).into_iter().filter(|line| line.contains("is not a known keyword")).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
-    assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.1*1(9,5)");
+    assert_eq!(shown(&config(&import).services), "TCP 192.0.2.1:80 wlc: 10.0.0.1*1(9,5) 10.9.9.9*1");
     let unknown = imported("k", &text.replace("omega", "omege"), &Files::default());
     assert!(
         notices(&unknown).iter().any(|line| line.contains("\"omege\" is not a known keyword; look it up"))

@@ -1,6 +1,7 @@
 //! Notices: merging of equal texts, bounds of values, remedies.
 
 use crate::{Files, config, imported, notices, refused, shown};
+use directrix::model::ServerRole;
 use std::fmt::Write;
 
 /// Seven servers with the same check, and one with a different check.
@@ -82,21 +83,60 @@ fn timeouts_out_of_range_are_clamped() {
 /// directrix delivers no frames to its own host.
 #[test]
 fn sorry_server_on_the_director_has_its_own_remedy() {
-    for (address, own) in [("127.0.0.1", true), ("192.0.2.1", true), ("::1", true), ("10.0.0.99", false)] {
+    for (address, what) in [
+        ("127.0.0.1", "is a loopback address, so this server is the director itself"),
+        ("192.0.2.1", "is a VIP, so this server is the director itself"),
+        ("::1", "is a loopback address, so this server is the director itself"),
+    ] {
         let text = format!(
             "virtual_server 192.0.2.1 80 {{\nprotocol TCP\nlvs_method DR\nsorry_server {address} 80\nreal_server 10.0.0.1 80 {{\n}}\n}}\n"
         );
         let messages = notices(&imported("k", &text, &Files::default()));
-        let local = "that is the director itself, to which directrix delivers no frames: run the page on a host of the network, prepare it";
         assert_eq!(messages.len(), 1, "{messages:?}");
-        assert!(
-            messages[0].starts_with(&format!(
-                "k:4: not carried over: sorry_server {address} 80 takes over when no server is left"
-            )),
-            "{messages:?}"
+        let expected = format!("k:4: not carried over: {address} {what}; ");
+        assert!(messages[0].starts_with(&expected), "{messages:?}");
+    }
+}
+
+#[test]
+fn sorry_server_is_carried_over() {
+    for (lines, role, notice) in [
+        ("sorry_server 10.0.0.99 80", Some(false), None),
+        ("sorry_server_inhibit\nsorry_server 10.0.0.99", Some(true), None),
+        (
+            "sorry_server 10.0.0.99 81",
+            Some(false),
+            Some("k:4: note: 10.0.0.99 has port 81, not the service's 80; "),
+        ),
+        (
+            "sorry_server 10.0.0.1 80",
+            None,
+            Some("k:4: not carried over: sorry server of TCP 192.0.2.1:80: address 10.0.0.1 is a server"),
+        ),
+        (
+            "sorry_server 10.0.0.99 80\nsorry_server_lvs_method NAT",
+            None,
+            Some("k:4: not carried over: 10.0.0.99 was reached by masquerading"),
+        ),
+    ] {
+        let text = format!(
+            "virtual_server 192.0.2.1 80 {{\nprotocol TCP\nlvs_method DR\n{lines}\nreal_server 10.0.0.1 80 {{\n}}\n}}\n"
         );
-        assert_eq!(messages[0].contains(local), own, "{messages:?}");
-        assert!(messages[0].contains("write it as a [[service.server]] with weight = 0"), "{messages:?}");
+        let import = imported("k", &text, &Files::default());
+        let messages = notices(&import);
+        assert_eq!(messages.len(), usize::from(notice.is_some()), "{messages:?}");
+        assert!(notice.is_none_or(|notice| messages[0].starts_with(notice)), "{messages:?}");
+        let service = &config(&import).services[0];
+        let sorry = service.servers.iter().find(|server| server.role.is_sorry());
+        assert_eq!(
+            sorry.map(|server| server.role),
+            role.map(|inhibit| ServerRole::Sorry { inhibit }),
+            "{lines}"
+        );
+        assert_eq!(
+            (service.panic, service.servers.len()),
+            (if role.is_some() { 0 } else { 50 }, 1 + usize::from(role.is_some()))
+        );
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) fn readings() -> Readings {
     let mut services = fixtures::reference(totals, [[0; 3]; 3], [1697, 3394]);
     services.services[0].servers[1].state = "unreachable".into();
     services.services[0].servers[1].suspected = true;
+    services.services[0].servers[1].effective_weight = Some(0);
+    services.services[0].servers[1].sorry_server = true;
     services.services[0].servers[1].handshakes = api::Handshakes { opened: 43, failed: 41, repeated: 39 };
     services.services[0].available = 1;
     let interface = |name: &str, up| api::Interface { name: name.into(), up };
@@ -119,7 +121,14 @@ fn checks(services: &api::Services) -> Checks {
         }
     };
     let servers = service.servers.iter().enumerate().map(server).collect();
-    let services = vec![checks::Service { identity: service.identity, panic: false, flood: false, servers }];
+    let services = vec![checks::Service {
+        identity: service.identity,
+        panic: false,
+        flood: false,
+        quorum: None,
+        sorry_server: None,
+        servers,
+    }];
     Checks { frozen: false, checks: 2, in_flight: 1, services }
 }
 

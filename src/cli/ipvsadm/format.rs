@@ -224,7 +224,8 @@ fn protocol(service: ServiceIdentity) -> Protocol {
 fn rules(out: &mut impl Write, service: &Service, names: &Names) -> io::Result<()> {
     let name = switches(service.identity, names);
     writeln!(out, "-A {name} -s {}{}", service.scheduler, rule_options(service))?;
-    for server in &service.servers {
+    // `ipvsadm -R` would make a regular server of it.
+    for server in service.servers.iter().filter(|server| !server.sorry_server) {
         let endpoint = names.endpoint(protocol(service.identity), server.address);
         writeln!(out, "-a {name} -r {endpoint} {}", server_options(server))?;
     }

@@ -165,6 +165,7 @@ fn server(address: &str) -> Server {
         weight: 65_535,
         effective_weight: None,
         listed: true,
+        sorry_server: false,
         slow_start_percent: None,
         upper_threshold: 0,
         lower_threshold: 0,

@@ -17,7 +17,8 @@ pub struct Checks {
     pub services: Vec<Service>,
 }
 
-/// A service with checks, with a server whose health the operator holds, or whose handshakes say something.
+/// A service with checks, with a server whose health the operator holds, with a quorum, or whose handshakes say
+/// something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// Protocol, VIP and port, or the mark of a group with its family.
@@ -28,8 +29,34 @@ pub struct Service {
     /// True while TCP handshakes fail with most of its servers: nothing is said about one of them then.
     #[serde(default)]
     pub flood: bool,
+    /// Its quorum; `None` without one, and before it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<Quorum>,
+    /// Its sorry server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sorry_server: Option<SorryServer>,
     /// Its real servers.
     pub servers: Vec<Server>,
+}
+
+/// The quorum of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// Weight that it needs; 1 for a sorry server without a configured quorum.
+    pub weight: u32,
+    /// Weight that is there.
+    pub live: u32,
+    /// Whether it stands.
+    pub up: bool,
+}
+
+/// The sorry server of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SorryServer {
+    /// RIP.
+    pub address: IpAddr,
+    /// True while it gets all new connections.
+    pub in_use: bool,
 }
 
 /// A real server of such a service.

@@ -207,12 +207,16 @@ pub struct Server {
     pub forwarding: Forwarding,
     /// Configured weight.
     pub weight: u16,
-    /// Weight that counts: 0 while it is down. `None` from an older director.
+    /// Weight that counts: 0 while it is down, or not in use by the quorum. `None` from an older director.
     #[serde(default)]
     pub effective_weight: Option<u16>,
-    /// False for a server that listings as of ipvsadm lack: it is down, and the service has `inhibit_on_failure = false`.
+    /// False for a server that listings as of ipvsadm lack: it is down, and the service has `inhibit_on_failure = false`;
+    /// or a sorry server that is not in use.
     #[serde(default = "listed")]
     pub listed: bool,
+    /// True for the sorry server of the service.
+    #[serde(default)]
+    pub sorry_server: bool,
     /// Effective part of its weight during a slow start, in percent.
     #[serde(default)]
     pub slow_start_percent: Option<u8>,
@@ -229,8 +233,9 @@ pub struct Server {
     /// Templates that name it.
     #[serde(default)]
     pub persistent: u32,
-    /// "reachable", "resolving", "unreachable", "draining", "down", "ejected" or "claims_vip". The last three get no new
-    /// connections: health checks fail, handshakes fail, or the server answers for the VIP.
+    /// "reachable", "resolving", "unreachable", "draining", "down", "ejected", "claims_vip", "standby" or "no_quorum". The
+    /// last five get no new connections: health checks fail, handshakes fail, the server answers for the VIP, it is the
+    /// sorry server and the quorum stands, or the sorry server is in use instead.
     pub state: String,
     /// True if handshakes with it fail, and those with the service's other servers do not.
     #[serde(default)]

@@ -131,7 +131,9 @@ impl Director {
         self.ensure_tables();
         self.sync_steering()?;
         self.availability.check(&self.registry.services, &self.loads, Instant::now());
-        self.check_quorums();
+        if self.check_quorums() {
+            self.publish()?;
+        }
         status::update_rates(&mut self.registry, &self.backend.workers);
         self.limiter.report_suppressed(Instant::now());
         let (interface, registry) = (&self.host.interfaces[0].name, &self.registry);

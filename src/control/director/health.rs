@@ -5,7 +5,7 @@ use crate::control::api::checks::{self, CheckReport};
 use crate::control::health::{HealthCommand, HealthOverview, HealthThread, ServerMac, listing, log};
 use crate::control::state::registry::{Reachability, ServerEntry, ServiceEntry};
 use crate::health::{CheckUse, HealthConfig, HealthReport, ServerChecks, ServiceChecks};
-use crate::model::{CheckKind, Diagnostic, DiagnosticKind, HealthCheck, HealthMode};
+use crate::model::{CheckKind, Diagnostic, DiagnosticKind, HealthCheck, HealthMode, ServiceIdentity};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -117,10 +117,14 @@ impl Director {
     /// Sends the status of the health checks to `reply`.
     pub(super) fn report_checks(&self, reply: oneshot::Sender<checks::Checks>) {
         let (overview, passive) = (self.health_overview(), self.passive.status());
+        let quorums: Vec<_> = self.registry.services.iter().filter_map(quorum_of).collect();
         tokio::spawn(async move {
             let overview = overview.await.unwrap_or_default(); // without a thread there are no checks
             let mut checks = listing::of(overview);
             listing::add_passive(&mut checks, &passive);
+            for (service, quorum, sorry_server) in quorums {
+                listing::add_quorum(&mut checks, service, quorum, sorry_server);
+            }
             let _ = reply.send(checks); // the client may have disconnected
         });
     }
@@ -137,6 +141,18 @@ impl Director {
             thread.send(command);
         }
     }
+}
+
+/// The quorum and the sorry server of a service that has one of them.
+fn quorum_of(
+    service: &ServiceEntry,
+) -> Option<(ServiceIdentity, Option<checks::Quorum>, Option<checks::SorryServer>)> {
+    let weight = service.quorum()?.weight;
+    let quorum = service.quorum_up.map(|up| checks::Quorum { weight, live: service.live_weight(), up });
+    let sorry = service.sorry_server();
+    let sorry =
+        sorry.map(|server| checks::SorryServer { address: server.config.address, in_use: !server.idle });
+    Some((service.config.identity, quorum, sorry))
 }
 
 /// True with a health check, or with a server whose health the operator holds.

@@ -4,8 +4,9 @@ use super::Director;
 use crate::control::api::events::{Event, EventSource};
 use crate::control::hooks::HookCall;
 use crate::control::state::events::EventSubject;
+use crate::control::state::quorum::QuorumChange;
 use crate::control::state::registry::ServiceEntry;
-use crate::model::{Diagnostic, Quorum, Rules};
+use crate::model::{Diagnostic, Rules};
 use serde::Serialize;
 
 /// The facts for a program.
@@ -50,24 +51,15 @@ impl Director {
         }
     }
 
-    /// Follows the quorums of the services, once the director is ready.
-    pub(super) fn check_quorums(&mut self) {
+    /// Follows the quorums of the services, once the director is ready. Returns true if one has changed.
+    pub(super) fn check_quorums(&mut self) -> bool {
         if !self.is_ready() {
-            return;
+            return false;
         }
-        let mut changes = Vec::new();
-        for service in &mut self.registry.services {
-            let Some(quorum) = service.config.effects.quorum else {
-                service.quorum_up = None;
-                continue;
-            };
-            let live = service.live_weight();
-            let up = quorum.stands(service.quorum_up, live);
-            if service.quorum_up.replace(up) != Some(up) {
-                changes.push((service.config.identity, quorum, up, live));
-            }
-        }
-        for (service, Quorum { weight: quorum, .. }, up, live) in changes {
+        let changes: Vec<_> =
+            self.registry.services.iter_mut().filter_map(ServiceEntry::check_quorum).collect();
+        let any = !changes.is_empty();
+        for QuorumChange { service, weight: quorum, live, up } in changes {
             let text = if up {
                 tracing::info!(%service, live, quorum, "the quorum of the service is reached");
                 format!("the quorum of {quorum} is reached: weight {live} gets new connections")
@@ -77,6 +69,27 @@ impl Director {
             };
             self.events.add(EventSource::Quorum, EventSubject::service(service), text);
             self.call_quorum_hook(up);
+            self.notify();
+        }
+        any
+    }
+
+    /// Logs and records which sorry servers the next snapshot brings into use, or out of it.
+    pub(super) fn report_sorry_servers(&mut self) {
+        let changes = self.registry.services.iter_mut().filter_map(|service| {
+            let in_use = service.follow_quorum()?;
+            let server = service.sorry_server()?.config.address;
+            Some((service.config.identity, server, in_use))
+        });
+        for (service, server, in_use) in changes.collect::<Vec<_>>() {
+            let text = if in_use {
+                tracing::warn!(%service, rip = %server, "the sorry server gets all new connections of the service");
+                "the sorry server: it gets all new connections, as the quorum is lost"
+            } else {
+                tracing::info!(%service, rip = %server, "the sorry server gets no more new connections");
+                "the sorry server: it gets no more new connections"
+            };
+            self.events.add(EventSource::Quorum, EventSubject::both(service, server), text.into());
             self.notify();
         }
     }

@@ -62,7 +62,7 @@ impl Director {
         let mut changed = false;
         for service in &mut self.registry.services {
             let mut views = self.passive.views(service.config.identity);
-            for server in &mut service.servers {
+            for server in service.servers.iter_mut().filter(|server| is_judged(server)) {
                 let view = views.next().map_or(PassiveView::default(), |(_, view)| view);
                 changed |= server.passive.effect != view.effect;
                 server.passive = view;
@@ -78,6 +78,11 @@ fn is_watched(service: &ServiceEntry) -> bool {
     service.config.passive != PassiveMode::Off && has_handshakes()
 }
 
+/// Returns true for the servers that share connections: the sorry server has none to be compared with.
+fn is_judged(server: &ServerEntry) -> bool {
+    !server.is_sorry()
+}
+
 fn sample_of(service: &ServiceEntry, workers: &Workers) -> ServiceSample {
     let of = |server: &ServerEntry| ServerSample {
         server: server.config.address,
@@ -88,7 +93,7 @@ fn sample_of(service: &ServiceEntry, workers: &Workers) -> ServiceSample {
         handshakes: status::handshakes(workers, server.id),
     };
     let config = &service.config;
-    let servers = service.servers.iter().map(of).collect();
+    let servers = service.servers.iter().filter(|server| is_judged(server)).map(of).collect();
     ServiceSample { service: config.identity, mode: config.passive, panic: config.panic, servers }
 }
 

@@ -12,6 +12,8 @@ impl Director {
     /// Publishes a new snapshot to the workers, then updates the steering.
     pub(super) fn publish(&mut self) -> Result<(), DirectorError> {
         self.ensure_tables();
+        self.check_quorums();
+        self.report_sorry_servers();
         let now = Instant::now();
         self.replaced.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads, now))));
         let (services, replaced) = (self.registry.services.len(), self.replaced.len());
@@ -19,7 +21,6 @@ impl Director {
         self.free_snapshots();
         self.reclaim_at = Some(now + ADOPTION);
         self.availability.check(&self.registry.services, &self.loads, now);
-        self.check_quorums();
         self.sync_steering()
     }
 

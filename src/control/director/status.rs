@@ -92,7 +92,7 @@ impl Director {
                 ServiceSummary {
                     identity: service.config.identity,
                     available: counts.available,
-                    servers: service.servers.len(),
+                    servers: counts.total(),
                     detail: counts.to_string(),
                 }
             })

@@ -5,7 +5,7 @@ use super::command::HealthOverview;
 use crate::control::api::checks;
 use crate::health::passive::{PassiveFinding, PassiveServerStatus, PassiveServiceStatus};
 use crate::health::{CheckKey, CheckState, CheckStatus, ProbeOutcome, ServerStatus, ServiceStatus};
-use crate::model::HealthMode;
+use crate::model::{HealthMode, ServiceIdentity};
 use crate::time::Span;
 use std::collections::HashMap;
 
@@ -19,6 +19,8 @@ pub(in crate::control) fn of(overview: HealthOverview) -> checks::Checks {
         identity: of.service,
         panic: of.panic,
         flood: false,
+        quorum: None,
+        sorry_server: None,
         servers: of.servers.into_iter().map(|of| server(of, &ends, now)).collect(),
     });
     checks::Checks { frozen, checks, in_flight, services: services.collect() }
@@ -27,17 +29,38 @@ pub(in crate::control) fn of(overview: HealthOverview) -> checks::Checks {
 /// Adds what the handshakes of clients say.
 pub(in crate::control) fn add_passive(checks: &mut checks::Checks, passive: &[PassiveServiceStatus]) {
     for of in passive {
-        let at = checks.services.iter().position(|service| service.identity == of.service);
-        let at = at.unwrap_or_else(|| {
-            let service =
-                checks::Service { identity: of.service, panic: false, flood: false, servers: Vec::new() };
-            checks.services.push(service);
-            checks.services.len() - 1
-        });
-        let service = &mut checks.services[at];
+        let service = service_mut(checks, of.service);
         service.flood = of.flood;
         of.servers.iter().for_each(|server| add_server(service, server));
     }
+}
+
+/// Adds the quorum and the sorry server of a service; to be called after [`add_passive`].
+pub(in crate::control) fn add_quorum(
+    checks: &mut checks::Checks,
+    service: ServiceIdentity,
+    quorum: Option<checks::Quorum>,
+    sorry_server: Option<checks::SorryServer>,
+) {
+    let service = service_mut(checks, service);
+    (service.quorum, service.sorry_server) = (quorum, sorry_server);
+}
+
+/// The service in the listing, at its end if it was not there.
+fn service_mut(checks: &mut checks::Checks, identity: ServiceIdentity) -> &mut checks::Service {
+    let at = checks.services.iter().position(|service| service.identity == identity);
+    let at = at.unwrap_or_else(|| {
+        checks.services.push(checks::Service {
+            identity,
+            panic: false,
+            flood: false,
+            quorum: None,
+            sorry_server: None,
+            servers: Vec::new(),
+        });
+        checks.services.len() - 1
+    });
+    &mut checks.services[at]
 }
 
 fn add_server(service: &mut checks::Service, of: &PassiveServerStatus) {

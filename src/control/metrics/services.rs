@@ -9,8 +9,17 @@ use std::fmt;
 /// Known states of a service; each has a sample.
 const SERVICE_STATES: &[&str] = &["probing", "claimed", "standby"];
 /// Known states of a real server.
-const SERVER_STATES: &[&str] =
-    &["resolving", "reachable", "unreachable", "draining", "down", "ejected", "claims_vip"];
+const SERVER_STATES: &[&str] = &[
+    "resolving",
+    "reachable",
+    "unreachable",
+    "draining",
+    "down",
+    "ejected",
+    "claims_vip",
+    "standby",
+    "no_quorum",
+];
 
 /// A service with its labels, shared by all families.
 struct ServiceRow<'a> {
@@ -41,6 +50,15 @@ fn write_services(rows: &[ServiceRow<'_>], page: &mut MetricsPage<'_>) -> fmt::R
     let help =
         "Real servers that take new connections: weight above 0, reachable, below their upper threshold.";
     page.gauges(("service_available_servers", None), help, available)?;
+    let in_use = rows.iter().filter_map(|row| {
+        let sorry = row.service.servers.iter().find(|server| server.sorry_server)?;
+        Some((row.labels.clone(), u32::from(sorry.counted_weight() > 0)))
+    });
+    let in_use: Vec<_> = in_use.collect();
+    if !in_use.is_empty() {
+        let help = "1 while the sorry server gets all new connections: the quorum of the service is lost.";
+        page.gauges(("service_sorry_server_in_use", None), help, in_use)?;
+    }
     for total in TOTALS {
         let values = rows.iter().map(|row| (row.labels.clone(), (total.read)(&row.service.stats)));
         let help = format!("{} for the virtual service.", total.help);

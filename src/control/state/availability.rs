@@ -20,6 +20,8 @@ pub struct Availability {
     pub weightless: usize,
     /// Fail their health checks.
     pub down: usize,
+    /// Are left out while the sorry server is in use.
+    pub without_quorum: usize,
     /// Are ejected, as clients cannot complete their handshakes.
     pub ejected: usize,
     /// Do not answer solicitations.
@@ -33,11 +35,11 @@ pub struct Availability {
 }
 
 impl Availability {
-    /// Counts the servers of `service`.
+    /// Counts the servers of `service`, with the sorry server while it is in use.
     #[must_use]
     pub fn of(service: &ServiceEntry, loads: &Loads) -> Self {
         let mut counts = Self::default();
-        for server in &service.servers {
+        for server in service.servers.iter().filter(|server| !(server.is_sorry() && server.idle)) {
             let count = match server.reachability {
                 _ if server.config.weight.0 == 0 => &mut counts.weightless,
                 Reachability::Unreachable(_) => &mut counts.unreachable,
@@ -45,12 +47,33 @@ impl Availability {
                 Reachability::Reachable(_) if server.failed => &mut counts.down,
                 Reachability::Reachable(_) if server.passive.is_ejected() => &mut counts.ejected,
                 Reachability::Reachable(_) if server.excluded => &mut counts.claiming,
+                Reachability::Reachable(_) if server.idle => &mut counts.without_quorum,
                 Reachability::Reachable(_) if loads.is_overloaded(server.id) => &mut counts.overloaded,
                 Reachability::Reachable(_) => &mut counts.available,
             };
             *count += 1;
         }
         counts
+    }
+
+    /// Returns the number of all.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.in_words().iter().map(|(count, _)| count).sum()
+    }
+
+    fn in_words(&self) -> [(usize, &'static str); 9] {
+        [
+            (self.available, "available"),
+            (self.weightless, "with weight 0"),
+            (self.down, "down"),
+            (self.without_quorum, "without a quorum"),
+            (self.ejected, "ejected"),
+            (self.unreachable, "unreachable"),
+            (self.resolving, "resolving"),
+            (self.claiming, "claiming the VIP"),
+            (self.overloaded, "overloaded"),
+        ]
     }
 
     /// Returns true if the only reason is load.
@@ -61,18 +84,7 @@ impl Availability {
 
 impl Display for Availability {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { available, weightless, down, ejected, unreachable, resolving, claiming, overloaded } =
-            *self;
-        let counts = [
-            (available, "available"),
-            (weightless, "with weight 0"),
-            (down, "down"),
-            (ejected, "ejected"),
-            (unreachable, "unreachable"),
-            (resolving, "resolving"),
-            (claiming, "claiming the VIP"),
-            (overloaded, "overloaded"),
-        ];
+        let counts = self.in_words();
         let words =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
         let words = words.collect::<Vec<_>>().join(", ");
@@ -173,6 +185,7 @@ mod tests {
         available: 0,
         weightless: 0,
         down: 0,
+        without_quorum: 0,
         ejected: 0,
         unreachable: 0,
         resolving: 0,

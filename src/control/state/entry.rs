@@ -71,6 +71,9 @@ pub struct ServerEntry {
     pub excluded: bool,
     /// True while it counts with weight 0: its health checks fail, or the operator has forced that.
     pub failed: bool,
+    /// True while it counts with weight 0 by the quorum: the sorry server while it stands, the others while that one is
+    /// in use.
+    pub idle: bool,
     /// The operator's hold on its health.
     pub health_mode: HealthMode,
     /// Handshakes of clients with it: it counts with weight 0 while it is ejected, with a part of it on probation.
@@ -92,10 +95,26 @@ impl ServerEntry {
         matches!(self.reachability, Reachability::Reachable(_)) && !self.excluded
     }
 
-    /// Returns true if it counts with weight 0 for its health: its checks fail, or its handshakes.
+    /// Returns true for the sorry server of the service.
+    #[must_use]
+    pub fn is_sorry(&self) -> bool {
+        self.config.role.is_sorry()
+    }
+
+    /// Returns true if it counts with weight 0: its checks fail, or its handshakes, or the quorum decides for another.
     #[must_use]
     pub fn is_out(&self) -> bool {
+        self.idle || self.is_unwell()
+    }
+
+    /// Returns true if it counts with weight 0 for its health: its checks fail, or its handshakes.
+    fn is_unwell(&self) -> bool {
         self.failed || self.passive.is_ejected()
+    }
+
+    /// Returns true if it can take new connections, whatever its weight.
+    pub(super) fn is_fit(&self) -> bool {
+        self.is_available() && !self.is_unwell()
     }
 
     /// Returns the weight that counts: 0 while it is out. Configured weight and drain stay as they are.
@@ -112,6 +131,8 @@ impl ServerEntry {
             Reachability::Reachable(_) if self.failed => "down",
             Reachability::Reachable(_) if self.passive.is_ejected() => "ejected",
             Reachability::Reachable(_) if self.excluded => "claims_vip",
+            Reachability::Reachable(_) if self.idle && self.is_sorry() => "standby",
+            Reachability::Reachable(_) if self.idle => "no_quorum",
             link => link.name(),
         }
     }
@@ -179,12 +200,6 @@ impl ServiceEntry {
     pub fn rule(&self) -> VirtualService {
         let servers = self.servers.iter().map(|server| server.config.clone()).collect();
         VirtualService { servers, ..self.config.clone() }
-    }
-
-    /// Returns the weight of the servers that get new connections, whatever their load.
-    pub(in crate::control) fn live_weight(&self) -> u32 {
-        let available = self.servers.iter().filter(|server| server.is_available());
-        available.map(|server| u32::from(server.effective_weight())).sum()
     }
 
     /// Returns true if a server that is added is down until the health checks report otherwise.

@@ -5,6 +5,7 @@ pub(in crate::control) mod entry;
 pub(in crate::control) mod events;
 mod health_mode;
 mod ids;
+pub(in crate::control) mod quorum;
 pub mod rates;
 pub(in crate::control) mod reasons;
 pub mod registry;

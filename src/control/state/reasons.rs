@@ -20,6 +20,7 @@ pub(in crate::control) fn of(service: &ServiceEntry, server: &ServerEntry, loads
     reasons.extend(reachability(server));
     reasons.extend(health(server));
     reasons.extend(ejection(server));
+    reasons.extend(quorum(service, server));
     reasons.extend(claim(service, server));
     reasons.extend(threshold(server, loads));
     reasons.extend(vips(service));
@@ -139,6 +140,27 @@ fn health(server: &ServerEntry) -> Option<Reason> {
         return Some(Reason::new("forced-down", format!("{text} {}", server.config.address)));
     }
     server.failed.then(|| Reason::new(DOWN, "its health checks fail: directrix health shows them"))
+}
+
+/// The sorry server while the quorum stands, and the others while it is lost.
+fn quorum(service: &ServiceEntry, server: &ServerEntry) -> Option<Reason> {
+    if !server.idle {
+        return None;
+    }
+    let (live, quorum) = (service.live_weight(), service.quorum().unwrap_or_default().weight);
+    if server.is_sorry() {
+        let text = format!(
+            "it is the sorry server, which gets connections while the quorum of {quorum} is lost: the others have weight \
+             {live} now"
+        );
+        return Some(Reason::new("standby", text));
+    }
+    let sorry = service.serving_sorry()?.config.address;
+    let text = format!(
+        "the quorum of {quorum} is lost, as servers with weight {live} are left: the sorry server {sorry} gets all new \
+         connections until it is reached again"
+    );
+    Some(Reason::new("no-quorum", text))
 }
 
 /// A hold of the operator that is no reason by itself.

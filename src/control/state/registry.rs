@@ -341,16 +341,14 @@ impl Registry {
             estimator: Estimator::new(),
         });
         service.past = service.past - past;
+        let reachability = known.reachabilities.get(&config.address).copied();
         ServerEntry {
             id,
             config: config.clone(),
-            reachability: known
-                .reachabilities
-                .get(&config.address)
-                .copied()
-                .unwrap_or(Reachability::Resolving),
+            reachability: reachability.unwrap_or(Reachability::Resolving),
             excluded: false,
             failed: service.starts_down(config),
+            idle: config.role.is_sorry(),
             health_mode: service.health_mode,
             passive: PassiveView::default(),
             drain: None,

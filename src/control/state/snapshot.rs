@@ -39,6 +39,7 @@ impl Registry {
             pools[usize::from(id.0)] = pool.clone();
         }
         for service in &mut self.services {
+            service.follow_quorum();
             let pool = service.next_pool(loads, now, &self.timeouts, &self.policy);
             pools[usize::from(service.id.0)] = pool;
         }

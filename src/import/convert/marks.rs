@@ -23,10 +23,11 @@ impl Converter<'_> {
         let stand_in = group(mark, &format!("tcp:{}", stand_in(vip)));
         let settings = self.settings(&service.settings, &stand_in);
         let mut servers = self.servers(service, vip, &stand_in);
+        let sorry_server = self.sorry_server(service, vip, &stand_in);
         let mut keys = group(mark, "tcp:VIP:port");
         keys.extend(settings);
         keys.extend(service.health.iter().map(|line| line.value.clone()));
         let checks = shared_checks(&mut servers);
-        ServiceDraft { origin, keys, checks, servers, is_template: true, left_out: Some(what) }
+        ServiceDraft { origin, keys, checks, servers, sorry_server, is_template: true, left_out: Some(what) }
     }
 }

@@ -96,7 +96,9 @@ impl RuleTable {
         self.index.insert(vip.to_string(), self.description.services.len());
         let (origin, settings) = (line.clone(), rule.settings);
         let (health, servers) = (Vec::new(), Vec::new());
-        self.description.services.push(ImportedService { origin, vip, settings, health, servers });
+        let sorry_server = None;
+        let service = ImportedService { origin, vip, settings, health, servers, sorry_server };
+        self.description.services.push(service);
         Ok(())
     }
 

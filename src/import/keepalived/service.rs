@@ -1,5 +1,6 @@
 //! Reader of `virtual_server` and its `real_server` blocks.
 
+use super::checker::is_set;
 use super::checks;
 use super::group::{self, GroupMember, Groups};
 use super::keywords::{self, SERVER, SERVICE};
@@ -7,7 +8,7 @@ use super::statement::Statement;
 use super::surplus;
 use crate::import::description::{
     At, Forward, ImportedIdentity, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings,
-    Place,
+    ImportedSorryServer, Place,
 };
 use crate::import::netmask;
 use crate::import::notice::Notices;
@@ -50,9 +51,6 @@ pub(super) fn read(
     surplus::add_notice(statement, notices);
     let mut virtual_server = VirtualServer::new(statement, file.statements);
     statement.statements().iter().for_each(|statement| virtual_server.take(statement, notices));
-    if let Some(sorry) = &virtual_server.sorry {
-        add_sorry_notice(sorry, &members, notices);
-    }
     if virtual_server.servers.is_empty() {
         let what = format!("{} has no real server, so that nothing answers", statement.words.join(" "));
         notices.note(
@@ -105,8 +103,9 @@ struct VirtualServer<'s> {
     forward: Option<Forward>,
     weight: u32,
     servers: Vec<ServerWithMethod>,
-    /// The `sorry_server` line.
-    sorry: Option<Statement>,
+    sorry: Option<ImportedServer>,
+    sorry_forward: Option<Forward>,
+    inhibit_sorry: bool,
 }
 
 /// A `real_server`, and the forwarding method of its own block.
@@ -130,6 +129,8 @@ impl<'s> VirtualServer<'s> {
             weight: weight.unwrap_or(1),
             servers: Vec::new(),
             sorry: None,
+            sorry_forward: None,
+            inhibit_sorry: false,
         }
     }
 
@@ -156,8 +157,10 @@ impl<'s> VirtualServer<'s> {
             "quorum" if statement.value() == Some("1") => Ok(()),
             "quorum" | "hysteresis" if checks::is_checked(self.block) => quorum(statement),
             "real_server" => self.server(statement, notices),
-            "sorry_server" => {
-                self.sorry = Some(statement.clone());
+            "sorry_server" => sorry_server(statement).map(|server| self.sorry = Some(server)),
+            "sorry_server_lvs_method" => forward(statement).map(|forward| self.sorry_forward = Some(forward)),
+            "sorry_server_inhibit" => {
+                self.inhibit_sorry = is_set(statement);
                 Ok(())
             }
             _ => {
@@ -239,7 +242,14 @@ impl<'s> VirtualServer<'s> {
             settings.persistence = Some(At::new(&statement.location, persistence));
         }
         let origin = At::new(&statement.location, origin);
-        ImportedService { origin, vip, settings, health: self.health.clone(), servers }
+        let (health, sorry_server) = (self.health.clone(), self.sorry_server());
+        ImportedService { origin, vip, settings, health, servers, sorry_server }
+    }
+
+    fn sorry_server(&self) -> Option<ImportedSorryServer> {
+        let forward = self.sorry_forward.or(self.forward).unwrap_or(Forward::Masquerade);
+        let server = ImportedServer { forward, ..self.sorry.clone()? };
+        Some(ImportedSorryServer { server, inhibit: self.inhibit_sorry })
     }
 
     /// Returns the protocol; the default of keepalived and the kernel is UDP.
@@ -346,27 +356,9 @@ fn endpoint(statement: &Statement) -> Result<(IpAddr, u16), String> {
     Ok((address, group::port(statement.words.get(2).map(String::as_str))?))
 }
 
-/// Adds the notice for a sorry server: a server of weight 0 can replace it, unless it is the director itself.
-fn add_sorry_notice(statement: &Statement, members: &[At<GroupMember>], notices: &mut Notices) {
-    let what = format!(
-        "{} takes over when no server is left, which directrix does not do",
-        statement.words.join(" ")
-    );
-    let write = "write it as a [[service.server]] with weight = 0, and raise that by \"directrix ipvsadm -e ... -w 1\" when the others are down";
-    let instead = if is_director_itself(statement, members) {
-        format!(
-            "that is the director itself, to which directrix delivers no frames: run the page on a host of the network, prepare it by \"directrix realserver setup\", {write}"
-        )
-    } else {
-        write.to_owned()
-    };
-    notices.warn(&statement.location, what, instead);
-}
-
-/// Whether the address of a server is a loopback address or one of the VIPs.
-fn is_director_itself(statement: &Statement, members: &[At<GroupMember>]) -> bool {
-    let Ok((address, _)) = endpoint(statement) else { return false };
-    let is_vip =
-        |member: &At<GroupMember>| matches!(member.value, GroupMember::Address(vip) if vip.ip() == address);
-    address.is_loopback() || members.iter().any(is_vip)
+/// Reads the address of a sorry server. Weight and checks do not matter: it serves alone.
+fn sorry_server(statement: &Statement) -> Result<ImportedServer, String> {
+    let ((address, port), location) = (endpoint(statement)?, statement.location.clone());
+    let (forward, checks) = (Forward::Masquerade, Vec::new());
+    Ok(ImportedServer { location, address, port, forward, weight: 1, upper: 0, lower: 0, checks })
 }

@@ -50,6 +50,17 @@ pub(super) fn read(
     Ok(Real { addresses, port, forward, weight, talk })
 }
 
+/// Reads a `fallback` line: an address, and a forwarding method, or "gate".
+pub(super) fn read_fallback(
+    line: &Setting,
+    protocol: Protocol,
+    host: &dyn Environment,
+) -> Result<Real, Diagnostic> {
+    let method = if line.value.trim().contains(char::is_whitespace) { "" } else { " gate" };
+    let whole = Setting { value: format!("{}{method}", line.value.trim()), ..line.clone() };
+    read(&whole, protocol, 1, host)
+}
+
 /// Reads `"request", "receive"`.
 fn talk(text: &str) -> Result<Option<(String, String)>, &'static str> {
     if text.is_empty() {

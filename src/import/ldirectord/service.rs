@@ -6,6 +6,7 @@ use super::reader::{ServiceReader, number};
 use super::real::{self, Real};
 use crate::import::description::{
     At, ImportedIdentity, ImportedPersistence, ImportedServer, ImportedService, ImportedSettings,
+    ImportedSorryServer,
 };
 use crate::import::netmask;
 use crate::import::notice::{Notices, excerpt};
@@ -47,11 +48,11 @@ impl ServiceReader<'_> {
         if !faults.is_empty() {
             return Err(faults);
         }
-        self.add_fallback_notice(vip, notices);
+        let sorry_server = self.sorry_server(vip, protocol, notices);
         let health = self.health(&servers, notices);
         let heading = &self.of.heading;
         let origin = At::new(&heading.location, excerpt(&format!("{} = {}", heading.keyword, heading.value)));
-        Ok(ImportedService { origin, vip, settings, health, servers })
+        Ok(ImportedService { origin, vip, settings, health, servers, sorry_server })
     }
 
     /// Returns the protocol: UDP for port 53, else TCP, unless written. A firewall mark has "fwm".
@@ -130,29 +131,25 @@ impl ServiceReader<'_> {
         lines.into_iter().map(|line| At::new(location, line.to_owned())).collect()
     }
 
-    fn add_fallback_notice(&self, vip: ImportedIdentity, notices: &mut Notices) {
-        let keyword = if vip.is_ipv6() { "fallback6" } else { "fallback" };
-        let Some(setting) = self.find(keyword) else { return };
-        let what = format!(
-            "{keyword} = {} takes over when no server is left, which directrix does not do",
-            setting.value
-        );
-        let target = setting.value.split_whitespace().next().unwrap_or_default();
-        let name = target.rsplit_once(':').map_or(target, |(name, _)| name);
-        let address: Option<IpAddr> = name.trim_matches(['[', ']']).parse().ok();
-        let write = "write it as a [[service.server]] with weight = 0, and raise that by \"directrix ipvsadm -e ... -w 1\" when the others are down";
-        let instead = match address.filter(|address| address.is_loopback() || is_vip(vip, *address)) {
-            Some(_) => format!(
-                "that is the director itself, to which directrix delivers no frames: run the page on a host of the network, prepare it by \"directrix realserver setup\", {write}"
-            ),
-            None => write.to_owned(),
-        };
-        notices.warn(&setting.location, what, instead);
+    /// Reads the server that takes over when no other is left.
+    fn sorry_server(
+        &self,
+        vip: ImportedIdentity,
+        protocol: Protocol,
+        notices: &mut Notices,
+    ) -> Option<ImportedSorryServer> {
+        let line = self.find(if vip.is_ipv6() { "fallback6" } else { "fallback" })?;
+        match real::read_fallback(line, protocol, self.host) {
+            Ok(real) => {
+                let server = server(line, &real, None, notices).into_iter().next()?;
+                Some(ImportedSorryServer { server, inhibit: false })
+            }
+            Err(Diagnostic { what, remedy, .. }) => {
+                notices.warn(&line.location, what, remedy);
+                None
+            }
+        }
     }
-}
-
-fn is_vip(vip: ImportedIdentity, address: IpAddr) -> bool {
-    matches!(vip, ImportedIdentity::Address(_, of) if of.ip() == address)
 }
 
 fn server(

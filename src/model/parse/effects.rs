@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 /// Reads the effects of health on a service, and its panic share.
 pub(super) fn read(section: &Section<'_, '_>) -> (HealthEffects, u8) {
+    let has_sorry_server = section.has("sorry_server");
     let usual = HealthEffects::default();
     let effects = HealthEffects {
         on_down: section.get("on_down", choice(&OnDown::ALL)).unwrap_or_default(),
@@ -21,7 +22,7 @@ pub(super) fn read(section: &Section<'_, '_>) -> (HealthEffects, u8) {
         },
     };
     needs_quorum(section, effects.quorum);
-    let panic = panic(section, effects.quorum);
+    let panic = panic(section, effects.quorum_beside(has_sorry_server).is_some());
     (effects, panic)
 }
 
@@ -38,25 +39,28 @@ fn quorum(section: &Section<'_, '_>) -> Option<Quorum> {
 
 fn needs_quorum(section: &Section<'_, '_>, quorum: Option<Quorum>) {
     for key in ["hysteresis", "quorum_up", "quorum_down"] {
-        if quorum.is_none() && section.has(key) && !section.has("quorum") {
+        let implied = section.has("quorum") || key != "hysteresis" && section.has("sorry_server");
+        if quorum.is_none() && section.has(key) && !implied {
             section.object(key, invalid("stands without a quorum", "add quorum = 1, or remove it"));
         }
     }
 }
 
 /// Panic would keep any quorum: it counts servers that are down as in use.
-fn panic(section: &Section<'_, '_>, quorum: Option<Quorum>) -> u8 {
+fn panic(section: &Section<'_, '_>, has_quorum: bool) -> u8 {
     let panic = section.get("panic", number(0..=100)).map(|share| share as u8);
-    if let Some(share) = panic.filter(|share| *share > 0 && quorum.is_some()) {
-        let what = format!("is {share} beside a quorum: with health ignored, the quorum is not lost");
-        section.object("panic", invalid(what, "remove it, or the quorum"));
+    if let Some(share) = panic.filter(|share| *share > 0 && has_quorum) {
+        let beside = if section.has("quorum") { "a quorum" } else { "a sorry server" };
+        let what = format!("is {share} beside {beside}: with health ignored, the quorum is not lost");
+        section.object("panic", invalid(what, format!("remove it, or {}", beside.replacen('a', "the", 1))));
     }
-    panic.unwrap_or(if quorum.is_some() { 0 } else { VirtualService::PANIC })
+    panic.unwrap_or(if has_quorum { 0 } else { VirtualService::PANIC })
 }
 
 /// Reports a quorum above the weight of all servers.
 pub(super) fn quorum_in_reach(section: &Section<'_, '_>, effects: &HealthEffects, servers: &[RealServer]) {
-    let total: u32 = servers.iter().map(|server| u32::from(server.weight.0)).sum();
+    let regular = servers.iter().filter(|server| !server.role.is_sorry());
+    let total: u32 = regular.map(|server| u32::from(server.weight.0)).sum();
     if let Some(quorum) = effects.quorum.filter(|of| of.hysteresis < of.weight && !of.stands(None, total)) {
         let Quorum { weight, hysteresis } = quorum;
         let what = format!("is {weight}, out of reach: all servers together have weight {total}");

@@ -9,6 +9,8 @@ use toml::de::{DeTable, DeValue};
 
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 
+/// Name of the table of a sorry server.
+pub(super) const SORRY_SERVER: &str = "[service.sorry_server]";
 /// Name of an included file in diagnostics.
 pub(super) const INCLUDED: &str = "an included file";
 
@@ -159,10 +161,16 @@ impl<'a, 'i> Section<'a, 'i> {
         let what = format!("{key:?} is not a key of {}", self.name);
         let known = self.known.borrow();
         let remedy = match (key, nearest(key, &known)) {
-            ("port", _) if self.name == "[[service.server]]" => {
+            ("port", _) if self.name == "[[service.server]]" || self.name == SORRY_SERVER => {
                 "remove it: the port is the service's, direct routing cannot change it".into()
             }
             (key, _) if self.name == "[[service.server]]" && OF_THE_SERVICE.contains(&key) => {
+                "it is a key of [[service]]; write it above the service's first [[service.server]]".into()
+            }
+            ("check", _) if self.name == SORRY_SERVER => {
+                "remove it: the sorry server has no health checks".into()
+            }
+            (key, _) if self.name == SORRY_SERVER && OF_THE_SERVICE.contains(&key) => {
                 "it is a key of [[service]]; write it above the service's first [[service.server]]".into()
             }
             (key, _) if self.name == INCLUDED => {
@@ -178,7 +186,7 @@ impl<'a, 'i> Section<'a, 'i> {
 }
 
 /// Keys of [[service]] that [[service.server]] has not: in TOML, a key belongs to the last table above it.
-const OF_THE_SERVICE: [&str; 17] = [
+const OF_THE_SERVICE: [&str; 18] = [
     "protocol",
     "vlan",
     "scheduler",
@@ -196,6 +204,7 @@ const OF_THE_SERVICE: [&str; 17] = [
     "notify",
     "quorum_up",
     "quorum_down",
+    "sorry_server",
 ];
 
 fn article(kind: &str) -> String {

@@ -7,12 +7,12 @@ use super::readers::{
     threshold, vip, vlan, weight,
 };
 use super::report::invalid;
-use super::section::Section;
+use super::section::{SORRY_SERVER, Section};
 use crate::model::check::{self, FEWER_PORT_SETS, ONE_VLAN, match_ids};
 use crate::model::port_sets::port_sets;
 use crate::model::{
     COUNT_MAX, FirewallMark, IpFamily, Match, PassiveMode, Persistence, Place, Places, RealServer, Scheduler,
-    ServiceAddress, ServiceIdentity, VirtualService, first_clash,
+    ServerRole, ServiceAddress, ServiceIdentity, VirtualService, first_clash,
 };
 use crate::time::Span;
 use crate::wire::vlan::Vlans;
@@ -74,7 +74,8 @@ fn service<'a, 'i>(
     let checks = checks::read(section, "[[service.check]]", identity);
     let (effects, panic) = effects::read(section);
     let passive = passive(section, identity);
-    let own = servers(section, identity);
+    let mut own = servers(section, identity);
+    own.extend(sorry_server(section, identity, &own));
     let servers: Vec<_> = own.iter().map(|(_, server)| server.clone()).collect();
     placed.extend(own);
     section.close();
@@ -236,7 +237,10 @@ fn servers<'a, 'i>(service: &Section<'a, 'i>, of: Option<ServiceIdentity>) -> Ve
     let mut seen = HashMap::new();
     let sections = service.tables("server", "[[service.server]]").unwrap_or_default();
     let servers = sections.into_iter().filter_map(|section| {
-        let server = server(&section, of)?;
+        let server = server(&section, of);
+        let checks = checks::read(&section, "[[service.server.check]]", of);
+        section.close();
+        let server = RealServer { checks, ..server? };
         if let Some(line) = seen.insert(server.address, section.line("address")) {
             let what = format!("{} is a server of this service already, on line {line}", server.address);
             section.object("address", invalid(what, "remove one of the two; weight gives it a larger share"));
@@ -246,16 +250,37 @@ fn servers<'a, 'i>(service: &Section<'a, 'i>, of: Option<ServiceIdentity>) -> Ve
     servers.collect()
 }
 
+/// Reads the sorry server, which is none of the `others`.
+fn sorry_server<'a, 'i>(
+    service: &Section<'a, 'i>,
+    of: Option<ServiceIdentity>,
+    others: &[ServerInSection<'a, 'i>],
+) -> Option<ServerInSection<'a, 'i>> {
+    let section = service.table("sorry_server", SORRY_SERVER)?;
+    let server = server(&section, of);
+    let inhibit = section.get("inhibit", boolean).unwrap_or_default();
+    section.close();
+    let server = RealServer { role: ServerRole::Sorry { inhibit }, ..server? };
+    if let Some((first, _)) = others.iter().find(|(_, other)| other.address == server.address) {
+        let what = format!(
+            "{} is a server of this service already, on line {}",
+            server.address,
+            first.line("address")
+        );
+        section.object("address", invalid(what, "write another host, which runs when the others are down"));
+    }
+    Some((section, server))
+}
+
+/// Reads the keys of a server but its checks.
 fn server(section: &Section<'_, '_>, of: Option<ServiceIdentity>) -> Option<RealServer> {
     let address = section.require("address", r#""RIP""#, |value| rip(value, of));
     let weight = section.get("weight", weight).unwrap_or_default();
     let mac = section.get("mac", mac);
     let upper_threshold = section.get("upper_threshold", threshold).unwrap_or_default();
     let lower_threshold = section.get("lower_threshold", threshold).unwrap_or_default();
-    let checks = checks::read(section, "[[service.server.check]]", of);
-    section.close();
     thresholds_clash(section, upper_threshold, lower_threshold);
-    Some(RealServer { address: address?, weight, mac, upper_threshold, lower_threshold, checks })
+    Some(RealServer { mac, upper_threshold, lower_threshold, ..RealServer::new(address?, weight) })
 }
 
 fn thresholds_clash(section: &Section<'_, '_>, upper: u32, lower: u32) {

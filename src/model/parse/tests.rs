@@ -96,6 +96,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         upper_threshold: 0,
         lower_threshold: 0,
         checks: Vec::new(),
+        role: ServerRole::Regular,
     }];
     let services = vec![VirtualService {
         identity: address.into(),
@@ -252,7 +253,7 @@ fn the_example_file_is_right() {
     let shape: Vec<_> =
         config.services.iter().map(|service| (service.identity.to_string(), service.servers.len())).collect();
     let wanted =
-        [("TCP 192.168.195.150:80", 2), ("UDP 192.168.195.150:53", 1), ("TCP 192.168.195.150:443", 2)];
+        [("TCP 192.168.195.150:80", 2), ("UDP 192.168.195.150:53", 1), ("TCP 192.168.195.150:443", 3)];
     assert_eq!(shape, wanted.map(|(address, servers)| (address.to_owned(), servers)));
 }
 

@@ -51,7 +51,8 @@ impl ServiceEntry {
         let window = duration.map_or(JOIN_WINDOW, |duration| duration.min(JOIN_WINDOW));
         let has_peers = self.slow_start.served_since.is_some_and(|since| now.duration_since(since) >= window);
         for server in &mut self.servers {
-            let has_weight = server.config.weight.0 > 0;
+            // The sorry server has no peers: it comes at once, and makes none.
+            let has_weight = server.config.weight.0 > 0 && !server.is_sorry();
             let eligibility =
                 Eligibility { has_weight, is_reachable: server.is_available() && !server.is_out() };
             server.slow_start.update_presence(eligibility, has_peers, now);

@@ -340,6 +340,26 @@ fn effects_that_contradict_each_other_are_refused() {
         let found = errors(&service(keys));
         assert!(found.len() == 1 && found[0].starts_with(error), "{keys}: {found:?}");
     }
+    let with_sorry = |keys: &str| service(keys) + "[service.sorry_server]\naddress = \"10.0.0.9\"\n";
+    for (text, error) in [
+        (with_sorry("panic = 50"), "6: panic is 50 beside a sorry server"),
+        (with_sorry("hysteresis = 1"), "6: hysteresis stands without a quorum"),
+        (with_sorry("quorum = 4"), "6: quorum is 4, out of reach: all servers together have weight 3"),
+        (with_sorry("") + "port = 80\n", "12: \"port\" is not a key of [service.sorry_server]"),
+        (with_sorry("") + "[[service.sorry_server.check]]\ntype = \"tcp\"\n", "12: \"check\" is not a key"),
+        (
+            with_sorry("").replace("10.0.0.9", "10.0.0.2"),
+            "11: address 10.0.0.2 is a server of this service already",
+        ),
+    ] {
+        let found = errors(&text);
+        assert!(found.len() == 1 && found[0].starts_with(error), "{error}: {found:?}");
+    }
+    let read = super::check(&with_sorry("quorum_up = \"/bin/true\"")).unwrap();
+    let read = &read.services[0];
+    assert_eq!((read.panic, read.effects.quorum, read.servers.len()), (0, None, 2));
+    assert_eq!(read.servers[1].role, ServerRole::Sorry { inhibit: false });
+    assert_eq!(read.effects.quorum_beside(true), Some(Quorum { weight: 1, hysteresis: 0 }));
     let read = super::check(&service("quorum = 2\nhysteresis = 1\nalpha = true\non_down = \"cut\"")).unwrap();
     let read = &read.services[0];
     assert_eq!((read.panic, read.effects.alpha, read.effects.on_down), (0, true, OnDown::Cut));
