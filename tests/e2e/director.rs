@@ -3,6 +3,7 @@
 use crate::deployment::Deployment;
 use crate::peers::{ECHO, PATIENCE};
 use crate::support::netns::{Netns, Process, wait_until};
+use directrix::control::client::Blocking;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -176,6 +177,11 @@ impl Director {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.home.socket()
+    }
+
+    /// A client of its control socket.
+    pub(crate) fn client(&self) -> Blocking {
+        Blocking::new(&self.socket()).unwrap()
     }
 
     /// Its configuration file.

@@ -62,7 +62,7 @@ impl Site {
         let peers = Peers::start(&deployment);
         let text = config_with(backend, &deployment, keys);
         let director = Director::start_in(Home::new(), &deployment.director, &text);
-        let client = Blocking::new(&director.socket()).unwrap();
+        let client = director.client();
         let site = Self { deployment, peers, director, client };
         site.wait_for(["up", "up"]);
         site
@@ -260,7 +260,7 @@ fn a_server_is_used_after_its_first_success(backend: &str) {
     peers.nginx[0].stop();
     let text = config_with(backend, &deployment, "alpha = true\npanic = 70\n");
     let director = Director::start_in(Home::new(), &deployment.director, &text);
-    let client = Blocking::new(&director.socket()).unwrap();
+    let client = director.client();
     let mut site = Site { deployment, peers, director, client };
     site.wait_for(["down", "up"]);
     site.wait_for_weight(1, "1");
@@ -298,7 +298,7 @@ fn hooks_are_called_once_for_each_change(backend: &str) {
     assert!(status == Some(1) && error.contains("the director runs as root"), "{error}");
     let text = text.replacen("[director]\n", "[director]\nuser = \"nobody\"\n", 1);
     let director = Director::start_in(Home::new(), &deployment.director, &text);
-    let client = Blocking::new(&director.socket()).unwrap();
+    let client = director.client();
     let mut site = Site { deployment, peers, director, client };
     site.wait_for(["up", "up"]);
 

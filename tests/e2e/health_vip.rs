@@ -27,7 +27,7 @@ const FAST: &str = "interval = 0.4\ntimeout = 0.4\nfall = 2\nrise = 1\ndown_inte
 
 fn start(deployment: &Deployment, text: &str) -> (Director, Blocking) {
     let director = Director::start_in(Home::new(), &deployment.director, text);
-    let client = Blocking::new(&director.socket()).unwrap();
+    let client = director.client();
     (director, client)
 }
 

@@ -57,6 +57,7 @@ mod servers;
 mod slow_start;
 mod sorry_server;
 mod standby;
+mod stopped_thread;
 mod traceroute;
 mod unusual;
 mod vlans;

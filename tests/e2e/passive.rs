@@ -77,7 +77,7 @@ impl Site {
             text += &service.replacen("[[service.server]]\n", &header, 1);
         }
         let director = Director::start_in(Home::new(), &deployment.director, &text);
-        let client = Blocking::new(&director.socket()).unwrap();
+        let client = director.client();
         Self { deployment, peers, director, client }
     }
 

@@ -39,7 +39,7 @@ fn an_added_server_starts_with_a_small_share(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let director = director(backend, &deployment);
-    let client = Blocking::new(&director.socket()).unwrap();
+    let client = director.client();
     director.change(&format!("ipvsadm -d {HTTP} -r {}", deployment.rips[1]));
     std::thread::scope(|scope| {
         let load = scope.spawn(|| ab(&deployment));
@@ -88,7 +88,7 @@ fn web(client: &Blocking) -> Service {
 fn ipvsadm_keeps_slow_start_and_save_writes_it() {
     let deployment = Deployment::reference();
     let director = director("packet", &deployment);
-    let client = Blocking::new(&director.socket()).unwrap();
+    let client = director.client();
     let saved = || director.cli("save").contains(&format!("slow_start = {SLOW_START}\n"));
     let rules = director.cli("ipvsadm -S -n");
     assert!(
