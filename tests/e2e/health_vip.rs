@@ -4,6 +4,7 @@ use crate::deployment::{Deployment, VIP, join};
 use crate::director::{Config, Director, Home};
 use crate::on_both_backends;
 use crate::peers::{ECHO, EchoConnection, NAMES, PATIENCE, Peers};
+use crate::stopped_thread::StoppedThread;
 use crate::support::netns::{Netns, wait_until};
 use aya::programs::{SchedClassifier, TcAttachType};
 use directrix::control::api::checks::{Check, Checks};
@@ -293,7 +294,8 @@ fn the_first_check_of_the_vip_comes_by_a_reload(backend: &str) {
     wait_until("the programs are gone", PATIENCE, || programs().is_empty());
 }
 
-/// The director has no file descriptor for probes for a while, and is stopped for longer than servers may be silent.
+/// The director has no file descriptor for probes for a while; it is stopped for longer than servers may be silent, then
+/// its thread of the checks alone.
 fn trouble_of_the_director_takes_no_server_down(backend: &str) {
     let deployment = Deployment::reference().with_ipv6();
     let _peers = Peers::start(&deployment);
@@ -316,9 +318,24 @@ fn trouble_of_the_director_takes_no_server_down(backend: &str) {
     std::thread::sleep(Duration::from_secs(3));
     kill(pid, Signal::SIGCONT).unwrap();
     std::thread::sleep(Duration::from_secs(2));
+    let stopped = StoppedThread::stop(director.pid(), "health");
+    assert_that_clients_connect_for(Duration::from_secs(3), &deployment.client);
+    drop(stopped);
+    std::thread::sleep(Duration::from_secs(2));
     assert_eq!(director.logged("health check is down"), 0, "{}", director.log());
     for service in client.checks().unwrap().services {
         assert!(service.servers.iter().all(|server| !server.out), "{service:?}");
         assert!(service.servers.iter().flat_map(|server| &server.checks).all(|check| check.state == "up"));
+    }
+}
+
+/// Clients that ask for the MAC address of the VIP each time.
+fn assert_that_clients_connect_for(span: Duration, client: &Netns) {
+    let end = Instant::now() + span;
+    while Instant::now() < end {
+        client.run("ip neighbor flush dev eth0");
+        let connected = client.enter(|| TcpStream::connect_timeout(&(VIP, WEB).into(), PATIENCE));
+        assert!(connected.is_ok(), "{connected:?}");
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
