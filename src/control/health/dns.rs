@@ -1,6 +1,6 @@
 //! DNS part of a probe: a query, and the response code of its answer.
 
-use super::error::outcome_of;
+use super::error::{outcome_of, outcome_of_answer};
 use crate::health::{LocalError, ProbeFailure, ProbeOutcome};
 use crate::model::{DnsCheck, DnsQueryType, DnsRcode};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, TYPE, header_buffer};
@@ -21,7 +21,7 @@ pub(super) async fn over_udp(check: &DnsCheck, socket: &UdpSocket) -> Result<(),
     socket.send(&query).await.map_err(|error| outcome_of(&error))?;
     let mut buffer = [0; DATAGRAM];
     loop {
-        let length = socket.recv(&mut buffer).await.map_err(|error| outcome_of(&error))?;
+        let length = socket.recv(&mut buffer).await.map_err(|error| outcome_of_answer(&error))?;
         if let Some(rcode) = rcode(&query, &buffer[..length]) {
             return judge(check, rcode);
         }

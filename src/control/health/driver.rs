@@ -120,7 +120,7 @@ impl HealthDriver {
         let is_lost = self.running.remove(&probe).is_some_and(|running| self.ways.is_lost(running.server));
         let outcome = match outcome {
             ProbeOutcome::Failed(_) if !self.has_carrier => ProbeOutcome::Unknown(LocalError::NoInterface),
-            ProbeOutcome::Failed(ProbeFailure::Silent) if is_lost => {
+            ProbeOutcome::Failed(ProbeFailure::Silent | ProbeFailure::Unreachable(None)) if is_lost => {
                 ProbeOutcome::Failed(ProbeFailure::NoNeighbor)
             }
             outcome => outcome,

@@ -21,6 +21,18 @@ pub(super) fn outcome_of(error: &io::Error) -> ProbeOutcome {
     }
 }
 
+/// Tells an error that comes while an answer is awaited. What would be this host's own at the start of an exchange is then an
+/// ICMP error of the server, or of a firewall before it (`icmp_err_convert` in net/ipv4/icmp.c, `tab_unreach` in
+/// net/ipv6/icmp.c).
+pub(super) fn outcome_of_answer(error: &io::Error) -> ProbeOutcome {
+    match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
+        Errno::EACCES | Errno::ENETUNREACH | Errno::ENONET | Errno::EOPNOTSUPP | Errno::EPROTO => {
+            ProbeOutcome::Failed(ProbeFailure::Unreachable(None))
+        }
+        _ => outcome_of(error),
+    }
+}
+
 /// An error of this host.
 pub(super) fn local_error(errno: i32) -> LocalError {
     match Errno::from_raw(errno) {
@@ -47,6 +59,19 @@ mod tests {
         }
         for errno in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ECONNRESET, Errno::ETIMEDOUT] {
             assert!(matches!(outcome(errno), ProbeOutcome::Failed(_)), "{errno}");
+        }
+    }
+
+    #[test]
+    fn errors_by_icmp_are_failures() {
+        let outcome = |errno: Errno| outcome_of_answer(&io::Error::from_raw_os_error(errno as i32));
+        let unreachable = ProbeOutcome::Failed(ProbeFailure::Unreachable(None));
+        for errno in [Errno::EACCES, Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::ENONET, Errno::EPROTO] {
+            assert_eq!(outcome(errno), unreachable, "{errno}");
+        }
+        assert_eq!(outcome(Errno::ECONNREFUSED), ProbeOutcome::Failed(ProbeFailure::Refused));
+        for errno in [Errno::EMFILE, Errno::EPERM, Errno::ENETDOWN, Errno::EMSGSIZE] {
+            assert!(matches!(outcome(errno), ProbeOutcome::Unknown(_)), "{errno}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Echo requests of a probe, over a ping socket (icmp(7)).
 
-use super::error::outcome_of;
+use super::error::{outcome_of, outcome_of_answer};
 use crate::health::ProbeOutcome;
 use crate::io::probe::echo_request;
 use tokio::net::UdpSocket;
@@ -19,7 +19,7 @@ pub(super) async fn exchange(is_ipv4: bool, socket: &UdpSocket) -> Result<(), Pr
     socket.send(&request).await.map_err(|error| outcome_of(&error))?;
     let mut reply = [0; 64];
     loop {
-        let length = socket.recv(&mut reply).await.map_err(|error| outcome_of(&error))?;
+        let length = socket.recv(&mut reply).await.map_err(|error| outcome_of_answer(&error))?;
         let is_reply = length >= request.len() && reply[0] == REPLIES[usize::from(!is_ipv4)];
         if is_reply && reply[6..8] == request[6..8] {
             return Ok(());

@@ -1,6 +1,6 @@
 //! Probes over sockets of the kernel. A probe has one deadline for all of it.
 
-use super::error::outcome_of;
+use super::error::{outcome_of, outcome_of_answer};
 use super::shared::ProbeShared;
 use super::sockets::ProbeSockets;
 use super::way::{ProbeWay, VipWay};
@@ -11,7 +11,6 @@ use crate::model::{
 };
 use std::pin::pin;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 const NO_PING: LocalError = LocalError::Setup(
@@ -91,7 +90,7 @@ impl Probe<'_> {
     async fn exchange(&self, sockets: &mut ProbeSockets) -> ProbeOutcome {
         let exchanged = match &*self.key.kind {
             CheckKind::Udp(check) => self.udp(check, sockets).await,
-            CheckKind::Tcp => self.connect(sockets).await.map(drop),
+            CheckKind::Tcp => sockets.tcp(self.deadline).await.map(drop),
             CheckKind::Http(check) => self.http(check, sockets).await,
             CheckKind::Https(check) => self.https(check, sockets).await,
             CheckKind::Dns(check) => self.dns(check, sockets).await,
@@ -104,19 +103,14 @@ impl Probe<'_> {
         exchanged.map_or_else(|outcome| outcome, |()| ProbeOutcome::Passed)
     }
 
-    async fn connect(&self, sockets: &mut ProbeSockets) -> Result<TcpStream, ProbeOutcome> {
-        let connected = timeout_at(self.deadline, sockets.tcp()).await;
-        connected.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Silent)))
-    }
-
     async fn http(&self, check: &HttpCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
-        let stream = self.connect(sockets).await?;
+        let stream = sockets.tcp(self.deadline).await?;
         let answer = timeout_at(self.deadline, http::request(check, self.key.destination(), stream)).await;
         answer.unwrap_or(Err(ProbeFailure::Stalled)).map_err(ProbeOutcome::Failed)
     }
 
     async fn https(&self, check: &HttpsCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
-        let stream = self.connect(sockets).await?;
+        let stream = sockets.tcp(self.deadline).await?;
         let answer = timeout_at(self.deadline, self.shared.https(self.key, check, stream)).await;
         answer.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Stalled)))
     }
@@ -128,7 +122,7 @@ impl Probe<'_> {
                 (timeout_at(self.deadline, dns::over_udp(check, &socket)).await, ProbeFailure::Silent)
             }
             DnsTransport::Tcp => {
-                let stream = self.connect(sockets).await?;
+                let stream = sockets.tcp(self.deadline).await?;
                 (timeout_at(self.deadline, dns::over_tcp(check, stream)).await, ProbeFailure::Stalled)
             }
         };
@@ -136,7 +130,7 @@ impl Probe<'_> {
     }
 
     async fn smtp(&self, check: &SmtpCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
-        let stream = self.connect(sockets).await?;
+        let stream = sockets.tcp(self.deadline).await?;
         let talk = timeout_at(self.deadline, smtp::talk(check, self.deadline, stream)).await;
         talk.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Stalled)))
     }
@@ -159,11 +153,12 @@ impl Probe<'_> {
     async fn udp(&self, check: &UdpCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
         let socket = sockets.udp()?;
         let exchange = async {
-            socket.send(&check.payload).await?;
-            socket.recv(&mut [0; 1]).await.map(drop) // the rest of the datagram is cut off
+            socket.send(&check.payload).await.map_err(|error| outcome_of(&error))?;
+            // The rest of the datagram is cut off.
+            socket.recv(&mut [0; 1]).await.map(drop).map_err(|error| outcome_of_answer(&error))
         };
         match timeout_at(self.deadline, exchange).await {
-            Ok(exchanged) => exchanged.map_err(|error| outcome_of(&error)),
+            Ok(exchanged) => exchanged,
             Err(_) if check.reply => Err(ProbeOutcome::Failed(ProbeFailure::Silent)),
             Err(_) => {
                 sockets.expect_silence();

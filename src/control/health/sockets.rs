@@ -1,15 +1,17 @@
 //! The sockets of a probe, to the RIP or to the VIP, and what the probe programs saw of them.
 
-use super::error::{local_error, outcome_of};
+use super::error::{local_error, outcome_of, outcome_of_answer};
 use super::judge::judge;
 use super::way::VipWay;
-use crate::health::{LocalError, ProbeOutcome};
+use crate::health::{LocalError, ProbeFailure, ProbeOutcome};
 use crate::io::probe::{ArmedProbe, ProbeEnd, ProbeProtocol, ProbeSocket, ProbeTarget};
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, socket};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket};
-use std::os::fd::OwnedFd;
-use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Instant, timeout_at};
 
 /// Opens the sockets of one probe.
 pub(super) struct ProbeSockets {
@@ -31,16 +33,24 @@ impl ProbeSockets {
         Self { vip: Some(way), ..Self::to_rip(server, port) }
     }
 
-    /// A connection.
+    /// A connection that stands before `deadline`.
     ///
     /// # Errors
     /// The outcome of a probe that cannot connect.
-    pub(super) async fn tcp(&mut self) -> Result<TcpStream, ProbeOutcome> {
-        let connected = match self.translated(ProbeProtocol::Tcp)? {
-            Some((socket, to)) => TcpSocket::from_std_stream(socket.into()).connect(to).await,
-            None => TcpStream::connect(self.rip).await,
+    pub(super) async fn tcp(&mut self, deadline: Instant) -> Result<TcpStream, ProbeOutcome> {
+        let begun = match self.translated(ProbeProtocol::Tcp)? {
+            Some((socket, to)) => begin(socket, to),
+            None => tcp_socket(self.rip).and_then(|socket| begin(socket, self.rip)),
         };
-        connected.map_err(|error| outcome_of(&error))
+        let stream = begun.map_err(|error| outcome_of(&error))?;
+        let ended = timeout_at(deadline, stream.writable()).await;
+        // That of an ICMP error, too, which came while the kernel was sending (`sk_err_soft` in net/ipv6/tcp_ipv6.c).
+        match (stream.take_error(), ended) {
+            (Ok(Some(error)), _) => Err(outcome_of_answer(&error)),
+            (Ok(None), Ok(Ok(()))) => Ok(stream),
+            (Ok(None), Err(_)) => Err(ProbeOutcome::Failed(ProbeFailure::Silent)),
+            (Err(error), _) | (_, Ok(Err(error))) => Err(outcome_of(&error)),
+        }
     }
 
     /// A socket for datagrams to the port and from it.
@@ -98,6 +108,19 @@ impl ProbeSockets {
         armed.end(if is_complete { ProbeEnd::Complete } else { ProbeEnd::Abandoned });
         judged
     }
+}
+
+/// Begins to connect a socket that does not block. It is writable at the end, which may be an error.
+fn begin(socket: OwnedFd, to: SocketAddr) -> io::Result<TcpStream> {
+    match connect(socket.as_raw_fd(), &SockaddrStorage::from(to)) {
+        Ok(()) | Err(Errno::EINPROGRESS) => TcpStream::from_std(socket.into()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn tcp_socket(to: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    Ok(socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?)
 }
 
 fn connected(socket: StdUdpSocket, to: SocketAddr) -> io::Result<UdpSocket> {
