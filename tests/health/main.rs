@@ -1,5 +1,6 @@
 //! The health machine against its rules, and over virtual time against a naive model.
 
+mod detection;
 mod naive;
 mod passive;
 mod random;
