@@ -2,6 +2,7 @@
 
 use crate::deployment::{Deployment, VIPS};
 use crate::director::{Config, Director, Home};
+use crate::health_servers::spawn;
 use crate::peers::{ECHO, PATIENCE};
 use crate::support::certificates::{Authority, Issued};
 use crate::support::netns::{Netns, Process, wait_until};
@@ -10,7 +11,6 @@ use directrix::control::client::Blocking;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
 use tempfile::TempDir;
 
 const TIMES: &str = "interval = 0.2\ntimeout = 0.2\nfall = 2\nrise = 1\ndown_interval = 0.2\n";
@@ -38,7 +38,7 @@ impl Site {
             text += &service.replacen("[[service.server]]", &format!("{checks}[[service.server]]"), 1);
         }
         let director = Director::start_in(home.clone(), &deployment.director, &text);
-        let client = Blocking::new(&director.socket()).unwrap();
+        let client = director.client();
         Self { deployment, director, client, home }
     }
 
@@ -62,11 +62,6 @@ impl Site {
         assert!(result.is_ok(), "{name} is not {state}: {found:#?}\n{}", self.director.log());
         found
     }
-}
-
-fn spawn(host: &Netns, command: &str) -> Process {
-    let mut command = host.command(&format!("exec {command}"));
-    Process(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
 
 /// nginx with TLS on port 443, which says on /echo what it was asked.
