@@ -18,6 +18,10 @@ mod filters;
 mod process;
 #[path = "doctor/servers.rs"]
 mod servers;
+#[path = "doctor/traffic.rs"]
+mod traffic;
+#[path = "doctor/tuning.rs"]
+mod tuning;
 #[path = "doctor/usage.rs"]
 mod usage;
 

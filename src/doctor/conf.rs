@@ -9,6 +9,7 @@ pub(super) struct Ipv4Settings {
     pub(super) send_redirects: bool,
     pub(super) rp_filter: i32,
     pub(super) arp_ignore: i32,
+    pub(super) log_martians: bool,
 }
 
 impl Ipv4Settings {
@@ -20,6 +21,7 @@ impl Ipv4Settings {
             send_redirects: value("send_redirects") != 0,
             rp_filter: value("rp_filter"),
             arp_ignore: value("arp_ignore"),
+            log_martians: value("log_martians") != 0,
         }
     }
 }

@@ -3,8 +3,11 @@
 use super::conf::Ipv4Settings;
 use super::finding::FindingLevel;
 use super::gathered::{Gathered, Trial};
+use super::host_facts::HostFacts;
 use super::interface_facts::InterfaceFacts;
 use super::process_facts::ProcessFacts;
+use super::replies::Replies;
+use super::running_facts::RunningFacts;
 use crate::io::OwnAddress;
 use crate::model::{BackendChoice, Diagnostic};
 use crate::sys::nftables::BaseChain;
@@ -21,7 +24,12 @@ pub(super) struct DirectorFacts {
     pub(super) refusals: Vec<Refusal>,
     /// Interface and number of each queue from which a running director receives by AF_XDP; `None` without such a director.
     pub(super) served: Gathered<Option<Vec<(String, u32)>>>,
+    /// The running director; `None` without one that answers.
+    pub(super) running: Option<RunningFacts>,
+    /// Sampled replies of real servers; `None` without a sample.
+    pub(super) replies: Option<Gathered<Vec<Replies>>>,
     pub(super) network: NetworkFacts,
+    pub(super) host: HostFacts,
     pub(super) process: ProcessFacts,
     pub(super) kernel: KernelFacts,
 }
@@ -36,6 +44,20 @@ pub(super) struct WantedSetup {
     pub(super) servers: Vec<IpAddr>,
     /// Services within VLANs.
     pub(super) has_vlans: bool,
+    /// Services of UDP.
+    pub(super) has_datagrams: bool,
+    /// Health checks that ping.
+    pub(super) has_pings: bool,
+    /// Workers never sleep.
+    pub(super) is_busy: bool,
+    /// Packet memory in huge pages.
+    pub(super) huge_pages: bool,
+    /// Seconds between announcements of a VIP.
+    pub(super) announce_seconds: u32,
+    /// Seconds between frames to each real server, at most.
+    pub(super) refresh_seconds: u32,
+    /// Groups that the director's process will have; empty if they are unknown.
+    pub(super) groups: Vec<u32>,
 }
 
 /// A reason for refusing to start.

@@ -1,18 +1,23 @@
 //! Gathering of the facts: reads and trials, without a change to the host.
 
 use super::conf::{self, Ipv4Settings};
-use super::facts::{DirectorFacts, KernelFacts, LocalNetwork, NetworkFacts, Refusal, WantedSetup};
+use super::facts::{DirectorFacts, KernelFacts, LocalNetwork, NetworkFacts, Refusal};
+use super::files::Files;
 use super::gathered::{Gathered, Trial};
+use super::host_facts::HostFacts;
 use super::interface_facts::InterfaceFacts;
+use super::nic_facts::NicFacts;
 use super::process_facts::ProcessFacts;
+use super::replies::{self, Replies};
+use super::running_facts::RunningFacts;
+use super::wanted::wanted;
 use crate::control::client::Blocking;
 use crate::control::host::resolve::ResolvedHost;
 use crate::io::claim::is_any_served;
 use crate::io::{Interface, OwnAddress, VethPeer, bpf};
-use crate::model::{Config, Diagnostic, DirectorConfig, VirtualService, WorkerCount};
+use crate::model::{Config, Diagnostic, DirectorConfig};
 use crate::sys::rtnetlink::{self, LinkInfo, LocalRoute};
 use crate::sys::{errno, ethtool, netdev, nftables, trial};
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -28,16 +33,26 @@ const BRIDGE_FILTERS: [&str; 3] =
 
 /// Gathers the facts about this host as a director with `config`, and about a director at `socket`.
 pub(super) fn facts(config: &Config, socket: Option<&Path>) -> DirectorFacts {
-    let links = rtnetlink::links().unwrap_or_default();
+    let (files, links) = (Files::host(), rtnetlink::links().unwrap_or_default());
+    let host = HostFacts::read(&files);
     let interfaces: Vec<_> =
         named(&config.director).filter_map(|name| Interface::lookup(name).ok()).collect();
     let tcx = interfaces.first().map(|client| tried(trial::tcx_programs(client.index).map(drop)));
+    let (wanted, network) = (wanted(config), network(&links));
+    let interfaces = interfaces.into_iter().filter_map(|one| {
+        let facts = interface(one, &links, &files)?;
+        Some(InterfaceFacts { managers: managers(&host, &files, facts.interface.index), ..facts })
+    });
+    let interfaces: Vec<_> = interfaces.collect();
     DirectorFacts {
-        wanted: wanted(config),
-        interfaces: interfaces.into_iter().filter_map(|one| interface(one, &links)).collect(),
         refusals: refusals(config),
         served: socket.map_or(Ok(None), served),
-        network: network(&links),
+        running: socket.and_then(|socket| running(socket, &files)),
+        replies: socket.and_then(|_| replies(interfaces.first()?, &wanted.vips, &network)),
+        wanted,
+        interfaces,
+        network,
+        host,
         process: ProcessFacts::read(),
         kernel: kernel(tcx),
     }
@@ -45,22 +60,6 @@ pub(super) fn facts(config: &Config, socket: Option<&Path>) -> DirectorFacts {
 
 fn named(director: &DirectorConfig) -> impl Iterator<Item = &String> {
     [Some(&director.interface), director.server_interface.as_ref()].into_iter().flatten()
-}
-
-fn wanted(config: &Config) -> WantedSetup {
-    let vips: BTreeSet<_> = config.services.iter().flat_map(VirtualService::vips).collect();
-    let servers = config.services.iter().flat_map(|service| &service.servers);
-    let servers: BTreeSet<_> = servers.map(|server| server.address).collect();
-    WantedSetup {
-        backend: config.director.backend,
-        workers: match config.director.workers {
-            WorkerCount::Auto => None,
-            WorkerCount::Count(count) => Some(count.into()),
-        },
-        vips: vips.into_iter().collect(),
-        servers: servers.into_iter().collect(),
-        has_vlans: config.services.iter().any(|service| !service.vlan.is_none()),
-    }
 }
 
 /// The errors of a start on this host, which needs no permission to find them.
@@ -87,7 +86,54 @@ fn served(socket: &Path) -> Gathered<Option<Vec<(String, u32)>>> {
     }
 }
 
-fn interface(interface: Interface, links: &[LinkInfo]) -> Option<InterfaceFacts> {
+fn running(socket: &Path, files: &Files) -> Option<RunningFacts> {
+    RunningFacts::ask(&Blocking::new(socket).ok()?, files).ok()
+}
+
+/// A sample of the client side, if it can receive.
+fn replies(
+    client: &InterfaceFacts,
+    vips: &[IpAddr],
+    network: &NetworkFacts,
+) -> Option<Gathered<Vec<Replies>>> {
+    let own: Vec<_> = network.addresses.iter().flatten().map(|own| own.address).collect();
+    let is_live = client.link.is_up && client.link.has_carrier && !vips.is_empty();
+    is_live.then(|| replies::sample(&client.interface, vips, &own))
+}
+
+/// Programs with an interface in their files under /run, which run in this network namespace: indices are of one.
+fn managers(host: &HostFacts, files: &Files, index: u32) -> Vec<&'static str> {
+    let has_line =
+        |file: String, is_it: fn(&str) -> bool| files.text(&file).is_some_and(|text| text.lines().any(is_it));
+    let is_managed = |line: &str| matches!(line, "managed=true" | "managed=full");
+    let is_configured =
+        |line: &str| line.strip_prefix("ADMIN_STATE=").is_some_and(|state| state != "unmanaged");
+    let of_network_manager = host.programs.contains("NetworkManager")
+        && has_line(format!("run/NetworkManager/devices/{index}"), is_managed);
+    let of_networkd = host.programs.contains("systemd-network")
+        && has_line(format!("run/systemd/netif/links/{index}"), is_configured);
+    [of_network_manager.then_some("NetworkManager"), of_networkd.then_some("systemd-networkd")]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Ports of a bridge that do not forward, with their state (BR_STATE_* of linux/if_bridge.h).
+fn waiting_ports(files: &Files, bridge: &str) -> Vec<(String, &'static str)> {
+    let directory = format!("sys/class/net/{bridge}/brif");
+    let state = |port: String| {
+        let state = match files.number(&format!("{directory}/{port}/state"))? {
+            1 => "listening",
+            2 => "learning",
+            4 => "blocking",
+            _ => return None,
+        };
+        Some((port, state))
+    };
+    files.names(&directory).into_iter().filter_map(state).collect()
+}
+
+fn interface(interface: Interface, links: &[LinkInfo], files: &Files) -> Option<InterfaceFacts> {
     let link = links.iter().find(|link| link.index == interface.index)?.clone();
     let name = interface.name.as_str();
     let above = |upper: &&LinkInfo| {
@@ -95,8 +141,17 @@ fn interface(interface: Interface, links: &[LinkInfo]) -> Option<InterfaceFacts>
         is_virtual && upper.link == Some(link.index) && upper.link_netns.is_none()
     };
     let is_veth = link.kind.as_deref() == Some("veth");
+    let master = links.iter().find(|other| Some(other.index) == link.master).cloned();
+    let bridge = [Some(&link), master.as_ref()]
+        .into_iter()
+        .flatten()
+        .find(|link| link.kind.as_deref() == Some("bridge"));
     Some(InterfaceFacts {
-        master: links.iter().find(|other| Some(other.index) == link.master).cloned(),
+        waiting_ports: bridge.map(|bridge| waiting_ports(files, &bridge.name)).unwrap_or_default(),
+        leased: rtnetlink::leased_addresses(interface.index).unwrap_or_default(),
+        managers: Vec::new(),
+        nic: NicFacts::read(files, &interface),
+        master,
         above: links.iter().find(above).map(|upper| upper.name.clone()),
         features: netdev::xdp_features(interface.index).map_err(|error| features_unknown(&error)),
         program: bpf::attached_program(&interface).map_err(|error| errno(&error)),

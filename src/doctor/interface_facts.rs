@@ -2,10 +2,12 @@
 
 use super::conf::Ipv4Settings;
 use super::gathered::Gathered;
+use super::nic_facts::NicFacts;
 use crate::io::{Interface, VethPeer};
 use crate::sys::ethtool::Channels;
 use crate::sys::netdev::XdpFeatures;
 use crate::sys::rtnetlink::LinkInfo;
+use std::net::Ipv4Addr;
 
 /// An interface.
 #[derive(Clone, Debug)]
@@ -27,6 +29,13 @@ pub(super) struct InterfaceFacts {
     pub(super) merging: Vec<&'static str>,
     pub(super) strips_tags: bool,
     pub(super) settings: Ipv4Settings,
+    pub(super) nic: NicFacts,
+    /// IPv4 addresses with a limited lifetime.
+    pub(super) leased: Vec<Ipv4Addr>,
+    /// Ports of the bridge that it is or belongs to, which carry no frames yet by the spanning tree protocol, with their state.
+    pub(super) waiting_ports: Vec<(String, &'static str)>,
+    /// Programs that manage it: "NetworkManager", "systemd-networkd".
+    pub(super) managers: Vec<&'static str>,
 }
 
 impl InterfaceFacts {
@@ -43,6 +52,11 @@ impl InterfaceFacts {
     /// Whether frames that it carries arrive on other interfaces: a bond or team.
     pub(super) fn is_master(&self) -> bool {
         self.link.is_master || matches!(self.kind(), "bond" | "team")
+    }
+
+    /// Whether it is hardware, also of a virtual machine.
+    pub(super) fn is_hardware(&self) -> bool {
+        self.nic.device.is_some()
     }
 
     /// Whether frames pass a bridge here: it is one, or a port of one.

@@ -1,7 +1,8 @@
 //! The list of checks.
 
 use super::checks::{
-    addresses, bonding, bpf, filters, kernel, mtu, offloads, process, queues, servers, stacking, start, xdp,
+    addresses, bonding, bpf, cores, driver, filters, kernel, memory, mtu, nic, offloads, platform, process,
+    programs, queues, segment, servers, stacking, start, steering, time, traffic, xdp,
 };
 use super::facts::DirectorFacts;
 use super::fault::{Fault, Judgement};
@@ -28,9 +29,10 @@ const fn check(id: &'static str, sound: &'static str, judge: fn(&DirectorFacts) 
 }
 
 /// Every check of a director's host, by subject.
-const CHECKS: [Check; 31] = [
+const CHECKS: [Check; 50] = [
     check("start", "the configuration fits this host", start::refused),
     check("capabilities", "the process has every capability that a start needs", process::capabilities),
+    check("ping-group", "checks of the type ping may send", memory::ping_groups),
     check("locked-memory", "locked memory is not limited", process::locked_memory),
     check("open-files", "enough files may be open", process::open_files),
     check("sockets", "the kernel opens AF_XDP and packet sockets", bpf::sockets),
@@ -45,6 +47,8 @@ const CHECKS: [Check; 31] = [
         "the peer has no more transmit queues than there are receive queues",
         xdp::veth_queues,
     ),
+    check("driver-limits", "nothing of the driver itself stands against AF_XDP", driver::limits),
+    check("virtual-function", "the physical function leaves the interface its frames", driver::function),
     check("bond", "the interface is no bond", bonding::master),
     check("bond-mac", "the bond keeps its MAC address", bonding::mac),
     check("bridge-port", "the interface is no port of a bridge", stacking::bridge_port),
@@ -52,11 +56,17 @@ const CHECKS: [Check; 31] = [
     check("worker-queues", "there are queues for every worker", queues::workers),
     check("unserved-queues", "the running director receives from every queue", queues::unserved),
     check("single-queue", "the interface uses the queues that it has", queues::single),
+    check("flow-steering", "the hash alone chooses receive queues", steering::flows),
+    check("udp-hash", "ports count for the queue of a datagram", steering::datagrams),
     check("xdp-mtu", "every frame fits the buffers of AF_XDP", mtu::buffers),
     check("mtu", "the interfaces have one MTU", mtu::equal),
     check("merged-frames", "no feature merges received frames", offloads::merging),
     check("veth-checksums", "frames from the veth's peer have finished checksums", offloads::checksums),
     check("vlan-stripping", "VLAN tags stay in received frames", offloads::tags),
+    check("receive-ring", "the receive ring is long enough, and has lost no frame", nic::ring),
+    check("coalescing", "interrupts are not held back for long", nic::coalescing),
+    check("pause-frames", "no pause frames stop the NIC or the switch", nic::pause),
+    check("backlog", "the kernel has dropped no frame for a full backlog", nic::backlog),
     check("vip-local", "no VIP is an address of this host", addresses::vip_local),
     check("vip-local-route", "no route makes a VIP local", addresses::vip_routed),
     check("arp-flux", "no two interfaces are in one network", addresses::flux),
@@ -66,14 +76,37 @@ const CHECKS: [Check; 31] = [
         "no strict reverse path filter on a director with two interfaces",
         kernel::reverse_path,
     ),
+    check("log-martians", "the kernel does not report impossible sources", segment::martians),
+    check("conntrack", "connection tracking has room", memory::tracking),
     check("bridge-netfilter", "bridged frames do not pass the filters of IP", kernel::bridge_filters),
     check("frame-filters", "no filter of ARP, bridge or device sees the director's frames", filters::frames),
+    check("spanning-tree", "no port of the bridge waits for a spanning tree", segment::spanning_tree),
+    check("address-lease", "addresses are fixed", programs::leases),
+    check("interface-manager", "no other program manages the interface", programs::managers),
+    check("other-balancer", "no other balancer is here", programs::balancers),
+    check("platform", "no cloud or hypervisor is known to filter frames", platform::platform),
+    check("huge-pages", "there are huge pages for tables and packet memory", memory::huge_pages),
+    check("power-saving", "cores are awake and fast", time::power),
+    check("steal-time", "the machine has its cores for itself", time::stolen),
+];
+
+/// Checks of a running director, after those of the host.
+const RUNNING_CHECKS: [Check; 5] = [
+    check("cpu-quota", "the director's time is not limited", time::quota),
+    check("worker-interrupts", "interrupts of the NIC run beside the workers", cores::interrupts),
+    check("worker-isolation", "busy workers have cores of their own", cores::isolation),
+    check("numa", "workers are at the NIC's node", cores::numa),
+    check("dropped-tags", "no frame was dropped for its VLAN tags", traffic::tags),
 ];
 
 /// Checks of the neighbors, after those of the host itself.
-const NEIGHBOR_CHECKS: [Check; 2] = [
+const NEIGHBOR_CHECKS: [Check; 6] = [
+    check("announce-interval", "switches hear the director often enough", segment::silence),
     check("server-off-link", "every real server is in a network of this host", servers::off_link),
     check("server-mac", "every real server has a MAC address of its own", servers::mac),
+    check("replies", "no real server sends its replies to the director", traffic::replies),
+    check("handshakes", "clients complete their handshakes", traffic::handshakes),
+    check("address-audit", "the running director's auditor has found nothing", traffic::audit),
 ];
 
 /// Examines this host as a director with `config`, and the director that runs at `socket`. Changes nothing.
@@ -99,7 +132,7 @@ pub fn documented() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 fn checks() -> impl Iterator<Item = &'static Check> {
-    CHECKS.iter().chain(&NEIGHBOR_CHECKS)
+    CHECKS.iter().chain(&RUNNING_CHECKS).chain(&NEIGHBOR_CHECKS)
 }
 
 /// Judges gathered facts.

@@ -7,18 +7,25 @@
 
 mod checks;
 mod conf;
+mod core_facts;
 mod facts;
 mod fault;
+mod files;
 mod finding;
 mod gather;
 mod gathered;
+mod host_facts;
 mod interface_facts;
 mod list;
+mod nic_facts;
 mod process_facts;
 mod real_server;
+mod replies;
 mod report;
+mod running_facts;
 #[cfg(test)]
 mod sample;
+mod wanted;
 
 pub use finding::{Finding, FindingLevel, Remedy};
 pub use list::{REAL_SERVER, director, documented, errors_before_start};

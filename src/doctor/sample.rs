@@ -4,7 +4,9 @@ use super::conf::Ipv4Settings;
 use super::facts::{DirectorFacts, KernelFacts, NetworkFacts, WantedSetup};
 use super::fault::Judgement;
 use super::finding::{FindingLevel, Remedy};
+use super::host_facts::HostFacts;
 use super::interface_facts::InterfaceFacts;
+use super::nic_facts::NicFacts;
 use super::process_facts::ProcessFacts;
 use crate::io::Interface;
 use crate::sys::netdev::XdpFeatures;
@@ -22,6 +24,9 @@ pub(super) fn sound() -> DirectorFacts {
         interfaces: vec![interface()],
         refusals: Vec::new(),
         served: Ok(None),
+        running: None,
+        replies: Some(Ok(Vec::new())),
+        host: HostFacts::default(),
         network: network(),
         process: ProcessFacts { is_root: true, ..ProcessFacts::default() },
         kernel: KernelFacts {
@@ -64,6 +69,10 @@ fn interface() -> InterfaceFacts {
         merging: Vec::new(),
         strips_tags: false,
         settings: Ipv4Settings::default(),
+        nic: NicFacts::default(),
+        leased: Vec::new(),
+        waiting_ports: Vec::new(),
+        managers: Vec::new(),
     }
 }
 

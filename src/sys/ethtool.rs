@@ -6,6 +6,7 @@
 
 mod features;
 mod request;
+mod tuning;
 
 use super::uapi::{
     ETH_FLAG_RXVLAN, ETHTOOL_GCHANNELS, ETHTOOL_GDRVINFO, ETHTOOL_GFLAGS, ETHTOOL_GGRO, ETHTOOL_GRXCSUM,
@@ -14,6 +15,9 @@ use super::uapi::{
 use crate::wire::ethernet::TAG;
 use request::{Request, ioctl};
 use std::io;
+pub(crate) use tuning::{
+    FlowKind, PauseFrames, ReceiveRing, flow_rules, hashes_ports, pause_frames, receive_delay, receive_ring,
+};
 
 /// Queues in use, by direction (`struct ethtool_channels`; combined queues count in both).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +83,11 @@ pub(crate) fn filters_tags(name: &str, protocol: u16) -> bool {
 /// Whether the feature called `feature` is on, as `ethtool -k` shows it; `None` if it is unknown there.
 pub(crate) fn feature(name: &str, feature: &str) -> Option<bool> {
     features::is_active(name, feature)
+}
+
+/// Whether the feature is on and cannot be switched off: "on [fixed]" of `ethtool -k`; `None` if it is unknown there.
+pub(crate) fn is_forced(name: &str, feature: &str) -> Option<bool> {
+    features::is_forced(name, feature)
 }
 
 /// A boolean setting; `None` if the driver does not report it.

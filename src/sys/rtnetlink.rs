@@ -12,10 +12,12 @@
 pub(super) mod message;
 mod neighbor;
 mod route;
+mod virtual_function;
 pub mod watch;
 
 pub(crate) use neighbor::neighbors;
 pub(crate) use route::{LocalRoute, RouteInfo, default_gateways, local_routes, route, route_entry};
+pub(crate) use virtual_function::{VirtualFunction, virtual_function};
 
 use super::uapi::{
     IFLA_BOND_FAIL_OVER_MAC, IFLA_BOND_MODE, IFLA_MACVLAN_MODE, IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL,
@@ -35,6 +37,8 @@ const RTGEN_HEADER: usize = 4;
 /// Flags of an IPv6 address (linux/if_addr.h): not yet usable, and never.
 const IFA_F_TENTATIVE: u32 = 0x40;
 const IFA_F_DADFAILED: u32 = 0x08;
+/// Flag of an address without a limited lifetime.
+const IFA_F_PERMANENT: u32 = 0x80;
 
 /// Attributes of one interface: RTM_NEWLINK, `struct ifinfomsg` and the IFLA_* attributes of linux/if_link.h.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +112,18 @@ pub(crate) fn all_addresses() -> io::Result<Vec<(u32, (Ipv4Addr, u8))>> {
     request[0] = libc::AF_INET as u8; // 2
     dump(libc::RTM_GETADDR, &request, |payload| addresses.extend(address_of(payload)))?;
     Ok(addresses)
+}
+
+/// Lists the IPv4 addresses of an interface that have a limited lifetime, as of a DHCP lease.
+pub(crate) fn leased_addresses(index: u32) -> io::Result<Vec<Ipv4Addr>> {
+    let mut leased = Vec::new();
+    let mut request = [0; ADDRESS_HEADER];
+    request[0] = libc::AF_INET as u8; // 2
+    dump(libc::RTM_GETADDR, &request, |payload| {
+        let is_leased = payload.get(2).is_some_and(|flags| u32::from(*flags) & IFA_F_PERMANENT == 0);
+        leased.extend(address_of(payload).filter(|(of, _)| is_leased && *of == index));
+    })?;
+    Ok(leased.into_iter().map(|(_, (address, _))| address).collect())
 }
 
 /// Lists the IPv6 addresses of the namespace (dump of RTM_GETADDR): interface index, address, prefix length.

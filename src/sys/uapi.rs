@@ -62,3 +62,14 @@ pub(super) const NETNSA_FD: u16 = 3;
 
 /// linux/netlink.h: the text of an extended acknowledgement.
 pub(super) const NLMSGERR_ATTR_MSG: u16 = 1;
+
+/// linux/ethtool.h: interrupt coalescing, ring sizes, pause frames.
+pub(super) const ETHTOOL_GCOALESCE: u32 = 0x0e;
+/// linux/ethtool.h.
+pub(super) const ETHTOOL_GRINGPARAM: u32 = 0x10;
+/// linux/ethtool.h.
+pub(super) const ETHTOOL_GPAUSEPARAM: u32 = 0x12;
+/// linux/ethtool.h: the fields of a flow that choose its receive queue, and the number of rules that choose one.
+pub(super) const ETHTOOL_GRXFH: u32 = 0x29;
+/// linux/ethtool.h.
+pub(super) const ETHTOOL_GRXCLSRLCNT: u32 = 0x2e;

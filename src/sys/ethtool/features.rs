@@ -15,12 +15,29 @@ const BLOCKS: usize = FEATURES_MAX / 32;
 
 /// Whether the feature called `feature` works on the interface `name`; `None` if it is unknown there.
 pub(super) fn is_active(name: &str, feature: &str) -> Option<bool> {
+    state(name, feature).map(|state| state.is_active)
+}
+
+/// Whether it works and cannot be changed; `None` if it is unknown there.
+pub(super) fn is_forced(name: &str, feature: &str) -> Option<bool> {
+    state(name, feature).map(|state| state.is_active && !state.is_available)
+}
+
+/// State of one feature.
+struct FeatureState {
+    is_active: bool,
+    /// It can be changed.
+    is_available: bool,
+}
+
+fn state(name: &str, feature: &str) -> Option<FeatureState> {
     let position = position(name, feature)?;
     let mut request =
         FeaturesRequest { command: ETHTOOL_GFEATURES, size: BLOCKS as u32, blocks: [[0; 4]; BLOCKS] }; // 4
     ioctl(name, &mut request).ok()?;
-    let [_, _, active, _] = request.blocks[position / 32];
-    Some(active & 1 << (position % 32) != 0)
+    let [available, _, active, _] = request.blocks[position / 32];
+    let has = |bits: u32| bits & 1 << (position % 32) != 0;
+    Some(FeatureState { is_active: has(active), is_available: has(available) })
 }
 
 /// Position of the feature's name.
@@ -90,6 +107,8 @@ mod tests {
         // The loopback interface has both fixed (`gen_lo_setup` in drivers/net/loopback.c).
         assert_eq!(is_active("lo", "loopback"), Some(true));
         assert_eq!(is_active("lo", "rx-vlan-filter"), Some(false));
+        assert_eq!(is_forced("lo", "loopback"), Some(true));
+        assert_eq!(is_forced("lo", "rx-vlan-filter"), Some(false));
         assert_eq!(is_active("lo", "no such feature"), None);
         assert_eq!(is_active("no-such-if", "loopback"), None);
     }
