@@ -148,7 +148,9 @@ fn listing(checks: &Checks) -> String {
 
 fn heading(service: &Service) -> String {
     let panic = if service.panic { ": health is ignored, as too much weight is down" } else { "" };
-    let flood = if service.flood { ": handshakes fail with most servers" } else { "" };
+    let reason = service.flood_reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
+    let flood =
+        if service.flood { format!(": handshakes fail with most servers{reason}") } else { String::new() };
     format!("{}{}{panic}{flood}\n", service.identity, quorum(service))
 }
 
@@ -278,9 +280,15 @@ mod tests {
             server(7, false, check("up", None, 0)),
             server(8, true, check("down", Some("192.0.2.8:80 is refused"), 3)),
         ];
-        let (quorum, sorry_server) = (None, None);
-        let service =
-            Service { identity: address.into(), panic: false, flood: false, quorum, sorry_server, servers };
+        let service = Service {
+            identity: address.into(),
+            panic: false,
+            flood: false,
+            flood_reason: None,
+            quorum: None,
+            sorry_server: None,
+            servers,
+        };
         let checks = Checks { services: vec![service.clone()], ..Checks::default() };
         assert_eq!(
             listing(&checks),
@@ -305,9 +313,12 @@ TCP 192.0.2.1:80
         suspected.servers.truncate(1);
         suspected.servers[0].passive = Some(passive);
         assert_eq!(
-            listing(&Checks { services: vec![Service { flood: true, ..suspected }], ..Checks::default() }),
+            listing(&Checks {
+                services: vec![Service { flood: true, flood_reason: Some("9 of 9".into()), ..suspected }],
+                ..Checks::default()
+            }),
             "\
-TCP 192.0.2.1:80: handshakes fail with most servers
+TCP 192.0.2.1:80: handshakes fail with most servers, 9 of 9
   Server     Check                State    Since  Last    Next    Why
   192.0.2.7  http /alive port 80  up       7 min  0.8 ms  now
   192.0.2.7  handshakes           ejected  4 s    -       26.0 s  41 of 43 handshakes not completed

@@ -1,6 +1,6 @@
 //! Passive health: a real server without the VIP is found by the handshakes that clients cannot complete.
 
-use crate::deployment::{Deployment, VIP, VIP6, VIPS};
+use crate::deployment::{CLIENT, Deployment, VIP, VIP6, VIPS, ipv6_beside};
 use crate::director::{Config, Director, Home};
 use crate::on_both_backends;
 use crate::peers::{ECHO, EchoConnection, NAMES, Peers};
@@ -16,6 +16,7 @@ use std::time::Duration;
 on_both_backends! {
     a_server_without_the_vip_is_ejected_and_returns
     a_suspect_is_probed_at_once
+    a_firewall_against_clients_is_named_beside_passing_checks
 }
 
 /// For a suspicion, with time for a busy machine: eight seconds of failures, thirteen if there are few clients.
@@ -157,4 +158,47 @@ fn a_suspect_is_probed_at_once(backend: &str) {
     let rip = site.deployment.rips[0];
     let why = site.director.cli_status(&format!("why-down {rip}")).1;
     assert!(why.contains("suspected: ") && why.contains("handshakes not completed"), "{why}");
+}
+
+/// The checks of the VIP reach the director, and no SYN-ACK reaches the clients: of one server, then of both.
+fn a_firewall_against_clients_is_named_beside_passing_checks(backend: &str) {
+    let site = Site::start(backend, &VIPS, "[[service.check]]\ntype = \"tcp\"\ninterval = 0.5\n");
+    let checks = |server: usize| {
+        let services = site.client.checks().unwrap().services;
+        services.iter().map(|service| service.servers[server].checks[0].state.clone()).collect::<Vec<_>>()
+    };
+    let passive = || {
+        let services = site.client.checks().unwrap().services;
+        services.into_iter().map(|mut service| service.servers.remove(0).passive).collect::<Vec<_>>()
+    };
+    wait_until("checks", Duration::from_secs(40), || checks(0) == ["up"; 2] && checks(1) == ["up"; 2]);
+    let _clients = VIPS.map(|vip| Clients::start(&site.deployment.client, vip));
+    drop_answers_to_clients(&site.deployment.real[0]);
+    wait_until("suspicions", SUSPICION, || passive().iter().all(Option::is_some));
+    for found in passive().into_iter().flatten() {
+        assert_eq!(found.state, "suspected");
+        assert!(found.reason.contains("SYNs repeated: silent"), "{}", found.reason);
+        assert!(found.reason.contains("its health checks of the VIP do not fail"), "{}", found.reason);
+    }
+    assert_eq!(checks(0), ["up"; 2]);
+    let (status, why) = site.director.cli_status(&format!("why-down {}", site.deployment.rips[0]));
+    assert!(status == Some(0) && why.contains("nft list ruleset"), "{status:?} {why}");
+    assert!(why.contains("suspected: "), "an event with the cause: {why}");
+
+    drop_answers_to_clients(&site.deployment.real[1]);
+    let flood = || site.client.checks().unwrap().services.into_iter().map(|service| service.flood_reason);
+    wait_until("the way back", SUSPICION, || flood().all(|reason| reason.is_some()));
+    for reason in flood().flatten() {
+        assert!(reason.contains("the gateway of the real servers"), "{reason}");
+    }
+    assert_eq!((checks(0), checks(1)), (vec!["up".to_owned(); 2], vec!["up".to_owned(); 2]));
+    let why = site.director.cli_status(&format!("why-down {}", site.deployment.rips[1])).1;
+    assert!(why.contains("no SYN-ACK reaches the clients"), "{why}");
+    assert!(site.director.cli("health").contains("handshakes fail with most servers, "));
+}
+
+fn drop_answers_to_clients(server: &Netns) {
+    server.run("nft add table inet fw && nft 'add chain inet fw o { type filter hook output priority 0; }'");
+    server.run(&format!("nft add rule inet fw o ip daddr {CLIENT} tcp sport {ECHO} drop"));
+    server.run(&format!("nft add rule inet fw o ip6 daddr {} tcp sport {ECHO} drop", ipv6_beside(CLIENT)));
 }

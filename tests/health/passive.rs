@@ -3,7 +3,7 @@
 use crate::random::Random;
 use crate::world::{server, service};
 use directrix::health::passive::{
-    PassiveEffect, PassiveHealth, PassiveReport, PassiveState, ServerSample, ServiceSample,
+    PassingChecks, PassiveEffect, PassiveHealth, PassiveReport, PassiveState, ServerSample, ServiceSample,
 };
 use directrix::model::{PassiveMode, ServerId, Weight};
 use directrix::stats::Handshakes;
@@ -135,6 +135,7 @@ impl World {
             weight: Weight(1),
             out: self.down.contains(&at),
             held: self.held.contains(&at),
+            checks: PassingChecks::OfVip,
             handshakes: of.totals,
         });
         let servers = servers.collect();
@@ -233,7 +234,7 @@ fn a_flood_of_syns_ejects_no_server() {
         }
         let floods = world.count(|report| matches!(report, PassiveReport::Flood { on: true, .. }));
         assert_eq!((floods, world.count(is_suspicion)), (1, 0), "{:?}", world.reports);
-        assert!(world.ejected().is_empty() && world.health.status()[0].flood);
+        assert!(world.ejected().is_empty() && world.health.status()[0].flood.is_some());
     }
     // A flood into a service that has nearly no clients.
     let mut world = World::new(3, PassiveMode::Eject);

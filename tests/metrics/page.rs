@@ -125,6 +125,7 @@ fn checks(services: &api::Services) -> Checks {
         identity: service.identity,
         panic: false,
         flood: false,
+        flood_reason: None,
         quorum: None,
         sorry_server: None,
         servers,

@@ -29,6 +29,9 @@ pub struct Service {
     /// True while TCP handshakes fail with most of its servers: nothing is said about one of them then.
     #[serde(default)]
     pub flood: bool,
+    /// The numbers of that, the cause and the remedy in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flood_reason: Option<String>,
     /// Its quorum; `None` without one, and before it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum: Option<Quorum>,
@@ -96,7 +99,7 @@ pub struct Passive {
     pub repeated: u32,
     /// Median of the failed parts of the service's other servers, in thousandths.
     pub others_permille: Option<u16>,
-    /// The numbers and their meaning in a sentence.
+    /// The numbers, the cause and the remedy in a sentence.
     pub reason: String,
 }
 

@@ -7,8 +7,10 @@ use crate::control::health::{HealthCommand, log};
 use crate::control::state::entry::{Reachability, ServerEntry, ServiceEntry};
 use crate::control::state::events::EventSubject;
 use crate::control::workers::{Workers, status};
-use crate::health::passive::{PassiveFinding, PassiveReport, PassiveView, ServerSample, ServiceSample};
-use crate::model::{HealthMode, PassiveMode};
+use crate::health::passive::{
+    PassingChecks, PassiveFinding, PassiveReport, PassiveView, ServerSample, ServiceSample,
+};
+use crate::model::{CheckTarget, HealthCheck, HealthMode, PassiveMode};
 use crate::wire::Protocol;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -90,11 +92,24 @@ fn sample_of(service: &ServiceEntry, workers: &Workers) -> ServiceSample {
         weight: server.config.weight,
         out: server.failed || server.excluded || !matches!(server.reachability, Reachability::Reachable(_)),
         held: server.health_mode != HealthMode::Auto,
+        checks: passing_checks(service, server),
         handshakes: status::handshakes(workers, server.id),
     };
     let config = &service.config;
     let servers = service.servers.iter().filter(|server| is_judged(server)).map(of).collect();
     ServiceSample { service: config.identity, mode: config.passive, panic: config.panic, servers }
+}
+
+/// The checks over the network that pass: of a server that is down, none.
+fn passing_checks(service: &ServiceEntry, server: &ServerEntry) -> PassingChecks {
+    let each = || service.config.checks_of(&server.config).filter(|check| !check.kind.is_local());
+    let of_vip = |check: &HealthCheck| check.target != CheckTarget::Rip;
+    match each().next() {
+        Some(_) if server.failed => PassingChecks::None,
+        Some(_) if each().any(of_vip) => PassingChecks::OfVip,
+        Some(_) => PassingChecks::OfRip,
+        None => PassingChecks::None,
+    }
 }
 
 /// The report as the text of an event.
@@ -108,11 +123,7 @@ fn text(report: &PassiveReport) -> String {
             format!("no new connections for it for {} s: {}", span.secs(), reason(server, finding))
         }
         PassiveReport::Returned { .. } => "tried again with a small share".into(),
-        PassiveReport::Flood { on: true, opened, failed, .. } => {
-            format!(
-                "{failed} of {opened} handshakes with most servers fail: a flood of SYNs, or the way back to the clients"
-            )
-        }
+        PassiveReport::Flood { on: true, finding, .. } => finding.sentence(),
         PassiveReport::Flood { .. } => "handshakes with most servers no longer fail".into(),
     }
 }

@@ -19,6 +19,7 @@ pub(in crate::control) fn of(overview: HealthOverview) -> checks::Checks {
         identity: of.service,
         panic: of.panic,
         flood: false,
+        flood_reason: None,
         quorum: None,
         sorry_server: None,
         servers: of.servers.into_iter().map(|of| server(of, &ends, now)).collect(),
@@ -30,7 +31,8 @@ pub(in crate::control) fn of(overview: HealthOverview) -> checks::Checks {
 pub(in crate::control) fn add_passive(checks: &mut checks::Checks, passive: &[PassiveServiceStatus]) {
     for of in passive {
         let service = service_mut(checks, of.service);
-        service.flood = of.flood;
+        service.flood = of.flood.is_some();
+        service.flood_reason = of.flood.map(|finding| finding.sentence());
         of.servers.iter().for_each(|server| add_server(service, server));
     }
 }
@@ -54,6 +56,7 @@ fn service_mut(checks: &mut checks::Checks, identity: ServiceIdentity) -> &mut c
             identity,
             panic: false,
             flood: false,
+            flood_reason: None,
             quorum: None,
             sorry_server: None,
             servers: Vec::new(),
@@ -82,7 +85,7 @@ fn add_server(service: &mut checks::Service, of: &PassiveServerStatus) {
 }
 
 fn evidence(of: &PassiveServerStatus) -> checks::Passive {
-    let PassiveFinding { figures, others } = of.finding;
+    let PassiveFinding { figures, others, checks: _ } = of.finding;
     checks::Passive {
         state: of.state.name().into(),
         since_ms: of.since.millis(),

@@ -67,8 +67,9 @@ pub(in crate::control) fn log_passive(report: &PassiveReport) {
         PassiveReport::Returned { service, server } => {
             tracing::info!(%service, %server, "the real server is tried again after its ejection");
         }
-        PassiveReport::Flood { service, on: true, opened, failed } => {
-            tracing::warn!(%service, opened, failed, "handshakes with most real servers fail: passive health is off");
+        PassiveReport::Flood { service, on: true, finding } => {
+            let (opened, failed, reason) = (finding.opened, finding.failed, finding.sentence());
+            tracing::warn!(%service, opened, failed, reason, "handshakes with most real servers fail: passive health is off");
         }
         PassiveReport::Flood { service, .. } => {
             tracing::info!(%service, "handshakes with most real servers no longer fail");

@@ -32,7 +32,7 @@ pub(in crate::control) fn of(service: &ServiceEntry, server: &ServerEntry, loads
         server: server.config.address,
         takes_connections: reasons.is_empty(),
         reasons,
-        notes: notes.chain(suspicion(server)).collect(),
+        notes: notes.chain(suspicion(server)).chain(flood(server)).collect(),
     }
 }
 
@@ -197,6 +197,12 @@ fn suspicion(server: &ServerEntry) -> Option<String> {
                 .into(),
         ),
     }
+}
+
+/// A fault of the whole service, of which handshakes tell nothing about one server.
+fn flood(server: &ServerEntry) -> Option<String> {
+    let sentence = server.passive.flood?.sentence();
+    Some(format!("clients cannot complete their handshakes with most servers of the service: {sentence}"))
 }
 
 fn claim(service: &ServiceEntry, server: &ServerEntry) -> Option<Reason> {

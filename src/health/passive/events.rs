@@ -1,6 +1,7 @@
 //! Samples into the machine of passive health, reports out of it, and its status.
 
-use super::figures::{Figures, PassiveFinding};
+use super::cause::PassingChecks;
+use super::figures::{Figures, FloodFinding, PassiveFinding};
 use crate::model::{PassiveMode, ServerId, ServiceIdentity, Weight};
 use crate::stats::Handshakes;
 use crate::time::Span;
@@ -32,6 +33,8 @@ pub struct ServerSample {
     pub out: bool,
     /// Whether the operator holds its health: it is not ejected.
     pub held: bool,
+    /// Its health checks that pass.
+    pub checks: PassingChecks,
     /// Totals of its handshakes, all workers together.
     pub handshakes: Handshakes,
 }
@@ -88,10 +91,8 @@ pub enum PassiveReport {
         service: ServiceIdentity,
         /// Whether they fail.
         on: bool,
-        /// Handshakes with all its servers that were opened in the window.
-        opened: u64,
-        /// Of these, the ones not completed.
-        failed: u64,
+        /// Figures of the service.
+        finding: FloodFinding,
     },
 }
 
@@ -116,6 +117,8 @@ pub struct PassiveView {
     pub figures: Figures,
     /// Its status, if there is something to say.
     pub status: Option<PassiveServerStatus>,
+    /// Figures of its service while handshakes fail with most of its servers.
+    pub flood: Option<FloodFinding>,
 }
 
 impl PassiveView {
@@ -164,8 +167,8 @@ impl PassiveState {
 pub struct PassiveServiceStatus {
     /// The service.
     pub service: ServiceIdentity,
-    /// Whether handshakes fail with most of its servers, so that they say nothing about one.
-    pub flood: bool,
+    /// Figures of the service while handshakes fail with most of its servers: they say nothing about one then.
+    pub flood: Option<FloodFinding>,
     /// The servers with a state, in the order of the configuration.
     pub servers: Vec<PassiveServerStatus>,
 }

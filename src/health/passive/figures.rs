@@ -1,5 +1,6 @@
 //! Figures of a server's handshakes in the window, and their meaning in words.
 
+use super::cause::PassingChecks;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -60,10 +61,12 @@ pub struct PassiveFinding {
     /// Median of the failed parts of the service's other servers, in thousandths; `None`: none of them has enough
     /// handshakes.
     pub others: Option<u16>,
+    /// Its health checks that pass nevertheless.
+    pub checks: PassingChecks,
 }
 
 impl PassiveFinding {
-    /// The finding as a sentence with its numbers.
+    /// The finding as a sentence with its numbers, its cause and the remedy.
     #[must_use]
     pub fn sentence(&self, server: IpAddr) -> String {
         let Figures { opened, failed, .. } = self.figures;
@@ -77,12 +80,52 @@ impl PassiveFinding {
         } else {
             "; SYNs not repeated: refused, or clients that do not wait"
         };
-        text
+        text + self.checks.of_server(self.is_silent())
     }
 
     /// Returns true if the clients of most failed handshakes have repeated their SYN.
     fn is_silent(&self) -> bool {
-        self.figures.repeated * 2 >= self.figures.failed
+        u64::from(self.figures.repeated) * 2 >= u64::from(self.figures.failed)
+    }
+}
+
+/// Figures of a service with most of whose servers handshakes fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FloodFinding {
+    /// Handshakes with all its servers that were opened in the window.
+    pub opened: u64,
+    /// Of these, the ones not completed.
+    pub failed: u64,
+    /// Of the failed ones, those whose SYN was repeated, at most.
+    pub repeated: u64,
+    /// The health checks of the servers that pass nevertheless.
+    pub checks: PassingChecks,
+}
+
+impl FloodFinding {
+    /// The finding about servers with these figures and checks.
+    pub(super) fn of(servers: impl Iterator<Item = (Figures, PassingChecks)>) -> Self {
+        let compared = servers.filter(|(figures, _)| figures.is_comparable());
+        let sum = |sum: Option<Self>, (figures, checks): (Figures, PassingChecks)| {
+            let of = sum.unwrap_or(Self { checks, ..Self::default() });
+            Some(Self {
+                opened: of.opened + u64::from(figures.opened),
+                failed: of.failed + u64::from(figures.failed),
+                repeated: of.repeated + u64::from(figures.repeated),
+                checks: of.checks.min(checks),
+            })
+        };
+        compared.fold(None, sum).unwrap_or_default()
+    }
+
+    /// The finding as a sentence with its numbers, its cause and the remedy.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let Self { opened, failed, repeated, checks } = *self;
+        let silent = repeated * 2 >= failed;
+        let meaning = if silent { "SYNs repeated" } else { "SYNs not repeated" };
+        let numbers = format!("{failed} of {opened} handshakes with its servers not completed in {WINDOW} s");
+        format!("{numbers}; {meaning}{}", checks.of_service(silent))
     }
 }
 
@@ -119,7 +162,8 @@ mod tests {
     fn a_sentence_has_the_numbers_and_their_meaning() {
         let sentence = |repeated, others| {
             let figures = Figures::new(43, 2, repeated);
-            PassiveFinding { figures, others }.sentence("192.0.2.8".parse().unwrap())
+            PassiveFinding { figures, others, ..PassiveFinding::default() }
+                .sentence("192.0.2.8".parse().unwrap())
         };
         assert_eq!(
             sentence(39, Some(12)),
@@ -130,5 +174,38 @@ mod tests {
             "192.0.2.8: 41 of 43 handshakes not completed in 10 s, no other server to compare with; \
              SYNs not repeated: refused, or clients that do not wait"
         );
+    }
+
+    #[test]
+    fn passing_checks_point_at_the_clients_side() {
+        let finding = |repeated, checks| {
+            let figures = Figures::new(43, 2, repeated);
+            PassiveFinding { figures, others: Some(12), checks }.sentence("192.0.2.8".parse().unwrap())
+        };
+        let silent = finding(39, PassingChecks::OfVip);
+        assert!(silent.contains("41 of 43") && silent.contains("do not reach the clients"), "{silent}");
+        assert!(finding(3, PassingChecks::OfVip).contains("a firewall that refuses the clients"));
+        assert!(finding(39, PassingChecks::OfRip).ends_with("run there: directrix realserver check"));
+    }
+
+    #[test]
+    fn a_service_that_fails_has_a_broken_way_back_or_a_flood() {
+        let of = |repeated, checks: [PassingChecks; 3]| {
+            let figures =
+                [(50, 1), (40, 2), (4, 4)].map(|(opened, done)| Figures::new(opened, done, repeated));
+            FloodFinding::of(figures.into_iter().zip(checks)).sentence()
+        };
+        let way_back = of(30, [PassingChecks::OfVip, PassingChecks::OfVip, PassingChecks::None]);
+        assert!(
+            way_back.starts_with(
+                "87 of 90 handshakes with its servers not completed in 10 s; SYNs repeated: no SYN-ACK"
+            ),
+            "{way_back}"
+        );
+        assert!(way_back.contains("although the health checks of the VIP do not fail"), "{way_back}");
+        let unchecked = of(30, [PassingChecks::OfVip, PassingChecks::None, PassingChecks::OfVip]);
+        assert!(!unchecked.contains("health checks") && unchecked.contains("way back"), "{unchecked}");
+        assert!(of(2, [PassingChecks::OfVip; 3]).contains("SYNs not repeated: a flood of SYNs"));
+        assert_eq!(FloodFinding::of(std::iter::empty()), FloodFinding::default());
     }
 }

@@ -12,6 +12,7 @@
 //!   more than the panic share of the weight out of use; otherwise all its ejections end.
 //! - A change of the configuration that leaves a server in its service changes nothing about it.
 
+mod cause;
 mod ejection;
 mod events;
 mod figures;
@@ -20,11 +21,12 @@ mod judgement;
 mod server;
 mod service;
 
+pub use cause::PassingChecks;
 pub use events::{
     PassiveEffect, PassiveReport, PassiveServerStatus, PassiveServiceStatus, PassiveState, PassiveView,
     ServerSample, ServiceSample,
 };
-pub use figures::{Figures, PassiveFinding};
+pub use figures::{Figures, FloodFinding, PassiveFinding};
 
 use crate::model::ServiceIdentity;
 use crate::time::Tick;
@@ -58,8 +60,10 @@ impl PassiveHealth {
 
     /// The servers of a service in the order of the last sample; none of a service that is not watched.
     pub fn views(&self, service: ServiceIdentity) -> impl Iterator<Item = (IpAddr, PassiveView)> + '_ {
-        let servers = self.services.get(&service).into_iter().flat_map(|watch| &watch.servers);
-        servers.map(|server| (server.address, server.view(self.clock)))
+        let watch = self.services.get(&service);
+        let flood = watch.and_then(|watch| watch.flood);
+        let servers = watch.into_iter().flat_map(|watch| &watch.servers);
+        servers.map(move |server| (server.address, PassiveView { flood, ..server.view(self.clock) }))
     }
 
     /// The services that handshakes say something about, at the time of the last sample.

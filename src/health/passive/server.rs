@@ -1,5 +1,6 @@
 //! A real server in the view of its handshakes.
 
+use super::cause::PassingChecks;
 use super::ejection::Ejection;
 use super::events::{PassiveEffect, PassiveServerStatus, PassiveState, PassiveView, ServerSample};
 use super::figures::{Figures, PassiveFinding};
@@ -18,6 +19,7 @@ pub(super) struct ServerWatch {
     history: HandshakeHistory,
     /// Of the last sample.
     figures: Figures,
+    pub(super) checks: PassingChecks,
     suspicion: Option<Suspicion>,
     pub(super) ejection: Ejection,
     /// The figures that led to the last ejection.
@@ -58,6 +60,7 @@ impl ServerWatch {
             address: sample.server,
             history: HandshakeHistory::new(sample.id, sample.handshakes),
             figures: Figures::default(),
+            checks: PassingChecks::default(),
             suspicion: None,
             ejection: Ejection::default(),
             ejected_for: PassiveFinding::default(),
@@ -68,18 +71,18 @@ impl ServerWatch {
     pub(super) fn record(&mut self, sample: &ServerSample, elapsed: usize, now: u64) -> Figures {
         let completed = self.history.record(sample.id, sample.handshakes, elapsed);
         self.ejection.advance(completed, self.suspicion.is_some(), now);
-        self.figures = self.history.figures();
+        (self.figures, self.checks) = (self.history.figures(), sample.checks);
         self.figures
     }
 
     /// Takes a verdict on the latest figures. Of an ejected server there is none: it gets no connections.
     pub(super) fn observe(&mut self, verdict: PassiveVerdict, now: u64) -> Option<SuspicionChange> {
-        let figures = self.figures;
+        let (figures, checks) = (self.figures, self.checks);
         let finding = match verdict {
             _ if self.ejection.is_out() => return None,
             PassiveVerdict::Fine => return self.calm_down(),
-            PassiveVerdict::Alone => PassiveFinding { figures, others: None },
-            PassiveVerdict::Suspect(others) => PassiveFinding { figures, others: Some(others) },
+            PassiveVerdict::Alone => PassiveFinding { figures, others: None, checks },
+            PassiveVerdict::Suspect(others) => PassiveFinding { figures, others: Some(others), checks },
         };
         let before = self.suspicion;
         let after = before.map_or(Suspicion { finding, since: now, calm: 0 }, |of| of.after(finding, now));
@@ -115,7 +118,8 @@ impl ServerWatch {
     }
 
     pub(super) fn view(&self, now: u64) -> PassiveView {
-        PassiveView { effect: self.effect(), figures: self.figures, status: self.status(now) }
+        let (figures, status) = (self.figures, self.status(now));
+        PassiveView { effect: self.effect(), figures, status, flood: None }
     }
 
     fn effect(&self) -> PassiveEffect {
@@ -166,6 +170,7 @@ mod tests {
             weight: Weight(1),
             out: false,
             held: false,
+            checks: PassingChecks::None,
             handshakes: Handshakes::default(),
         });
         watch.figures = FIGURES;
@@ -173,7 +178,7 @@ mod tests {
     }
 
     fn finding(others: Option<u16>) -> PassiveFinding {
-        PassiveFinding { figures: FIGURES, others }
+        PassiveFinding { figures: FIGURES, others, checks: PassingChecks::None }
     }
 
     #[test]

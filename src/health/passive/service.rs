@@ -2,7 +2,7 @@
 
 use super::ejection::Capacity;
 use super::events::{PassiveReport, PassiveServiceStatus, ServerSample, ServiceSample};
-use super::figures::Figures;
+use super::figures::{Figures, FloodFinding};
 use super::judgement::{PassiveVerdict, ServiceJudgement};
 use super::server::{ServerWatch, SuspicionChange, span};
 use crate::model::{PassiveMode, ServiceIdentity};
@@ -12,7 +12,8 @@ use std::net::IpAddr;
 /// A service. Its servers are those of the latest sample, in that order.
 #[derive(Debug, Default)]
 pub(super) struct ServiceWatch {
-    flood: bool,
+    /// While handshakes fail with most servers.
+    pub(super) flood: Option<FloodFinding>,
     pub(super) servers: Vec<ServerWatch>,
 }
 
@@ -62,10 +63,10 @@ impl ServiceWatch {
         service: ServiceIdentity,
         reports: &mut Vec<PassiveReport>,
     ) {
-        if std::mem::replace(&mut self.flood, on) != on {
-            let sum = |of: fn(&Figures) -> u32| figures.iter().map(|figures| u64::from(of(figures))).sum();
-            let (opened, failed) = (sum(|figures| figures.opened), sum(|figures| figures.failed));
-            reports.push(PassiveReport::Flood { service, on, opened, failed });
+        let checks = self.servers.iter().map(|watch| watch.checks);
+        let finding = FloodFinding::of(figures.iter().copied().zip(checks));
+        if std::mem::replace(&mut self.flood, on.then_some(finding)).is_some() != on {
+            reports.push(PassiveReport::Flood { service, on, finding });
         }
     }
 
@@ -120,7 +121,7 @@ impl ServiceWatch {
     /// The status, if there is something to say.
     pub(super) fn status(&self, service: ServiceIdentity, now: u64) -> Option<PassiveServiceStatus> {
         let servers: Vec<_> = self.servers.iter().filter_map(|watch| watch.status(now)).collect();
-        (self.flood || !servers.is_empty()).then_some(PassiveServiceStatus {
+        (self.flood.is_some() || !servers.is_empty()).then_some(PassiveServiceStatus {
             service,
             flood: self.flood,
             servers,
