@@ -90,6 +90,10 @@ fn a_server_that_answers_is_named() {
         assert_eq!((found.server, found.level.as_str(), found.seen.as_str()), (Some(rip), "error", "asked"));
         let output = site.audit();
         assert_eq!(output.status.code(), Some(1));
+        let (status, screen) = site.director.cli_status("status");
+        let warning = format!("an audit finding is open: real server {rip}");
+        assert!(status == Some(3) && screen.contains(&warning), "{screen}");
+        assert!(screen.contains("see directrix audit"), "{screen}");
         let table = text(&output);
         assert!(
             table.contains(&format!("real server {rip} ({}) answers ARP for the VIP {VIP}", mac(server)))
@@ -102,6 +106,7 @@ fn a_server_that_answers_is_named() {
         assert_eq!(site.director.logged("a host misuses an address"), 1, "{}", site.director.log());
         assert_eq!(site.director.logged("audit finding is over"), 1);
         assert_eq!(site.audit().status.code(), Some(0));
+        assert!(!site.director.cli("status").contains("directrix audit"), "the warning is over");
         let sentence = format!("real server {rip} ({}) answers ARP for the VIP {VIP}", mac(server));
         let lines = [format!("error: {sentence}"), format!("over: {sentence}")];
         wait_until("the end on the watch", SOON, || {

@@ -1,6 +1,7 @@
 //! The status report: `GET /v1/status`, `/healthz` and the dump on SIGUSR1.
 
 use super::Director;
+use crate::audit::{AuditFinding, AuditLevel};
 use crate::control::api::overview::{Backend, DropCount, Interface, ServiceSummary, Status, Vip, Warning};
 use crate::control::config_file::reloads::ReloadQueue;
 use crate::control::config_file::{self, METRICS_AGE, RunningConfig};
@@ -17,9 +18,12 @@ const DUMP_MAX: usize = 500;
 impl Director {
     /// Sends the status to `reply`, once the configuration file has been read.
     pub(super) fn report_status(&self, reloads: &ReloadQueue, reply: oneshot::Sender<Status>) {
-        let (status, file, running) = (self.overview(reloads), reloads.file(), self.running());
+        let (mut status, file, running) = (self.overview(reloads), reloads.file(), self.running());
+        let found = self.audit_findings();
         tokio::task::spawn_blocking(move || {
             let file = file.compare(&running, Duration::ZERO);
+            let found = found.blocking_recv().unwrap_or_default(); // the driver may just have ended
+            status.warnings.extend(audit_warning(&found));
             let _ = reply.send(with_file(status, file)); // the client may have disconnected
         });
     }
@@ -141,6 +145,17 @@ impl Director {
         let text = format!("a real server has the VIP {vip}: {}", status::vip_state(state));
         is_server.then(|| Warning::new("vip-taken", text))
     }
+}
+
+/// The warning of open findings of the auditor, the gravest of which is the first.
+fn audit_warning(found: &[AuditFinding]) -> Option<Warning> {
+    let faults = || found.iter().filter(|finding| finding.level > AuditLevel::Info);
+    let first = faults().next()?;
+    let text = match faults().count() {
+        1 => format!("an audit finding is open: {first}: see directrix audit"),
+        count => format!("{count} audit findings are open, the gravest: {first}: see directrix audit"),
+    };
+    Some(Warning::new("audit", text))
 }
 
 fn with_file(mut status: Status, file: crate::control::api::overview::FileStatus) -> Status {

@@ -15,6 +15,7 @@ mod judge;
 pub mod listing;
 pub mod log;
 mod ping;
+mod places;
 mod probe;
 mod prober;
 mod script;

@@ -111,7 +111,8 @@ impl Probe<'_> {
 
     async fn https(&self, check: &HttpsCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
         let stream = sockets.tcp(self.deadline).await?;
-        let answer = timeout_at(self.deadline, self.shared.https(self.key, check, stream)).await;
+        let place = self.shared.handshake_place(self.deadline).await?;
+        let answer = timeout_at(self.deadline, self.shared.https(self.key, check, (stream, place))).await;
         answer.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Stalled)))
     }
 

@@ -3,19 +3,25 @@
 use super::certificate::{CertificateWatch, unix_now};
 use super::external::ExternalReports;
 use super::log::log_certificate;
+use super::places::{self, ProbePlace, on_place};
 use super::trust::TrustStores;
 use super::{http, script, tls};
 use crate::control::api::checks::CheckReport;
-use crate::health::{CheckKey, LocalError, ProbeOutcome};
+use crate::health::{CheckKey, ProbeOutcome};
 use crate::model::{CheckKind, ExternalCheck, HttpsCheck, ScriptCheck};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// Most scripts at a time.
 const SCRIPTS_MAX: usize = 32;
+/// Most TLS handshakes at a time: all other checks wait while this thread computes one.
+const HANDSHAKES_MAX: usize = 32;
+/// Time after which a handshake gives its place back. What takes longer waits for the server.
+const HANDSHAKE_HOLD: Duration = Duration::from_millis(50);
 
 /// State that probes share.
 #[derive(Debug)]
@@ -25,6 +31,8 @@ pub(super) struct ProbeShared {
     reports: Mutex<ExternalReports>,
     /// Places of running scripts.
     scripts: Semaphore,
+    /// Places of TLS handshakes.
+    handshakes: Semaphore,
 }
 
 impl ProbeShared {
@@ -34,10 +42,19 @@ impl ProbeShared {
             certificates: Mutex::default(),
             reports: Mutex::default(),
             scripts: Semaphore::new(SCRIPTS_MAX),
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
         }
     }
 
-    /// Does the TLS handshake and the request of a check on a connected stream.
+    /// Waits for a place for a TLS handshake.
+    ///
+    /// # Errors
+    /// As [`places::place`].
+    pub(super) async fn handshake_place(&self, deadline: Instant) -> Result<ProbePlace<'_>, ProbeOutcome> {
+        places::place(&self.handshakes, deadline).await
+    }
+
+    /// Does the TLS handshake, on its place, and the request of a check on a connected stream.
     ///
     /// # Errors
     /// The outcome of the probe.
@@ -45,13 +62,14 @@ impl ProbeShared {
         &self,
         key: &CheckKey,
         check: &HttpsCheck,
-        stream: S,
+        (stream, place): (S, ProbePlace<'_>),
     ) -> Result<(), ProbeOutcome>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let to = key.destination();
-        let handshake = tls::handshake(check, to.ip(), &self.trust, stream).await;
+        let handshake = tls::handshake(check, to.ip(), &self.trust, stream);
+        let handshake = on_place(place, HANDSHAKE_HOLD, handshake).await;
         if let Some(end) = handshake.certificate_end {
             self.observe_certificate(key, end);
         }
@@ -68,9 +86,7 @@ impl ProbeShared {
         check: &ScriptCheck,
         deadline: Instant,
     ) -> Result<(), ProbeOutcome> {
-        let late = ProbeOutcome::Unknown(LocalError::Late);
-        let place = timeout_at(deadline, self.scripts.acquire()).await.map_err(|_| late.clone())?;
-        let _place = place.map_err(|_| late)?; // it is never closed
+        let _place = places::place(&self.scripts, deadline).await?;
         script::run(check, key, deadline).await
     }
 
