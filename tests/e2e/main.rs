@@ -23,6 +23,7 @@ mod deployment;
 mod director;
 mod dns;
 mod far;
+mod fault_site;
 mod flood;
 mod forgery;
 mod fragments;
