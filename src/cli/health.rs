@@ -205,13 +205,13 @@ fn held(mode: HealthMode) -> &'static str {
     }
 }
 
-/// The cause or the last error; without one, the end of the certificate.
+/// The cause or the last error; without one, the effect on the weight, or the end of the certificate.
 fn why(check: &Check) -> String {
     let expiry = check.certificate.as_ref().map(|certificate| match certificate.days {
         ..0 => "the certificate has expired".to_owned(),
         days => format!("the certificate expires in {days} days"),
     });
-    check.reason.clone().or(check.error.clone()).or(expiry).unwrap_or_default()
+    check.reason.clone().or(check.error.clone()).or(check.weight.clone()).or(expiry).unwrap_or_default()
 }
 
 /// "3 s", "5 min", "2 h" or "4 d".
@@ -258,6 +258,7 @@ mod tests {
             next_ms: reason.map(|_| 4_600),
             paused: false,
             error: None,
+            weight: None,
             cause: None,
             reason: reason.map(str::to_owned),
             downs,
@@ -271,6 +272,7 @@ mod tests {
             address: [192, 0, 2, last].into(),
             down: check.state == "down",
             out,
+            dynamic_weight: None,
             mode: HealthMode::Auto,
             checks: vec![check],
             passive: None,
@@ -324,17 +326,27 @@ TCP 192.0.2.1:80: handshakes fail with most servers, 9 of 9
   192.0.2.7  handshakes           ejected  4 s    -       26.0 s  41 of 43 handshakes not completed
 "
         );
-        let quorum = Some(Quorum { weight: 2, live: 1, up: false });
-        let sorry_server = Some(SorryServer { address: [192, 0, 2, 9].into(), in_use: true });
-        let lost = Service { quorum, sorry_server, servers: Vec::new(), ..service.clone() };
-        assert_eq!(
-            listing(&Checks { services: vec![lost], ..Checks::default() }),
-            "TCP 192.0.2.1:80: the quorum of 2 is lost with weight 1, the sorry server 192.0.2.9 gets all new connections\n"
-        );
         let panic = Service { panic: true, ..service };
         let text = listing(&Checks { frozen: true, services: vec![panic], ..Checks::default() });
         assert!(text.contains("no server goes down") && text.contains("health is ignored"), "{text}");
         assert!(listing(&Checks::default()).starts_with("No service has health checks"));
+    }
+
+    #[test]
+    fn the_quorum_and_the_sorry_server_are_shown() {
+        let address = ServiceAddress { protocol: Protocol::Tcp, address: ([192, 0, 2, 1], 80).into() };
+        let lost = Service {
+            identity: address.into(),
+            panic: false,
+            flood: false,
+            quorum: Some(Quorum { weight: 2, live: 1, up: false }),
+            sorry_server: Some(SorryServer { address: [192, 0, 2, 9].into(), in_use: true }),
+            servers: Vec::new(),
+        };
+        assert_eq!(
+            listing(&Checks { services: vec![lost], ..Checks::default() }),
+            "TCP 192.0.2.1:80: the quorum of 2 is lost with weight 1, the sorry server 192.0.2.9 gets all new connections\n"
+        );
     }
 
     #[test]
@@ -355,6 +367,7 @@ TCP 192.0.2.1:80: handshakes fail with most servers, 9 of 9
             down: false,
             out: false,
             mode,
+            dynamic_weight: None,
             checks,
             passive: None,
         };

@@ -142,7 +142,7 @@ impl FailureCause {
 /// True if the host has sent anything but an ICMP error: it runs, and takes packets to this port.
 fn answers(outcome: &ProbeOutcome) -> bool {
     match outcome {
-        ProbeOutcome::Passed => true,
+        ProbeOutcome::Passed | ProbeOutcome::Weighed(_) => true,
         ProbeOutcome::Unknown(_) => false,
         ProbeOutcome::Failed(failure) => !matches!(
             failure,

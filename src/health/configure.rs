@@ -82,7 +82,9 @@ impl Health {
     fn restore(&mut self, before: &[ServiceHealth]) {
         for entry in self.checks.values() {
             for user in entry.users.iter().filter(|user| user.decides) {
-                self.services[user.service].enter(user.server, entry.record.state);
+                let service = &mut self.services[user.service];
+                service.enter(user.server, entry.record.state);
+                service.weigh(user.server, entry.record.weight, 1);
             }
         }
         let before: HashMap<_, _> = before.iter().map(|of| (of.identity, of)).collect();

@@ -44,6 +44,8 @@ pub struct ServerChecks {
     pub weight: Weight,
     /// Whether the control thread counts it as out. Anything else is reported anew.
     pub out: bool,
+    /// Weight by the checks that the control thread counts. Anything else is reported anew.
+    pub dynamic_weight: Option<Weight>,
     /// The operator's hold.
     pub mode: HealthMode,
     /// Checks; all that decide must pass.
@@ -62,7 +64,7 @@ impl ServerChecks {
     /// A server that is not out, and whose checks decide.
     #[must_use]
     pub fn new(server: IpAddr, weight: Weight, checks: Vec<CheckUse>) -> Self {
-        Self { server, weight, out: false, mode: HealthMode::Auto, checks }
+        Self { server, weight, out: false, dynamic_weight: None, mode: HealthMode::Auto, checks }
     }
 }
 
@@ -129,6 +131,17 @@ pub enum HealthReport {
         /// Number of the latest configuration.
         configuration: u64,
     },
+    /// The checks of a server of a service give it another weight.
+    Weight {
+        /// The service.
+        service: ServiceIdentity,
+        /// RIP.
+        server: IpAddr,
+        /// The weight; `None`: the configured one.
+        weight: Option<Weight>,
+        /// Number of the latest configuration.
+        configuration: u64,
+    },
     /// Health is ignored in a service, or no longer: more than the panic share of its weight is down.
     Panic {
         /// The service.
@@ -163,6 +176,6 @@ impl HealthReport {
     /// at that time: the server may have been removed and added again since. A new report follows if need be.
     #[must_use]
     pub fn is_outdated(&self, latest: u64) -> bool {
-        matches!(self, Self::Server { configuration, .. } if *configuration < latest)
+        matches!(self, Self::Server { configuration, .. } | Self::Weight { configuration, .. } if *configuration < latest)
     }
 }

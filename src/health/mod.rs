@@ -16,6 +16,8 @@
 //! - A server is down with any of its checks that decide, unless the operator forces its health. While more than the
 //!   panic share of a service's configured weight is down, none of its servers is out but the forced ones. Servers that
 //!   are forced down are no part of that weight.
+//! - A success may change the weight of its server, until the next result says otherwise. Changes of several checks add up,
+//!   as for keepalived: each one that sets the weight counts as its distance from the configured one.
 //! - While the operator has paused a server, the verdict on it stands still. A check all of whose users are paused is
 //!   not probed.
 //! - When nine of ten checks that are up fail at once, of ten servers and two services at least, none goes down. Checks
@@ -46,7 +48,7 @@ pub use events::{
 };
 pub use icmp::ProbeIcmp;
 pub use key::{CheckKey, CheckUse};
-pub use outcome::{LocalError, ProbeFailure, ProbeOutcome};
+pub use outcome::{LocalError, ProbeFailure, ProbeOutcome, WeightChange};
 pub use record::{CheckState, LastResult};
 pub use status::{CheckStatus, ServerStatus, ServiceStatus};
 pub use times::{ProbeTimes, TimeCounts};
@@ -178,7 +180,7 @@ impl Health {
         let Some(id) = self.probes.remove(&probe) else { return };
         let (now, random) = (self.due.clock(), self.random.next());
         let Some(entry) = self.checks.get_mut(&id) else { return };
-        let (before, blind) = (GuardShare::of(entry), entry.record.is_blind());
+        let (before, blind, weight) = (GuardShare::of(entry), entry.record.is_blind(), entry.record.weight);
         entry.finish(outcome, took, random, now);
         self.times.durations.add(took);
         self.times.unknown += u64::from(entry.record.is_unknown());
@@ -187,8 +189,20 @@ impl Health {
         if let Some(state) = entry.record.due_state(&entry.key.timing, now) {
             self.change(id, state, random, actions);
         }
+        self.weigh(id, weight, actions);
         self.thaw(actions);
         self.due.set_at(id, self.checks.get(&id).map(|entry| entry.due));
+    }
+
+    /// Gives the servers of a check the weight of its last result, if it was another `before`.
+    fn weigh(&mut self, id: CheckId, before: Option<WeightChange>, actions: &mut Vec<HealthAction>) {
+        let Some(entry) = self.checks.get(&id).filter(|entry| entry.record.weight != before) else { return };
+        for user in entry.users.iter().filter(|user| user.decides) {
+            let service = &mut self.services[user.service];
+            service.weigh(user.server, before, -1);
+            service.weigh(user.server, entry.record.weight, 1);
+            service.settle(user.server, actions);
+        }
     }
 
     /// Changes the state of a check, unless it would go down while states are frozen.

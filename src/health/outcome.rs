@@ -9,10 +9,21 @@ use std::fmt;
 pub enum ProbeOutcome {
     /// The answer was good.
     Passed,
+    /// The answer was good, and changes the weight of the server.
+    Weighed(WeightChange),
     /// The server, or the way to it, is at fault.
     Failed(ProbeFailure),
     /// The director's own host is at fault, or nothing was found out. Changes no state.
     Unknown(LocalError),
+}
+
+/// Effect of a check that is up on the weight of its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightChange {
+    /// It is this in place of the configured one.
+    To(u16),
+    /// So much is added to it.
+    By(i32),
 }
 
 /// Evidence of a failed probe.
@@ -75,6 +86,15 @@ pub enum LocalError {
     Setup(&'static str),
     /// Another error, by its errno.
     Other(i32),
+}
+
+impl fmt::Display for WeightChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::To(weight) => write!(f, "weight {weight}"),
+            Self::By(change) => write!(f, "weight {change:+}"),
+        }
+    }
 }
 
 impl fmt::Display for ProbeFailure {

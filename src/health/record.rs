@@ -1,6 +1,6 @@
 //! State of one check: fall and rise, damping of flaps.
 
-use super::outcome::{LocalError, ProbeFailure, ProbeOutcome};
+use super::outcome::{LocalError, ProbeFailure, ProbeOutcome, WeightChange};
 use crate::model::CheckTiming;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub(super) struct Record {
     /// Latest changes to down.
     downs: VecDeque<u64>,
     pub(super) last: Option<LastResult>,
+    /// Effect of the latest success on the weight.
+    pub(super) weight: Option<WeightChange>,
     /// Evidence of the latest failure.
     pub(super) failure: Option<ProbeFailure>,
     /// Answer of the RIP to the latest probe of the VIP, if it was asked.
@@ -62,6 +64,7 @@ impl Record {
             unknown: 0,
             downs: VecDeque::new(),
             last: None,
+            weight: None,
             failure: None,
             rip: None,
         }
@@ -71,7 +74,14 @@ impl Record {
     pub(super) fn observe(&mut self, outcome: ProbeOutcome, took: Duration, now: u64) {
         match &outcome {
             ProbeOutcome::Unknown(_) => self.unknown = self.unknown.saturating_add(1),
-            ProbeOutcome::Passed => self.count(self.state == CheckState::Down),
+            ProbeOutcome::Passed => {
+                self.weight = None;
+                self.count(self.state == CheckState::Down);
+            }
+            ProbeOutcome::Weighed(change) => {
+                self.weight = Some(*change);
+                self.count(self.state == CheckState::Down);
+            }
             ProbeOutcome::Failed(failure) => {
                 self.failure = Some(failure.clone());
                 self.count(self.state != CheckState::Down);
@@ -89,7 +99,7 @@ impl Record {
     pub(super) fn due_state(&self, timing: &CheckTiming, now: u64) -> Option<CheckState> {
         let passed = match self.last.as_ref()?.outcome {
             ProbeOutcome::Unknown(_) => return None,
-            ProbeOutcome::Passed => true,
+            ProbeOutcome::Passed | ProbeOutcome::Weighed(_) => true,
             ProbeOutcome::Failed(_) => false,
         };
         match self.state {

@@ -1,8 +1,9 @@
 //! Health of a service: its servers, and the panic share.
 
 use super::events::{HealthAction, HealthReport, ServerChecks, ServiceChecks};
+use super::outcome::WeightChange;
 use super::record::CheckState;
-use crate::model::{HealthMode, ServiceIdentity};
+use crate::model::{HealthMode, ServiceIdentity, Weight};
 use std::net::IpAddr;
 use std::ops::{AddAssign, SubAssign};
 
@@ -38,8 +39,31 @@ pub(super) struct ServerHealth {
     /// Its checks that decide and have had no result, if that counts as down.
     pending: u32,
     alpha: bool,
+    /// Effects of its checks that decide on the weight.
+    changes: WeightChanges,
+    /// Weight by that, in the configuration or the latest report.
+    pub(super) dynamic_weight: Option<Weight>,
     /// Whether it gets no new connections, by the configuration or the latest report.
     pub(super) out: bool,
+}
+
+/// Changes of a weight by several checks.
+#[derive(Clone, Copy, Debug, Default)]
+struct WeightChanges {
+    /// Number of changes.
+    count: i64,
+    /// Changes to a weight.
+    setting: i64,
+    /// Sum of what is set and of what is added.
+    sum: i64,
+}
+
+impl WeightChanges {
+    /// The weight by these changes of a configured one; `None` without any.
+    fn applied(self, configured: u64) -> Option<Weight> {
+        let weight = (configured as i64).saturating_mul(1 - self.setting) + self.sum; // a u16 and small counts
+        (self.count > 0).then(|| Weight(weight.clamp(0, u16::MAX.into()) as u16))
+    }
 }
 
 impl AddAssign for Weights {
@@ -85,6 +109,19 @@ impl ServiceHealth {
         self.servers[place].count(state, 1);
     }
 
+    /// Counts the effect of a check on the weight of the server at `place`, `times` 1 or -1.
+    pub(super) fn weigh(&mut self, place: usize, change: Option<WeightChange>, times: i64) {
+        let (Some(change), changes) = (change, &mut self.servers[place].changes) else { return };
+        changes.count += times;
+        match change {
+            WeightChange::To(weight) => {
+                changes.setting += times;
+                changes.sum += times * i64::from(weight);
+            }
+            WeightChange::By(more) => changes.sum += times * i64::from(more),
+        }
+    }
+
     /// Counts that a check of the server at `place` has changed. Returns true if the verdict on the server may have.
     pub(super) fn change(&mut self, place: usize, from: CheckState, to: CheckState) -> bool {
         let server = &mut self.servers[place];
@@ -118,11 +155,17 @@ impl ServiceHealth {
 
     fn settle_server(&mut self, place: usize, actions: &mut Vec<HealthAction>) {
         let (service, server) = (self.identity, &mut self.servers[place]);
+        let (address, configuration) = (server.address, self.configuration);
         let out = server.is_down() && (!self.panicking || server.is_apart());
         if out != server.out {
             server.out = out;
-            let (server, configuration) = (server.address, self.configuration);
-            let report = HealthReport::Server { service, server, out, configuration };
+            let report = HealthReport::Server { service, server: address, out, configuration };
+            actions.push(HealthAction::Report(report));
+        }
+        let weight = server.changes.applied(server.weight);
+        if weight != server.dynamic_weight {
+            server.dynamic_weight = weight;
+            let report = HealthReport::Weight { service, server: address, weight, configuration };
             actions.push(HealthAction::Report(report));
         }
     }
@@ -143,6 +186,8 @@ impl ServerHealth {
             failed: 0,
             pending: 0,
             alpha,
+            changes: WeightChanges::default(),
+            dynamic_weight: checks.dynamic_weight,
             out: checks.out,
         }
     }

@@ -3,9 +3,10 @@
 use super::cause::FailureCause;
 use super::entry::CheckEntry;
 use super::key::CheckKey;
+use super::outcome::WeightChange;
 use super::record::{CheckState, LastResult};
 use super::{CheckId, Health};
-use crate::model::{HealthMode, ServiceIdentity};
+use crate::model::{HealthMode, ServiceIdentity, Weight};
 use crate::time::Span;
 use std::net::IpAddr;
 
@@ -29,6 +30,8 @@ pub struct ServerStatus {
     pub down: bool,
     /// Whether it gets no new connections for that.
     pub out: bool,
+    /// Weight by its checks; `None`: the configured one.
+    pub dynamic_weight: Option<Weight>,
     /// The operator's hold.
     pub mode: HealthMode,
     /// Its checks.
@@ -48,6 +51,8 @@ pub struct CheckStatus {
     pub since: Span,
     /// The latest result, with its age.
     pub last: Option<(LastResult, Span)>,
+    /// Effect on the weight.
+    pub weight: Option<WeightChange>,
     /// Cause of the latest failure, while the check is not up or fails.
     pub cause: Option<FailureCause>,
     /// Time to the next probe; none while one is in flight, or the check is paused.
@@ -90,6 +95,7 @@ impl Health {
                     server: server.address,
                     down: server.is_down(),
                     out: server.out,
+                    dynamic_weight: server.dynamic_weight,
                     mode: server.mode,
                     checks: Vec::new(),
                 })
@@ -114,6 +120,7 @@ impl Health {
             state: record.state,
             since: span(now - record.since),
             last: record.last.clone().map(|last| (last.clone(), span(now - last.at))),
+            weight: record.weight.filter(|_| record.state == CheckState::Up),
             cause: self.cause(id).filter(|_| troubled),
             next: (entry.probe.is_none() && !entry.paused).then(|| span(entry.due.saturating_sub(now))),
             paused: entry.paused,

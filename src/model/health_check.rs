@@ -184,8 +184,13 @@ impl fmt::Display for HealthCheck {
         write!(f, " every {} s, timeout {} s, fall {fall}, rise {rise}", seconds(interval), spans[0])?;
         write!(f, ", fast_interval {} s, down_interval {} s", spans[1], spans[2])?;
         match kind {
-            CheckKind::Tcp | CheckKind::Ping | CheckKind::Script(_) => Ok(()),
-            CheckKind::File(of) => write!(f, ", good {}", of.good.name()),
+            CheckKind::Tcp | CheckKind::Ping => Ok(()),
+            CheckKind::Script(of) if of.dynamic_weight => f.write_str(", dynamic_weight"),
+            CheckKind::Script(_) => Ok(()),
+            CheckKind::File(of) => {
+                write!(f, ", good {}", of.good.name())?;
+                of.weight.iter().try_for_each(|weight| write!(f, ", weight {weight}"))
+            }
             CheckKind::External(of) => write!(f, ", max_age {} s", seconds(of.max_age)),
             CheckKind::Http(of) => http(f, of),
             CheckKind::Https(of) => https(f, of),

@@ -8,6 +8,8 @@ use std::fmt;
 pub struct ScriptCheck {
     /// Absolute path of the program, and its arguments. No shell reads them.
     pub command: Vec<String>,
+    /// Whether exit status 2 to 255 is good and sets the weight to 0 to 253, as keepalived's `misc_dynamic` does.
+    pub dynamic_weight: bool,
 }
 
 /// A file whose content or existence is the result.
@@ -17,6 +19,9 @@ pub struct FileCheck {
     pub path: String,
     /// State of the file that is good.
     pub good: GoodFile,
+    /// With [`GoodFile::Zero`]: any number is good, and so many times it is added to the weight, as by keepalived's
+    /// `FILE_CHECK` with a weight. -254..=254, not 0.
+    pub weight: Option<i16>,
 }
 
 impl FileCheck {

@@ -146,8 +146,14 @@ fn check(f: &mut Formatter<'_>, name: &str, check: &HealthCheck) -> fmt::Result 
         CheckKind::Script(of) => {
             let words: Vec<_> = of.command.iter().map(|word| quoted(word)).collect();
             writeln!(f, "command = [{}]", words.join(", "))?;
+            if of.dynamic_weight {
+                writeln!(f, "dynamic_weight = true")?;
+            }
         }
-        CheckKind::File(of) => writeln!(f, "path = {}\ngood = \"{}\"", quoted(&of.path), of.good.name())?,
+        CheckKind::File(of) => {
+            writeln!(f, "path = {}\ngood = \"{}\"", quoted(&of.path), of.good.name())?;
+            of.weight.iter().try_for_each(|weight| writeln!(f, "weight = {weight}"))?;
+        }
         CheckKind::External(of) => {
             writeln!(f, "name = {}\nmax_age = {}", quoted(&of.name), of.max_age.secs())?;
         }
@@ -486,10 +492,14 @@ mod tests {
             CheckKind::Dns(DnsCheck { name: "a-_b.example.".into(), query, rcode, transport }),
             CheckKind::Smtp(SmtpCheck { hello: "[192.0.2.1]".into() }),
             CheckKind::Ping,
-            CheckKind::Script(ScriptCheck { command: vec!["/a b".into(), "\"\\".into(), String::new()] }),
+            CheckKind::Script(ScriptCheck {
+                command: vec!["/a b".into(), "\"\\".into(), String::new()],
+                dynamic_weight: number % 2 == 1,
+            }),
             CheckKind::File(FileCheck {
                 path: "/run/\"{rip}".into(),
                 good: GoodFile::NAMES[usize::from(number % 3)].1,
+                weight: number.is_multiple_of(3).then(|| 1 + (number % 254) as i16),
             }),
             CheckKind::External(ExternalCheck {
                 name: "db-1".into(),

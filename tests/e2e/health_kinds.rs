@@ -9,6 +9,7 @@ use crate::support::netns::{Netns, Process, wait_until};
 use directrix::control::api::checks::Check;
 use directrix::control::client::Blocking;
 use std::fs::{self, Permissions};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::TempDir;
@@ -256,6 +257,50 @@ fn ping_and_smtp_are_up_and_down() {
 fn write_script(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_script_sets_the_weight_by_its_exit_status() {
+    let (deployment, home) = (Deployment::reference().with_ipv6(), Home::new());
+    let place = home.path().display().to_string();
+    write_script(
+        &home.path().join("weigh"),
+        "#!/bin/sh\nexit \"$(cat \"$1/status-$RIP\" 2>/dev/null || echo 0)\"\n",
+    );
+    let script =
+        format!("type = \"script\"\ncommand = [\"{place}/weigh\", \"{place}\"]\ndynamic_weight = true\n");
+    let site = Site::start(deployment, home, &[&script]);
+    site.wait_for(0, "script ", "up");
+    let rips = VIPS.map(|vip| site.deployment.rips_of(vip)[0]);
+    let set = |status: u8| {
+        let write =
+            |rip| fs::write(site.home.path().join(format!("status-{rip}")), status.to_string()).unwrap();
+        rips.iter().for_each(write);
+    };
+    let wait_for = |weight: &str| {
+        wait_until(&format!("weight {weight}"), PATIENCE, || {
+            let listing = site.director.cli("ipvsadm -Ln");
+            let has = |rip: &IpAddr| {
+                let row = listing.lines().find(|line| line.contains(&rip.to_string()));
+                row.and_then(|row| row.split_whitespace().nth(3)) == Some(weight)
+            };
+            rips.iter().all(has)
+        });
+    };
+    wait_for("1");
+    set(9);
+    wait_for("7");
+    assert!(site.director.cli("health").contains("weight 7"), "{}", site.director.cli("health"));
+    assert!(!site.director.cli("ipvsadm -Sn").contains("-w 7"), "the configured weight is saved");
+    set(2);
+    wait_for("0");
+    let (status, text) = site.director.cli_status(&format!("why-down {}", rips[0]));
+    assert!(status == Some(3) && text.contains("its health checks have set its weight to 0"), "{text}");
+    set(0);
+    wait_for("1");
+    set(1);
+    site.wait_for(0, "script ", "down");
+    wait_for("0");
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod reports;
 mod rules;
 mod simulation;
 mod trouble;
+mod weights;
 mod world;

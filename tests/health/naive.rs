@@ -74,7 +74,7 @@ impl NaiveModel {
 
     pub(crate) fn add(&mut self, result: &Delivered) {
         let passed = match result.outcome {
-            ProbeOutcome::Passed => true,
+            ProbeOutcome::Passed | ProbeOutcome::Weighed(_) => true,
             ProbeOutcome::Failed(_) => false,
             ProbeOutcome::Unknown(_) => return,
         };

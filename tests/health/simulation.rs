@@ -194,6 +194,7 @@ fn kind(report: &HealthReport) -> &'static str {
         HealthReport::Check { state: CheckState::Down, .. } => "down",
         HealthReport::Check { .. } => "up",
         HealthReport::Server { .. } => "server",
+        HealthReport::Weight { .. } => "weight",
         HealthReport::Panic { on: true, .. } => "panic",
         HealthReport::Panic { .. } => "panic over",
         HealthReport::Freeze { .. } => "freeze",

@@ -71,6 +71,9 @@ pub struct Server {
     pub down: bool,
     /// True if it counts with weight 0 for that.
     pub out: bool,
+    /// Weight by its checks in place of the configured one; `None` without a check that changes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynamic_weight: Option<u16>,
     /// The operator's hold: "auto" for none, "paused", "forced-up" or "forced-down".
     #[serde(default)]
     pub mode: HealthMode,
@@ -125,6 +128,9 @@ pub struct Check {
     pub paused: bool,
     /// Last result in words; `None` if it was good, or there was none.
     pub error: Option<String>,
+    /// Effect on the weight in words: "weight 7", "weight -3"; `None` without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
     /// Cause by its name, while the check is down or fails.
     pub cause: Option<String>,
     /// Cause with the remedy, in a sentence.

@@ -8,7 +8,7 @@ use crate::control::log::audit::Origin;
 use crate::control::state::events::EventSubject;
 use crate::control::state::reasons;
 use crate::health::{CheckState, HealthReport};
-use crate::model::OnServerClaim;
+use crate::model::{OnServerClaim, Weight};
 use crate::neighbor::NeighborReport;
 use tokio::sync::oneshot;
 
@@ -36,6 +36,21 @@ impl Director {
                 let subject = EventSubject::both(*service, *server);
                 self.events.add(EventSource::Health, subject, text.into());
                 self.notify();
+            }
+            HealthReport::Weight { service, server, weight, .. } => {
+                let before =
+                    self.registry.server_mut(*service, *server).and_then(|server| server.dynamic_weight);
+                let is_zero = |weight: Option<Weight>| weight == Some(Weight(0));
+                // A weight may change with each probe: only whether there is one is an event.
+                if is_zero(before) != is_zero(*weight) {
+                    let text = if is_zero(*weight) {
+                        "weight 0 by its health checks: no new connections for it"
+                    } else {
+                        "in use again: its health checks no longer set weight 0"
+                    };
+                    self.events.add(EventSource::Health, EventSubject::both(*service, *server), text.into());
+                    self.notify();
+                }
             }
             HealthReport::Panic { service, on, down, total } => {
                 let text = if *on { "health is ignored" } else { "health counts again" };

@@ -65,7 +65,7 @@ impl Director {
         );
         self.health = None;
         let servers = self.registry.services.iter_mut().flat_map(|service| &mut service.servers);
-        servers.for_each(|server| server.failed = false);
+        servers.for_each(|server| (server.failed, server.dynamic_weight) = (false, None));
         self.configure_health();
         true
     }
@@ -85,12 +85,23 @@ impl Director {
             HealthReport::Check { key, .. } | HealthReport::Blind { key, .. } => {
                 self.limiter.log(key.server, now, || log::log_report(report));
             }
+            HealthReport::Weight { server, .. } => {
+                self.limiter.log(*server, now, || log::log_report(report));
+            }
             _ => log::log_report(report),
         }
         self.record_health(report);
-        let HealthReport::Server { service, server, out, .. } = *report else { return false };
-        let server = self.registry.server_mut(service, server);
-        server.is_some_and(|server| std::mem::replace(&mut server.failed, out) != out)
+        match *report {
+            HealthReport::Server { service, server, out, .. } => {
+                let server = self.registry.server_mut(service, server);
+                server.is_some_and(|server| std::mem::replace(&mut server.failed, out) != out)
+            }
+            HealthReport::Weight { service, server, weight, .. } => {
+                let server = self.registry.server_mut(service, server);
+                server.is_some_and(|server| std::mem::replace(&mut server.dynamic_weight, weight) != weight)
+            }
+            _ => false,
+        }
     }
 
     /// Gives the result of an external check to the thread of the health checks.
@@ -170,6 +181,7 @@ fn checks_of(service: &ServiceEntry) -> ServiceChecks {
         server: server.config.address,
         weight: server.config.weight,
         out: server.failed,
+        dynamic_weight: server.dynamic_weight,
         mode: server.health_mode,
         checks: service
             .config

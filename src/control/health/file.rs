@@ -1,6 +1,6 @@
 //! Files as health checks: a number in them, or their existence.
 
-use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome};
+use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome, WeightChange};
 use crate::model::{FileCheck, GoodFile};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -15,19 +15,23 @@ const NO_NUMBER: LocalError =
 const UNREADABLE: LocalError =
     LocalError::Setup("the file cannot be read: let the director's user read it and enter its directory");
 
-/// Reads the file of `check`, on a blocking thread as its file system may be slow, and judges it.
+/// Reads the file of `check`, on a blocking thread as its file system may be slow, and judges it. Returns what its
+/// number does to the weight.
 ///
 /// # Errors
 /// The outcome of the probe.
-pub(super) async fn run(check: &FileCheck, key: &CheckKey) -> Result<(), ProbeOutcome> {
+pub(super) async fn run(check: &FileCheck, key: &CheckKey) -> Result<Option<WeightChange>, ProbeOutcome> {
     let path = check.path.replace(FileCheck::RIP, &key.server.to_string());
-    let good = check.good;
+    let (good, weight) = (check.good, check.weight);
     let judged = tokio::task::spawn_blocking(move || {
         let found = match good {
             GoodFile::Zero => read(&path).map(Some),
             GoodFile::Present | GoodFile::Absent => std::fs::metadata(&path).map(|_| None),
         };
-        judge(good, found, &path)
+        match (weight, found) {
+            (Some(factor), Ok(text)) => weigh(factor, &text.unwrap_or_default()),
+            (_, found) => judge(good, found, &path).map(|()| None),
+        }
     });
     judged.await.unwrap_or(Err(ProbeOutcome::Unknown(LocalError::Panic)))
 }
@@ -36,6 +40,14 @@ fn read(path: &str) -> io::Result<String> {
     let mut text = Vec::new();
     File::open(path)?.take(READ_MAX).read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The effect of the number of a file on the weight, so many times.
+fn weigh(factor: i16, text: &str) -> Result<Option<WeightChange>, ProbeOutcome> {
+    let number: i64 = text.trim().parse().map_err(|_| ProbeOutcome::Unknown(NO_NUMBER))?;
+    let most = i64::from(u16::MAX); // more makes no difference
+    let change = number.saturating_mul(factor.into()).clamp(-most, most) as i32;
+    Ok((change != 0).then_some(WeightChange::By(change)))
 }
 
 fn judge(good: GoodFile, found: io::Result<Option<String>>, path: &str) -> Result<(), ProbeOutcome> {
@@ -65,7 +77,15 @@ mod tests {
     use std::sync::Arc;
 
     fn run_on(path: &str, good: GoodFile) -> Result<(), ProbeOutcome> {
-        let check = FileCheck { path: path.into(), good };
+        weighed(path, good, None).map(|change| assert_eq!(change, None))
+    }
+
+    fn weighed(
+        path: &str,
+        good: GoodFile,
+        weight: Option<i16>,
+    ) -> Result<Option<WeightChange>, ProbeOutcome> {
+        let check = FileCheck { path: path.into(), good, weight };
         let key = CheckKey {
             server: [192, 0, 2, 7].into(),
             vip: None,
@@ -98,6 +118,16 @@ mod tests {
         ] {
             fs::write(&file, text).unwrap();
             assert_eq!(run_on(&path, GoodFile::Zero), outcome, "{text:?}");
+        }
+        for (text, factor, change) in [
+            ("0", 3, Ok(None)),
+            ("7\n", 1, Ok(Some(WeightChange::By(7)))),
+            ("7", -3, Ok(Some(WeightChange::By(-21)))),
+            ("-9223372036854775808", 254, Ok(Some(WeightChange::By(-65_535)))),
+            ("x", 1, Err(ProbeOutcome::Unknown(NO_NUMBER))),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(weighed(&path, GoodFile::Zero, Some(factor)), change, "{text:?}");
         }
         assert_eq!(run_on(&path, GoodFile::Present), Ok(()));
         assert_eq!(run_on(&path, GoodFile::Absent), failed("is there"));

@@ -29,7 +29,7 @@ pub(super) fn judge(
 fn exchange(outcome: &ProbeOutcome, quiet: bool) -> ProbeExchange {
     match outcome {
         ProbeOutcome::Passed if quiet => ProbeExchange::Quiet,
-        ProbeOutcome::Passed => ProbeExchange::Answered,
+        ProbeOutcome::Passed | ProbeOutcome::Weighed(_) => ProbeExchange::Answered,
         ProbeOutcome::Unknown(_) => ProbeExchange::Failed(libc::EINVAL),
         ProbeOutcome::Failed(failure) => match failure {
             ProbeFailure::Silent | ProbeFailure::Stalled => ProbeExchange::TimedOut,

@@ -76,6 +76,7 @@ fn add_server(service: &mut checks::Service, of: &PassiveServerStatus) {
                 address,
                 down: false,
                 out: false,
+                dynamic_weight: None,
                 mode: HealthMode::Auto,
                 checks: Vec::new(),
                 passive,
@@ -99,12 +100,13 @@ fn evidence(of: &PassiveServerStatus) -> checks::Passive {
 }
 
 fn server(of: ServerStatus, ends: &HashMap<CheckKey, i64>, now: i64) -> checks::Server {
-    let ServerStatus { server: address, down, out, mode, checks } = of;
+    let ServerStatus { server: address, down, out, dynamic_weight, mode, checks } = of;
+    let dynamic_weight = dynamic_weight.map(|weight| weight.0);
     let one =
         |of: CheckStatus| checks::Check { certificate: certificate(ends.get(&of.key), now), ..check(of) };
     let mut checks: Vec<_> = checks.into_iter().map(one).collect();
     number_equal_names(&mut checks);
-    checks::Server { address, down, out, mode, checks, passive: None }
+    checks::Server { address, down, out, dynamic_weight, mode, checks, passive: None }
 }
 
 /// Adds a number to the names of checks that differ in no part of the name.
@@ -130,6 +132,7 @@ fn check(of: CheckStatus) -> checks::Check {
         next_ms: of.next.map(Span::millis),
         paused: of.paused,
         error: last.and_then(|last| error(&last.outcome)),
+        weight: of.weight.map(|weight| weight.to_string()),
         cause: of.cause.as_ref().map(|cause| cause.name().into()),
         reason: of.cause.as_ref().map(|cause| cause.sentence(&of.key)),
         downs: of.downs,
@@ -151,7 +154,7 @@ fn state(state: CheckState) -> &'static str {
 
 fn error(outcome: &ProbeOutcome) -> Option<String> {
     match outcome {
-        ProbeOutcome::Passed => None,
+        ProbeOutcome::Passed | ProbeOutcome::Weighed(_) => None,
         ProbeOutcome::Failed(failure) => Some(failure.to_string()),
         ProbeOutcome::Unknown(error) => Some(error.to_string()),
     }

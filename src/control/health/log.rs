@@ -16,6 +16,10 @@ pub(in crate::control) fn log_report(report: &HealthReport) {
             tracing::info!(server = %key.server, check = %key, "health check is up");
         }
         HealthReport::Server { .. } => {}
+        HealthReport::Weight { service, server, weight, .. } => {
+            let weight = weight.map(|weight| weight.0);
+            tracing::info!(%service, %server, weight, "health checks change the weight of the real server");
+        }
         HealthReport::Panic { service, on: true, down, total } => {
             tracing::error!(%service, down, total, "too much weight is down: health is ignored in the service");
         }

@@ -5,7 +5,7 @@ use super::shared::ProbeShared;
 use super::sockets::ProbeSockets;
 use super::way::{ProbeWay, VipWay};
 use super::{dns, file, http, ping, smtp};
-use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome};
+use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome, WeightChange};
 use crate::model::{
     CheckKind, DnsCheck, DnsTransport, FileCheck, HttpCheck, HttpsCheck, SmtpCheck, UdpCheck,
 };
@@ -96,8 +96,10 @@ impl Probe<'_> {
             CheckKind::Dns(check) => self.dns(check, sockets).await,
             CheckKind::Smtp(check) => self.smtp(check, sockets).await,
             CheckKind::Ping => self.ping(sockets).await,
-            CheckKind::Script(check) => self.shared.script(self.key, check, self.deadline).await,
-            CheckKind::File(check) => self.file(check).await,
+            CheckKind::Script(check) => {
+                return weighed(self.shared.script(self.key, check, self.deadline).await);
+            }
+            CheckKind::File(check) => return weighed(self.file(check).await),
             CheckKind::External(check) => self.shared.external(self.key, check),
         };
         exchanged.map_or_else(|outcome| outcome, |()| ProbeOutcome::Passed)
@@ -145,7 +147,7 @@ impl Probe<'_> {
         reply.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Silent)))
     }
 
-    async fn file(&self, check: &FileCheck) -> Result<(), ProbeOutcome> {
+    async fn file(&self, check: &FileCheck) -> Result<Option<WeightChange>, ProbeOutcome> {
         let judged = timeout_at(self.deadline, file::run(check, self.key)).await;
         judged.unwrap_or(Err(ProbeOutcome::Unknown(SLOW_FILES)))
     }
@@ -167,6 +169,11 @@ impl Probe<'_> {
             }
         }
     }
+}
+
+/// The outcome of a probe that may change the weight.
+fn weighed(probed: Result<Option<WeightChange>, ProbeOutcome>) -> ProbeOutcome {
+    probed.map_or_else(|outcome| outcome, |change| change.map_or(ProbeOutcome::Passed, ProbeOutcome::Weighed))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Scripts as health checks: a process of the operator's, judged by its exit status, as keepalived's MISC_CHECK.
 
 use super::error::outcome_of;
-use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome};
+use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome, WeightChange};
 use crate::model::ScriptCheck;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
@@ -39,11 +39,15 @@ const INSECURE: LocalError = LocalError::Setup(
     "other users than root and the director's may change the script or a directory of its path: chmod go-w, chown root",
 );
 
-/// Runs the script of `check` for the server of `key`.
+/// Runs the script of `check` for the server of `key`. Returns what its exit status does to the weight.
 ///
 /// # Errors
 /// The outcome of the probe.
-pub(super) async fn run(check: &ScriptCheck, key: &CheckKey, deadline: Instant) -> Result<(), ProbeOutcome> {
+pub(super) async fn run(
+    check: &ScriptCheck,
+    key: &CheckKey,
+    deadline: Instant,
+) -> Result<Option<WeightChange>, ProbeOutcome> {
     let (reader, mut process) = start(check, key).await.map_err(ProbeOutcome::Unknown)?;
     let mut output = ScriptOutput { reader, kept: Vec::new() };
     let ended = timeout_at(deadline, async {
@@ -54,14 +58,22 @@ pub(super) async fn run(check: &ScriptCheck, key: &CheckKey, deadline: Instant) 
         }
     });
     match ended.await {
-        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) if status.success() => Ok(None),
         Ok(Ok(status)) => {
+            if let Some(weight) = status.code().and_then(dynamic_weight).filter(|_| check.dynamic_weight) {
+                return Ok(Some(weight));
+            }
             let _ = timeout(LAST_WORDS, output.read()).await;
             Err(failed(format!("the script {}{}", ending(status), output.words())))
         }
         Ok(Err(error)) => Err(outcome_of(&error)),
         Err(_) => Err(failed("the script ran longer than the timeout, and is ended".into())),
     }
+}
+
+/// As keepalived's MISC_CHECK (`misc_check_child_thread` in keepalived/check/check_misc.c).
+fn dynamic_weight(code: i32) -> Option<WeightChange> {
+    u16::try_from(code).ok()?.checked_sub(2).map(WeightChange::To)
 }
 
 fn failed(what: String) -> ProbeOutcome {
@@ -237,7 +249,8 @@ mod tests {
 
         fn check(&self) -> ScriptCheck {
             let script = self.file("script").display().to_string();
-            ScriptCheck { command: vec![script, "a b".into(), self.0.path().display().to_string()] }
+            let command = vec![script, "a b".into(), self.0.path().display().to_string()];
+            ScriptCheck { command, dynamic_weight: false }
         }
     }
 
@@ -255,7 +268,7 @@ mod tests {
         runtime.block_on(async {
             let outcome = run(&check, &key, Instant::now() + Duration::from_millis(limit)).await;
             sleep(Duration::from_millis(after)).await;
-            outcome
+            outcome.map(|change| assert_eq!(change, None))
         })
     }
 
@@ -275,6 +288,13 @@ mod tests {
             failure("#!/bin/sh\necho; echo ' the replica lags\x07' >&2; echo more; exit 1\n"),
             "the script ended with status 1: the replica lags"
         );
+    }
+
+    #[test]
+    fn a_dynamic_weight_is_the_exit_status_less_two() {
+        let found = [0, 1, 2, 3, 255].map(dynamic_weight);
+        let expected = [None, None, Some(0), Some(1), Some(253)];
+        assert_eq!(found, expected.map(|weight| weight.map(WeightChange::To)));
     }
 
     #[test]

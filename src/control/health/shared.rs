@@ -7,7 +7,7 @@ use super::places::{self, ProbePlace, on_place};
 use super::trust::TrustStores;
 use super::{http, script, tls};
 use crate::control::api::checks::CheckReport;
-use crate::health::{CheckKey, ProbeOutcome};
+use crate::health::{CheckKey, ProbeOutcome, WeightChange};
 use crate::model::{CheckKind, ExternalCheck, HttpsCheck, ScriptCheck};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -76,7 +76,7 @@ impl ProbeShared {
         http::request(&check.http, to, handshake.stream?).await.map_err(ProbeOutcome::Failed)
     }
 
-    /// Runs a script, once it has a place.
+    /// Runs a script, once it has a place. Returns what it does to the weight.
     ///
     /// # Errors
     /// The outcome of the probe.
@@ -85,7 +85,7 @@ impl ProbeShared {
         key: &CheckKey,
         check: &ScriptCheck,
         deadline: Instant,
-    ) -> Result<(), ProbeOutcome> {
+    ) -> Result<Option<WeightChange>, ProbeOutcome> {
         let _place = places::place(&self.scripts, deadline).await?;
         script::run(check, key, deadline).await
     }

@@ -41,7 +41,7 @@ impl Availability {
         let mut counts = Self::default();
         for server in service.servers.iter().filter(|server| !(server.is_sorry() && server.idle)) {
             let count = match server.reachability {
-                _ if server.config.weight.0 == 0 => &mut counts.weightless,
+                _ if server.weight() == 0 => &mut counts.weightless,
                 Reachability::Unreachable(_) => &mut counts.unreachable,
                 Reachability::Resolving => &mut counts.resolving,
                 Reachability::Reachable(_) if server.failed => &mut counts.down,

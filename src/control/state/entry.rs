@@ -7,7 +7,7 @@ use crate::flow::ConnState;
 use crate::forward::RealServerAddresses;
 use crate::health::passive::{PassiveEffect, PassiveView};
 use crate::model::{
-    HealthMode, Match, MatchId, Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService,
+    HealthMode, Match, MatchId, Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService, Weight,
 };
 use crate::schedule::{Candidate, GENERATIONS, Loads, Params, Pool, Thresholds};
 use crate::wire::{MacAddr, Protocol};
@@ -71,6 +71,8 @@ pub struct ServerEntry {
     pub excluded: bool,
     /// True while it counts with weight 0: its health checks fail, or the operator has forced that.
     pub failed: bool,
+    /// Weight that its health checks give it in place of the configured one.
+    pub dynamic_weight: Option<Weight>,
     /// True while it counts with weight 0 by the quorum: the sorry server while it stands, the others while that one is
     /// in use.
     pub idle: bool,
@@ -117,10 +119,17 @@ impl ServerEntry {
         self.is_available() && !self.is_unwell()
     }
 
+    /// Returns its weight: the configured one, or what its checks make of it. That of a drain is 0.
+    #[must_use]
+    pub fn weight(&self) -> u16 {
+        let configured = self.config.weight;
+        self.dynamic_weight.filter(|_| configured.0 > 0).unwrap_or(configured).0
+    }
+
     /// Returns the weight that counts: 0 while it is out. Configured weight and drain stay as they are.
     #[must_use]
     pub fn effective_weight(&self) -> u16 {
-        if self.is_out() { 0 } else { self.config.weight.0 }
+        if self.is_out() { 0 } else { self.weight() }
     }
 
     /// Returns the state for the API.
@@ -249,7 +258,7 @@ impl ServiceEntry {
             address: self.server_address(server),
             accepts_persistent: server.drain.is_none()
                 && !server.is_out()
-                && !(expires && server.config.weight.0 == 0),
+                && !(expires && server.weight() == 0),
             part: server.part(),
             ..Candidate::new(server.id, server.effective_weight())
         });

@@ -20,7 +20,7 @@ impl ServiceEntry {
     /// if that were not in use.
     pub(in crate::control) fn live_weight(&self) -> u32 {
         let fit = self.servers.iter().filter(|server| !server.is_sorry() && server.is_fit());
-        fit.map(|server| u32::from(server.config.weight.0)).sum()
+        fit.map(|server| u32::from(server.weight())).sum()
     }
 
     /// Returns the quorum that counts.

@@ -84,7 +84,8 @@ fn age(span: Span) -> String {
 fn weight(service: &ServiceEntry, server: &ServerEntry) -> Option<Reason> {
     let (address, of) = (server.config.address, service.config.identity);
     if server.config.weight.0 > 0 {
-        return None;
+        let text = "its health checks have set its weight to 0: directrix health shows them";
+        return (server.weight() == 0).then(|| Reason::new("weight-0", text));
     }
     let undo = edit(of, address);
     Some(match server.drain {
@@ -302,6 +303,7 @@ mod tests {
         assert_eq!(code(drain), "draining");
         assert_eq!(code(|all| all.set_resolving(rip())), "resolving");
         assert_eq!(code(|all| all.set_unreachable(rip())), "unreachable");
+        assert_eq!(code(|all| first(all).dynamic_weight = Some(Weight(0))), "weight-0");
         assert_eq!(code(|all| first(all).failed = true), "down");
         let force = |all: &mut Registry| {
             all.set_health_mode(None, Some(rip()), HealthMode::ForcedDown);
@@ -340,6 +342,7 @@ mod tests {
             state: CheckState::Down,
             since: Span::from_secs(300),
             last: None,
+            weight: None,
             cause: Some(FailureCause::ServiceDown),
             next: None,
             paused: false,
@@ -349,6 +352,7 @@ mod tests {
             server: rip(),
             down: true,
             out: !panic,
+            dynamic_weight: None,
             mode: HealthMode::Auto,
             checks: vec![check],
         };

@@ -348,6 +348,7 @@ impl Registry {
             reachability: reachability.unwrap_or(Reachability::Resolving),
             excluded: false,
             failed: service.starts_down(config),
+            dynamic_weight: None,
             idle: config.role.is_sorry(),
             health_mode: service.health_mode,
             passive: PassiveView::default(),

@@ -158,12 +158,6 @@ fn udp(checker: &Checker<'_>, notices: &mut Notices) -> Vec<String> {
 }
 
 fn script(checker: &Checker<'_>, notices: &mut Notices) -> Option<Vec<String>> {
-    if let Some(dynamic) = last(checker.block, "misc_dynamic").filter(|of| is_set(of)) {
-        let what = "misc_dynamic sets the weight by the exit status, so that nothing checks this";
-        let instead = "write a check of type \"script\" whose program exits with 0 if all is well, and not with 2 or more";
-        notices.warn(&dynamic.location, what, instead);
-        return None;
-    }
     if let Some(user) = last(checker.block, "user") {
         let what = format!(
             "the script of MISC_CHECK runs as the director's user, not as {}",
@@ -183,7 +177,10 @@ fn script(checker: &Checker<'_>, notices: &mut Notices) -> Option<Vec<String>> {
         );
         return None;
     };
-    Some(vec![key("type", "script"), command_key(&command(&path.words[1..].join(" ")))])
+    let mut keys = vec![key("type", "script"), command_key(&command(&path.words[1..].join(" ")))];
+    let dynamic = last(checker.block, "misc_dynamic").filter(|of| is_set(of));
+    keys.extend(dynamic.map(|_| "dynamic_weight = true".to_owned()));
+    Some(keys)
 }
 
 /// A `track_file` block of the file names the path.
@@ -200,13 +197,29 @@ fn file(checker: &Checker<'_>, notices: &mut Notices) -> Option<Vec<String>> {
         return None;
     };
     let weight = last(checker.block, "weight").or_else(|| last(block?, "weight"));
+    let mut keys = vec![key("type", "file"), key("path", path)];
     if let Some(weight) = weight.filter(|of| of.value() != Some("0")) {
-        let what = "FILE_CHECK with a weight adds the file's number to that of the server, so that nothing checks this";
-        let instead = "write a check of type \"file\", which is good with the number 0, or set weights by \"directrix ipvsadm -e\"";
-        notices.warn(&weight.location, what, instead);
-        return None;
+        let Some(factor) = factor(weight) else {
+            let what = format!(
+                "{:?} is no weight from -254 to 254, so that nothing checks this",
+                weight.words.join(" ")
+            );
+            notices.warn(&weight.location, what, "write a check of type \"file\" with its weight");
+            return None;
+        };
+        keys.push(format!("weight = {factor}"));
     }
-    Some(vec![key("type", "file"), key("path", path)])
+    Some(keys)
+}
+
+/// The factor of a file's number: "weight 2", "weight 2 reverse".
+fn factor(weight: &Statement) -> Option<i16> {
+    let number = weight.value()?.parse::<i16>().ok().filter(|number| (-254..=254).contains(number))?;
+    match weight.words.get(2).map(String::as_str) {
+        Some("reverse") => Some(-number),
+        Some("noreverse") | None => Some(number),
+        Some(_) => None,
+    }
 }
 
 fn value<'s>(block: &'s Statement, keyword: &str) -> Option<&'s str> {

@@ -54,6 +54,7 @@ fn own_words(statement: &Statement) -> usize {
         keyword if BARE.contains(&keyword) || is_check(statement) => 1,
         keyword if WITH_TWO.contains(&keyword) => 3,
         keyword if SCRIPTS.contains(&keyword) || LISTS.contains(&keyword) => usize::MAX,
+        "weight" if matches!(statement.words.get(2).map(String::as_str), Some("reverse" | "noreverse")) => 3,
         keyword if METHODS.contains(&keyword) && statement.value() == Some("TUN") => usize::MAX,
         _ => 2,
     }

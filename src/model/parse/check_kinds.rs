@@ -61,10 +61,14 @@ impl Kind {
         Self { name: "ping", keys: &["target"], read: |_| Some(CheckKind::Ping) },
         Self {
             name: "script",
-            keys: &["port", "command"],
+            keys: &["port", "command", "dynamic_weight"],
             read: |section| script(section).map(CheckKind::Script),
         },
-        Self { name: "file", keys: &["path", "good"], read: |section| file(section).map(CheckKind::File) },
+        Self {
+            name: "file",
+            keys: &["path", "good", "weight"],
+            read: |section| file(section).map(CheckKind::File),
+        },
         Self {
             name: "external",
             keys: &["name", "max_age"],
@@ -158,7 +162,8 @@ fn smtp(section: &Section<'_, '_>) -> SmtpCheck {
 
 fn script(section: &Section<'_, '_>) -> Option<ScriptCheck> {
     let example = r#"["/usr/local/lib/check-web", "--fast"]"#;
-    Some(ScriptCheck { command: section.require("command", example, command)? })
+    let dynamic_weight = section.get("dynamic_weight", boolean).unwrap_or_default();
+    Some(ScriptCheck { command: section.require("command", example, command)?, dynamic_weight })
 }
 
 fn file(section: &Section<'_, '_>) -> Option<FileCheck> {
@@ -169,7 +174,12 @@ fn file(section: &Section<'_, '_>) -> Option<FileCheck> {
             r#"add path = "/run/checks/{rip}": {rip} stands for the server"#,
         );
     }
-    Some(FileCheck { path: section.get("path", absolute)?, good })
+    let weight = section.get("weight", factor);
+    if weight.is_some() && good != GoodFile::Zero {
+        let what = format!("stands beside good = {:?}, for which the file needs no number", good.name());
+        section.object("weight", invalid(what, "remove one of the two"));
+    }
+    Some(FileCheck { path: section.get("path", absolute)?, good, weight })
 }
 
 fn external(section: &Section<'_, '_>) -> Option<ExternalCheck> {
@@ -178,6 +188,15 @@ fn external(section: &Section<'_, '_>) -> Option<ExternalCheck> {
         section.lacks("of type external has no name", r#"add name = "db": the name in the reports"#);
     }
     Some(ExternalCheck { name: section.get("name", report_name)?, max_age: age })
+}
+
+/// The factor of a file's number.
+fn factor(value: &DeValue<'_>) -> Read<i16> {
+    let digits = value.as_integer();
+    let number = digits.and_then(|digits| i16::from_str_radix(digits.as_str(), digits.radix()).ok());
+    let number = number.filter(|number| (-254..=254).contains(number) && *number != 0);
+    let remedy = "write a whole number from -254 to 254, but not 0";
+    number.ok_or_else(|| invalid(format!("is {}", shown(value)), remedy))
 }
 
 fn path(value: &DeValue<'_>) -> Read<String> {

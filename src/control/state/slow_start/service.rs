@@ -15,7 +15,7 @@ struct ClosedConnections {
 
 impl ClosedConnections {
     fn of(server: &ServerEntry, loads: &Loads) -> Self {
-        let (count, weight) = (loads.get(server.id).inactive, server.config.weight.0);
+        let (count, weight) = (loads.get(server.id).inactive, server.weight());
         Self { count: count.into(), weight: weight.into() }
     }
 
@@ -52,7 +52,7 @@ impl ServiceEntry {
         let has_peers = self.slow_start.served_since.is_some_and(|since| now.duration_since(since) >= window);
         for server in &mut self.servers {
             // The sorry server has no peers: it comes at once, and makes none.
-            let has_weight = server.config.weight.0 > 0 && !server.is_sorry();
+            let has_weight = server.weight() > 0 && !server.is_sorry();
             let eligibility =
                 Eligibility { has_weight, is_reachable: server.is_available() && !server.is_out() };
             server.slow_start.update_presence(eligibility, has_peers, now);

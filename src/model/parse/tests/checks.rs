@@ -240,9 +240,15 @@ fn each_kind_has_its_keys_and_defaults() {
     assert_eq!(kind("type = \"smtp\"\ntarget = \"rip\"\nhello = \"[192.0.2.1]\"\n"), smtp("[192.0.2.1]"));
     assert_eq!(kind("type = \"ping\"\ntarget = \"rip\"\n"), CheckKind::Ping);
     let script = check("type = \"script\"\ncommand = [\"/bin/x\", \"a b\"]\nport = 25\n").unwrap();
-    assert_eq!(script.kind, CheckKind::Script(ScriptCheck { command: vec!["/bin/x".into(), "a b".into()] }));
+    assert_eq!(
+        script.kind,
+        CheckKind::Script(ScriptCheck {
+            command: vec!["/bin/x".into(), "a b".into()],
+            dynamic_weight: false
+        })
+    );
     assert_eq!((script.port, script.target), (Some(25), CheckTarget::Rip));
-    let file = |good| CheckKind::File(FileCheck { path: "/run/{rip}".into(), good });
+    let file = |good| CheckKind::File(FileCheck { path: "/run/{rip}".into(), good, weight: None });
     assert_eq!(kind("type = \"file\"\npath = \"/run/{rip}\"\n"), file(GoodFile::Zero));
     assert_eq!(kind("type = \"file\"\npath = \"/run/{rip}\"\ngood = \"absent\"\n"), file(GoodFile::Absent));
     let external =
@@ -300,6 +306,31 @@ fn wrong_keys_of_a_kind_are_refused_with_line_and_remedy() {
         ),
     ] {
         assert_eq!(check(keys).unwrap_err(), error);
+    }
+}
+
+#[test]
+fn keys_of_dynamic_weights_are_read() {
+    let kind = |keys: &str| {
+        let text = format!("{HEAD}[[service.check]]\n{keys}[[service.server]]\naddress = \"10.0.0.2\"\n");
+        super::check(&text)
+            .map(|config| config.services[0].checks[0].kind.clone())
+            .map_err(|errors| errors.to_string())
+    };
+    let script = "type = \"script\"\ncommand = [\"/bin/x\"]\n";
+    let of =
+        |dynamic_weight| CheckKind::Script(ScriptCheck { command: vec!["/bin/x".into()], dynamic_weight });
+    assert_eq!(kind(script), Ok(of(false)));
+    assert_eq!(kind(&format!("{script}dynamic_weight = true\n")), Ok(of(true)));
+    let file = |keys: &str| kind(&format!("type = \"file\"\npath = \"/x\"\n{keys}\n"));
+    for weight in [-254, -1, 1, 254] {
+        let of = FileCheck { path: "/x".into(), good: GoodFile::Zero, weight: Some(weight) };
+        assert_eq!(file(&format!("weight = {weight}")), Ok(CheckKind::File(of)));
+    }
+    for keys in
+        ["weight = 0", "weight = 255", "weight = -255", "weight = 1.5", "weight = 1\ngood = \"absent\""]
+    {
+        assert!(file(keys).is_err_and(|error| error.contains("weight ")), "{keys}");
     }
 }
 
