@@ -122,12 +122,21 @@ fn interrupts(files: &Files, name: &str, device: &str) -> Vec<NicInterrupt> {
         if !is_named || counts.iter().all(|count| *count == "0") {
             return None;
         }
-        let cores = ["effective_affinity_list", "smp_affinity_list"]
-            .iter()
-            .find_map(|file| files.set(&format!("proc/irq/{number}/{file}")).filter(|set| !set.is_empty()))?;
+        let cores = interrupt_cores(files, number)?;
         Some(NicInterrupt { number, cores })
     };
     lines.filter_map(interrupt).collect()
+}
+
+/// The core that an interrupt goes to. An order to move it is carried out at its next occurrence (`irq_move_masked_irq` in
+/// kernel/irq/migration.c), so the cores that it may have hold against the one that it had.
+fn interrupt_cores(files: &Files, number: u32) -> Option<BTreeSet<usize>> {
+    let set = |file: &str| files.set(&format!("proc/irq/{number}/{file}")).filter(|set| !set.is_empty());
+    let (permitted, last) = (set("smp_affinity_list"), set("effective_affinity_list"));
+    match (permitted, last) {
+        (Some(permitted), Some(last)) if !last.is_subset(&permitted) => Some(permitted),
+        (permitted, last) => last.or(permitted),
+    }
 }
 
 /// "eth0", "eth0-TxRx-3", "virtio2-input.0", "mlx5_comp0@pci:0000:3b:00.0".
@@ -169,6 +178,7 @@ mod tests {
         let (files, _place) = written(&[
             ("proc/interrupts", INTERRUPTS),
             ("proc/irq/38/effective_affinity_list", "1\n"),
+            ("proc/irq/38/smp_affinity_list", "0-1\n"),
             ("proc/irq/39/effective_affinity_list", "\n"),
             ("proc/irq/39/smp_affinity_list", "0-1\n"),
         ]);
@@ -176,6 +186,16 @@ mod tests {
             .map(|(number, cores)| NicInterrupt { number, cores });
         assert_eq!(interrupts(&files, "eth0", "virtio2"), wanted);
         assert!(is_name_of("mlx5_comp0@pci:0000:3b:00.0", "0000:3b:00.0"));
+    }
+
+    #[test]
+    fn an_interrupt_that_is_to_move_counts_at_its_new_core() {
+        let (files, _place) = written(&[
+            ("proc/irq/38/effective_affinity_list", "0\n"),
+            ("proc/irq/38/smp_affinity_list", "1\n"),
+        ]);
+        assert_eq!(interrupt_cores(&files, 38), Some(BTreeSet::from([1])));
+        assert_eq!(interrupt_cores(&files, 39), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) struct RunningFacts {
     pub(super) cores: BTreeSet<usize>,
     /// Every virtual service with the handshakes of its servers that had some.
     pub(super) handshakes: Vec<(String, Vec<Handshakes>)>,
-    /// What the address auditor has found.
+    /// Findings of the address auditor.
     pub(super) audit: Vec<audit::Finding>,
     /// Frames that it dropped for their VLAN tags.
     pub(super) tagged: u64,
