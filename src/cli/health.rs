@@ -339,6 +339,7 @@ TCP 192.0.2.1:80: handshakes fail with most servers, 9 of 9
             identity: address.into(),
             panic: false,
             flood: false,
+            flood_reason: None,
             quorum: Some(Quorum { weight: 2, live: 1, up: false }),
             sorry_server: Some(SorryServer { address: [192, 0, 2, 9].into(), in_use: true }),
             servers: Vec::new(),
