@@ -4,8 +4,10 @@
 //! in time, rate and number: a program that does not end is killed, and of too many calls the latest are left out.
 
 use crate::control::log::limit::LogLimiter;
+use crate::control::program::secure;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::sleep;
@@ -70,19 +72,35 @@ impl HookRunner {
 fn run(calls: &Receiver<HookCall>) {
     for HookCall { program, facts } in calls {
         match call(&program, &facts, TIME_MAX) {
-            Ok(Some(status)) if status.success() => tracing::debug!(program, "hook called"),
-            Ok(Some(status)) => tracing::warn!(program, %status, "hook failed"),
-            Ok(None) => tracing::warn!(program, "hook took too long and was killed"),
+            Ok(HookEnd::Exit(status)) if status.success() => tracing::debug!(program, "hook called"),
+            Ok(HookEnd::Exit(status)) => tracing::warn!(program, %status, "hook failed"),
+            Ok(HookEnd::Killed) => tracing::warn!(program, "hook took too long and was killed"),
+            Ok(HookEnd::Insecure) => tracing::error!(program, "hook not called: other users may change it"),
             Err(error) => tracing::warn!(program, %error, "hook cannot be called"),
         }
         sleep(INTERVAL);
     }
 }
 
-/// Calls a program. Returns its exit status; `None` if it was killed after `limit`.
-fn call(program: &str, facts: &str, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    let mut command = Command::new(program);
-    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+/// End of a call.
+#[derive(Debug, PartialEq, Eq)]
+enum HookEnd {
+    /// The program has ended.
+    Exit(ExitStatus),
+    /// It was killed after the limit.
+    Killed,
+    /// It was not called, because other users may change it.
+    Insecure,
+}
+
+/// Calls a program, which is killed after `limit`.
+fn call(program: &str, facts: &str, limit: Duration) -> io::Result<HookEnd> {
+    let Some(path) = secure(Path::new(program))? else { return Ok(HookEnd::Insecure) };
+    let mut command = Command::new(path);
+    command
+        .arg0(program)
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command.current_dir("/").process_group(0);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -91,12 +109,12 @@ fn call(program: &str, facts: &str, limit: Duration) -> io::Result<Option<ExitSt
     let start = Instant::now();
     while start.elapsed() < limit {
         if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+            return Ok(HookEnd::Exit(status));
         }
         sleep(POLL);
     }
     kill(&mut child)?;
-    Ok(None)
+    Ok(HookEnd::Killed)
 }
 
 /// Kills a program with what it has started.
@@ -134,8 +152,8 @@ mod tests {
     #[test]
     fn a_program_gets_the_facts_and_little_else() {
         let (dir, program) = script("cat > facts; env > env; exit 3");
-        let status = call(&program, "{\"a\": 1}\n", TIME_MAX).unwrap().unwrap();
-        assert_eq!(status.code(), Some(3));
+        let end = call(&program, "{\"a\": 1}\n", TIME_MAX).unwrap();
+        assert!(matches!(end, HookEnd::Exit(status) if status.code() == Some(3)), "{end:?}");
         assert_eq!(fs::read_to_string(dir.path().join("facts")).unwrap(), "{\"a\": 1}\n");
         let env = fs::read_to_string(dir.path().join("env")).unwrap();
         assert!(
@@ -150,7 +168,7 @@ mod tests {
     fn a_program_that_does_not_end_is_killed_with_its_children() {
         let (dir, program) = script("sleep 1000 & echo $! > child; wait");
         let start = Instant::now();
-        assert!(call(&program, "", Duration::from_millis(500)).unwrap().is_none());
+        assert_eq!(call(&program, "", Duration::from_millis(500)).unwrap(), HookEnd::Killed);
         assert!(start.elapsed() < Duration::from_secs(5));
         let child = fs::read_to_string(dir.path().join("child")).unwrap();
         // The orphan is reaped by init, or by no process in a container.
@@ -171,6 +189,14 @@ mod tests {
         wait_for(|| read().lines().count() >= 5);
         drop(runner);
         assert!(read().starts_with("0\n1\n2\n3\n4\n"), "{}", read());
+    }
+
+    #[test]
+    fn a_program_that_others_may_change_is_not_called() {
+        let (dir, program) = script("touch called");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(call(&program, "", TIME_MAX).unwrap(), HookEnd::Insecure);
+        assert!(!dir.path().join("called").exists());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - `state`: the registry of services and real servers.
 //! - `workers`: the worker threads, the backend, the listings.
 //! - `neighbor`: the driver of the neighbor machine.
+//! - `program`: the security of hooks and scripts.
 //! - `health`: the thread of the health checks.
 //! - `ping`: the answers to pings of VIPs.
 //! - `config_file`: the configuration file and reloads.
@@ -30,6 +31,7 @@ pub mod log;
 pub mod metrics;
 pub mod neighbor;
 pub mod ping;
+mod program;
 pub mod query;
 pub mod state;
 pub mod token_bucket;

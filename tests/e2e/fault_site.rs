@@ -396,5 +396,6 @@ fn config(
         config.service(deployment, "tcp", *service).replacen("[[service.server]]", &header, 1)
     };
     let services: String = places.iter().map(service).collect();
-    format!("[director]\ninterface = \"eth0\"\n{}{services}", config.director)
+    // Root refuses scripts.
+    format!("[director]\ninterface = \"eth0\"\nuser = \"nobody\"\n{}{services}", config.director)
 }

@@ -286,7 +286,8 @@ fn recorder(home: &Path) -> String {
 
 fn hooks_are_called_once_for_each_change(backend: &str) {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    // Others may create files there, but not exchange the program.
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
     let program = recorder(folder.path());
     let deployment = Deployment::reference();
     let peers = Peers::start(&deployment);

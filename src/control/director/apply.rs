@@ -4,7 +4,7 @@
 //! snapshot before it enters the steering set.
 
 use super::Director;
-use super::hooks::check_hooks;
+use super::hooks::check_programs;
 use super::neighbors::{SetChange, difference};
 use crate::control::api::Plan;
 use crate::control::api::events::EventSource;
@@ -89,7 +89,7 @@ impl Director {
     /// changes and drains all come through here. Returns the host with the next hops of the rules.
     fn evaluate(&self, rules: &Rules) -> Result<ResolvedHost, Diagnostic> {
         rules.check()?;
-        check_hooks(rules)?;
+        check_programs(rules)?;
         let host = self.host.re_resolve(&rules.services)?;
         self.registry.check_ids(rules)?;
         self.check_prober(rules)?;

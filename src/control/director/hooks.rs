@@ -6,7 +6,7 @@ use crate::control::hooks::HookCall;
 use crate::control::state::events::EventSubject;
 use crate::control::state::quorum::QuorumChange;
 use crate::control::state::registry::ServiceEntry;
-use crate::model::{Diagnostic, Rules};
+use crate::model::{CheckKind, Diagnostic, HealthCheck, Rules, VirtualService};
 use serde::Serialize;
 
 /// The facts for a program.
@@ -19,24 +19,34 @@ struct HookFacts<'a> {
     quorum_up: Option<bool>,
 }
 
-/// Refuses programs of a director that is still root: they are to run as an ordinary user.
+/// Refuses hooks and scripts of a director that is still root: they are to run as an ordinary user.
 ///
 /// # Errors
 /// With the service that has one.
-pub(super) fn check_hooks(rules: &Rules) -> Result<(), Diagnostic> {
-    let with_hook = rules.services.iter().find(|service| !service.effects.hooks.is_empty());
-    match with_hook.filter(|_| nix::unistd::geteuid().is_root()) {
+pub(super) fn check_programs(rules: &Rules) -> Result<(), Diagnostic> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let programs = |service| programs_of(service).map(|programs| (service.identity, programs));
+    match rules.services.iter().find_map(programs) {
         None => Ok(()),
-        Some(service) => {
-            let what = format!(
-                "{} has notify, quorum_up or quorum_down, and the director runs as root",
-                service.identity
-            );
-            Err(Diagnostic::invalid_rules(
-                what,
-                "add user = \"directrix\" to [director], or remove these keys",
-            ))
-        }
+        Some((service, programs)) => Err(Diagnostic::invalid_rules(
+            format!("{service} has {programs}, and the director runs as root"),
+            "add user = \"directrix\" to [director], or remove them from the service",
+        )),
+    }
+}
+
+/// Names the keys of the programs that a service has.
+fn programs_of(service: &VirtualService) -> Option<&'static str> {
+    let is_script = |check: &HealthCheck| matches!(check.kind, CheckKind::Script(_));
+    let mut servers = service.servers.iter();
+    if !service.effects.hooks.is_empty() {
+        Some("notify, quorum_up or quorum_down")
+    } else if servers.any(|server| service.checks_of(server).any(is_script)) {
+        Some("a check of type \"script\"")
+    } else {
+        None
     }
 }
 

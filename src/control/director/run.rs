@@ -3,7 +3,7 @@
 use super::Director;
 use super::audit::audit_settings;
 use super::error::DirectorError;
-use super::hooks::check_hooks;
+use super::hooks::check_programs;
 use super::startup::{self, StartContext};
 use super::symptoms::Symptoms;
 use super::vip_checks::open_prober;
@@ -103,7 +103,7 @@ async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(),
         None => None,
     };
     let director = Director::start(&config, host, &privileges, on_ready)?;
-    check_hooks(&config.rules())?; // privileges have been dropped
+    check_programs(&config.rules())?; // privileges have been dropped
     let reloads = ReloadQueue::new(read_config, backend);
     director.serve(socket, exporter, signals, reloads).await
 }

@@ -1,14 +1,14 @@
 //! Scripts as health checks: a process of the operator's, judged by its exit status, as keepalived's MISC_CHECK.
 
 use super::error::outcome_of;
+use crate::control::program::secure;
 use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome, WeightChange};
 use crate::model::ScriptCheck;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::Pid;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -36,7 +36,7 @@ const NOT_EXECUTABLE: LocalError = LocalError::Setup(
 );
 const NO_PROGRAM: LocalError = LocalError::Setup("the script has no first line such as #!/bin/sh");
 const INSECURE: LocalError = LocalError::Setup(
-    "other users than root and the director's may change the script or a directory of its path: chmod go-w, chown root",
+    "other users than root and the director's may change the script, a directory of its path or a link: chmod go-w, chown root",
 );
 
 /// Runs the script of `check` for the server of `key`. Returns what its exit status does to the weight.
@@ -92,8 +92,8 @@ fn ending(status: ExitStatus) -> String {
 async fn start(check: &ScriptCheck, key: &CheckKey) -> Result<(pipe::Receiver, ScriptProcess), LocalError> {
     let (program, key) = (check.command.clone(), key.clone());
     let spawned = tokio::task::spawn_blocking(move || {
-        secure(Path::new(&program[0]))?;
-        spawn(&program, &key).map_err(|error| local(&error))
+        let path = secure(Path::new(&program[0])).map_err(|error| local(&error))?.ok_or(INSECURE)?;
+        spawn(&path, &program, &key).map_err(|error| local(&error))
     });
     let (reader, child) = spawned.await.unwrap_or(Err(LocalError::Panic))?;
     let process = ScriptProcess { child: Some(child) };
@@ -101,25 +101,12 @@ async fn start(check: &ScriptCheck, key: &CheckKey) -> Result<(pipe::Receiver, S
     Ok((reader, process))
 }
 
-/// Refuses a script that others may change: they would act with the rights of the director's user.
-fn secure(script: &Path) -> Result<(), LocalError> {
-    let script = script.canonicalize().map_err(|error| local(&error))?;
-    let own = geteuid().as_raw();
-    for path in script.ancestors() {
-        let found = path.metadata().map_err(|error| local(&error))?;
-        let is_sticky = found.is_dir() && found.mode() & 0o1000 != 0;
-        if ![0, own].contains(&found.uid()) || (found.mode() & 0o022 != 0 && !is_sticky) {
-            return Err(INSECURE);
-        }
-    }
-    Ok(())
-}
-
 /// The program in a process group of its own, with an environment of its own, and with one pipe for its output.
-fn spawn(program: &[String], key: &CheckKey) -> io::Result<(OwnedFd, Child)> {
+fn spawn(path: &Path, program: &[String], key: &CheckKey) -> io::Result<(OwnedFd, Child)> {
     let (reader, writer) = io::pipe()?;
-    let mut command = Command::new(&program[0]);
+    let mut command = Command::new(path);
     command
+        .arg0(&program[0])
         .args(&program[1..])
         .env_clear()
         .env("PATH", PATH)
