@@ -83,7 +83,7 @@ impl Health {
         for entry in self.checks.values() {
             for user in entry.users.iter().filter(|user| user.decides) {
                 let service = &mut self.services[user.service];
-                service.enter(user.server, entry.record.state);
+                service.enter(user.server, entry.record.standing());
                 service.weigh(user.server, entry.record.weight, 1);
             }
         }

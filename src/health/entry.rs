@@ -3,7 +3,7 @@
 use super::events::ProbeId;
 use super::key::CheckKey;
 use super::outcome::{LocalError, ProbeOutcome};
-use super::record::Record;
+use super::record::{ProbeResult, Record};
 use super::timetable;
 use std::time::Duration;
 
@@ -66,15 +66,15 @@ impl CheckEntry {
     }
 
     /// Ends the probe and counts its outcome.
-    pub(super) fn finish(&mut self, outcome: ProbeOutcome, took: Duration, random: u64, now: u64) {
+    pub(super) fn finish(&mut self, probed: ProbeResult, random: u64, now: u64) {
         let Some(probe) = self.probe.take() else { return };
         let end = probe.started + u64::from(self.key.timing.timeout.millis()) + self.tolerance();
-        let outcome = match outcome {
+        let outcome = match probed.outcome {
             // The host that was late may have been too late for an answer that was there.
             ProbeOutcome::Failed(_) if probe.late || now > end => ProbeOutcome::Unknown(LocalError::Late),
             outcome => outcome,
         };
-        self.record.observe(outcome, took, now);
+        self.record.observe(ProbeResult { outcome, ..probed }, now);
         self.schedule(probe.started, random, now);
     }
 

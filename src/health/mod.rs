@@ -58,10 +58,10 @@ use crate::random::SplitMix64;
 use crate::time::Tick;
 use entry::CheckEntry;
 use freeze::{FreezeGuard, GuardShare};
+use record::ProbeResult;
 use service::ServiceHealth;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 /// Settings of [`Health`].
 #[derive(Clone, Copy, Debug)]
@@ -128,8 +128,7 @@ impl Health {
         match event {
             HealthEvent::Configure(config) => self.configure(&config, actions),
             HealthEvent::Finished { probe, outcome, rip, took } => {
-                self.explain(probe, rip);
-                self.finish(probe, outcome, took, actions);
+                self.finish(probe, ProbeResult { outcome, rip, took }, actions);
             }
             HealthEvent::Suspect(server) => self.hasten(server),
             HealthEvent::Timer => {}
@@ -170,19 +169,13 @@ impl Health {
         }
     }
 
-    fn finish(
-        &mut self,
-        probe: ProbeId,
-        outcome: ProbeOutcome,
-        took: Duration,
-        actions: &mut Vec<HealthAction>,
-    ) {
+    fn finish(&mut self, probe: ProbeId, probed: ProbeResult, actions: &mut Vec<HealthAction>) {
         let Some(id) = self.probes.remove(&probe) else { return };
         let (now, random) = (self.due.clock(), self.random.next());
         let Some(entry) = self.checks.get_mut(&id) else { return };
         let (before, blind, weight) = (GuardShare::of(entry), entry.record.is_blind(), entry.record.weight);
-        entry.finish(outcome, took, random, now);
-        self.times.durations.add(took);
+        self.times.durations.add(probed.took);
+        entry.finish(probed, random, now);
         self.times.unknown += u64::from(entry.record.is_unknown());
         report_sight(entry, blind, actions);
         self.guard.replace(before, GuardShare::of(entry), entry.key.server, entry.services());
@@ -213,15 +206,16 @@ impl Health {
         let cause = self.cause(id).filter(|_| state == CheckState::Down);
         let now = self.due.clock();
         let Some(entry) = self.checks.get_mut(&id) else { return };
-        let (before, from) = (GuardShare::of(entry), entry.record.state);
+        let (before, from) = (GuardShare::of(entry), entry.record.standing());
         entry.record.enter(state, now);
+        let to = entry.record.standing();
         entry.schedule(now, random, now);
         self.guard.replace(before, GuardShare::of(entry), entry.key.server, entry.services());
         let (key, downs) = (entry.key.clone(), entry.record.downs_lately(now));
         actions.push(HealthAction::Report(HealthReport::Check { key, state, cause, downs }));
         for user in entry.users.iter().filter(|user| user.decides) {
             let service = &mut self.services[user.service];
-            if service.change(user.server, from, state) {
+            if service.change(user.server, from, to) {
                 service.settle(user.server, actions);
             }
         }
@@ -250,20 +244,14 @@ impl Health {
         actions.push(HealthAction::Report(HealthReport::Freeze { on, failing, up }));
     }
 
-    /// Keeps what the RIP answered to a probe of the VIP that has failed.
-    fn explain(&mut self, probe: ProbeId, rip: Option<ProbeOutcome>) {
-        let entry = self.probes.get(&probe).and_then(|id| self.checks.get_mut(id));
-        if let Some(entry) = entry {
-            entry.record.rip = rip;
-        }
-    }
-
-    /// The cause of the latest failure of a check. What the RIP answers comes from its own check, or from the probe.
+    /// The cause of the latest failure of a check. What the RIP answers comes from the same probe, or else from its own check.
     fn cause(&self, id: CheckId) -> Option<FailureCause> {
         let entry = self.checks.get(&id)?;
-        let rip = entry.key.vip.and_then(|_| self.ids.get(&entry.key.of_rip()));
-        let rip = rip.and_then(|id| self.checks.get(id)?.record.last.as_ref());
-        let rip = rip.map(|last| &last.outcome).or(entry.record.rip.as_ref());
+        let of_rip = entry.key.vip.and_then(|_| self.ids.get(&entry.key.of_rip()));
+        let last = of_rip.and_then(|id| self.checks.get(id)?.record.last.as_ref());
+        let has_result = |outcome: &&ProbeOutcome| !matches!(outcome, ProbeOutcome::Unknown(_));
+        let same = entry.record.rip.as_ref().filter(has_result);
+        let rip = same.or(last.map(|last| &last.outcome).filter(has_result));
         let failure = entry.record.failure.as_ref()?;
         Some(FailureCause::of(&entry.key, failure, rip))
     }

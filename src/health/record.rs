@@ -33,6 +33,8 @@ pub(super) struct Record {
     streak: u16,
     /// Results in a row without knowledge.
     unknown: u16,
+    /// Whether it has been up.
+    proved: bool,
     /// Latest changes to down.
     downs: VecDeque<u64>,
     pub(super) last: Option<LastResult>,
@@ -40,8 +42,25 @@ pub(super) struct Record {
     pub(super) weight: Option<WeightChange>,
     /// Evidence of the latest failure.
     pub(super) failure: Option<ProbeFailure>,
-    /// Answer of the RIP to the latest probe of the VIP, if it was asked.
+    /// Answer of the RIP to the probe of the VIP with that failure, if it was asked.
     pub(super) rip: Option<ProbeOutcome>,
+}
+
+/// State of a check as services count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) state: CheckState,
+    /// Whether it has been up.
+    pub(super) proved: bool,
+}
+
+/// Result of a probe.
+#[derive(Clone, Debug)]
+pub(super) struct ProbeResult {
+    pub(super) outcome: ProbeOutcome,
+    /// Answer of the RIP to the same probe of the VIP, if it was asked.
+    pub(super) rip: Option<ProbeOutcome>,
+    pub(super) took: Duration,
 }
 
 /// The latest result of a check.
@@ -62,6 +81,7 @@ impl Record {
             since: now,
             streak: 0,
             unknown: 0,
+            proved: false,
             downs: VecDeque::new(),
             last: None,
             weight: None,
@@ -70,8 +90,8 @@ impl Record {
         }
     }
 
-    /// Counts a result.
-    pub(super) fn observe(&mut self, outcome: ProbeOutcome, took: Duration, now: u64) {
+    /// Counts a result, with the answer of the RIP to the same probe, if it was asked.
+    pub(super) fn observe(&mut self, ProbeResult { outcome, rip, took }: ProbeResult, now: u64) {
         match &outcome {
             ProbeOutcome::Unknown(_) => self.unknown = self.unknown.saturating_add(1),
             ProbeOutcome::Passed => {
@@ -83,7 +103,7 @@ impl Record {
                 self.count(self.state == CheckState::Down);
             }
             ProbeOutcome::Failed(failure) => {
-                self.failure = Some(failure.clone());
+                (self.failure, self.rip) = (Some(failure.clone()), rip);
                 self.count(self.state != CheckState::Down);
             }
         }
@@ -116,6 +136,12 @@ impl Record {
             self.downs.push_front(now);
         }
         (self.state, self.since, self.streak) = (state, now, 0);
+        self.proved |= state == CheckState::Up;
+    }
+
+    /// The state as services count it.
+    pub(super) fn standing(&self) -> Standing {
+        Standing { state: self.state, proved: self.proved }
     }
 
     /// Forgets the failures of a check that is up.
@@ -190,7 +216,7 @@ mod tests {
                 '-' => FAILED,
                 _ => UNKNOWN,
             };
-            record.observe(outcome, Duration::ZERO, *clock);
+            record.observe(ProbeResult { outcome, rip: None, took: Duration::ZERO }, *clock);
             if let Some(state) = record.due_state(&timing, *clock) {
                 record.enter(state, *clock);
             }

@@ -2,7 +2,7 @@
 
 use super::events::{HealthAction, HealthReport, ServerChecks, ServiceChecks};
 use super::outcome::WeightChange;
-use super::record::CheckState;
+use super::record::{CheckState, Standing};
 use crate::model::{HealthMode, ServiceIdentity, Weight};
 use std::net::IpAddr;
 use std::ops::{AddAssign, SubAssign};
@@ -36,9 +36,10 @@ pub(super) struct ServerHealth {
     held: bool,
     /// Its checks that decide and are down.
     failed: u32,
-    /// Its checks that decide and have had no result, if that counts as down.
-    pending: u32,
-    alpha: bool,
+    /// Its checks that decide and have never been up, while that counts as down.
+    unproved: u32,
+    /// Whether it waits for all of them: with `alpha`, from a configuration that finds it out.
+    on_trial: bool,
     /// Effects of its checks that decide on the weight.
     changes: WeightChanges,
     /// Weight by that, in the configuration or the latest report.
@@ -105,8 +106,8 @@ impl ServiceHealth {
     }
 
     /// Counts that a check of the server at `place` is in this state.
-    pub(super) fn enter(&mut self, place: usize, state: CheckState) {
-        self.servers[place].count(state, 1);
+    pub(super) fn enter(&mut self, place: usize, standing: Standing) {
+        self.servers[place].count(standing, 1);
     }
 
     /// Counts the effect of a check on the weight of the server at `place`, `times` 1 or -1.
@@ -123,7 +124,7 @@ impl ServiceHealth {
     }
 
     /// Counts that a check of the server at `place` has changed. Returns true if the verdict on the server may have.
-    pub(super) fn change(&mut self, place: usize, from: CheckState, to: CheckState) -> bool {
+    pub(super) fn change(&mut self, place: usize, from: Standing, to: Standing) -> bool {
         let server = &mut self.servers[place];
         let (before, weights) = ((server.is_down(), server.is_apart()), server.weights());
         server.count(from, -1);
@@ -184,8 +185,8 @@ impl ServerHealth {
             mode: checks.mode,
             held: false,
             failed: 0,
-            pending: 0,
-            alpha,
+            unproved: 0,
+            on_trial: alpha && checks.out,
             changes: WeightChanges::default(),
             dynamic_weight: checks.dynamic_weight,
             out: checks.out,
@@ -207,22 +208,19 @@ impl ServerHealth {
     }
 
     fn fails(&self) -> bool {
-        self.failed > 0 || self.pending > 0
+        self.failed > 0 || self.unproved > 0
     }
 
     /// Returns true if it is out also in panic, and no part of the panic share.
     fn is_apart(&self) -> bool {
-        let is_new = self.mode == HealthMode::Auto && self.failed == 0 && self.pending > 0;
+        let is_new = self.mode == HealthMode::Auto && self.unproved > 0;
         is_new || self.mode == HealthMode::ForcedDown
     }
 
-    fn count(&mut self, state: CheckState, change: i32) {
-        let count = match state {
-            CheckState::Down => &mut self.failed,
-            CheckState::Unknown if self.alpha => &mut self.pending,
-            CheckState::Unknown | CheckState::Up => return,
-        };
-        *count = count.saturating_add_signed(change);
+    fn count(&mut self, Standing { state, proved }: Standing, change: i32) {
+        let of = |counts: bool| if counts { change } else { 0 };
+        self.failed = self.failed.saturating_add_signed(of(state == CheckState::Down));
+        self.unproved = self.unproved.saturating_add_signed(of(self.on_trial && !proved));
     }
 
     fn weights(&self) -> Weights {

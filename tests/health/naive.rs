@@ -47,19 +47,20 @@ impl NaiveModel {
         self.config = config.to_vec();
     }
 
-    /// Whether a check that decides is down, or with alpha has had no result.
+    /// Whether a check that decides is down, or has never been up in a server that alpha keeps out.
     fn fails(&self, server: &ServerChecks, alpha: bool) -> bool {
-        self.has(server, CheckState::Down) || alpha && self.has(server, CheckState::Unknown)
+        let mut deciding = server.checks.iter().filter(|check| check.decides);
+        deciding.any(|check| self.state(&check.key) == CheckState::Down) || self.is_new(server, alpha)
     }
 
-    fn has(&self, server: &ServerChecks, state: CheckState) -> bool {
+    fn is_new(&self, server: &ServerChecks, alpha: bool) -> bool {
         let mut deciding = server.checks.iter().filter(|check| check.decides);
-        deciding.any(|check| self.state(&check.key) == state)
+        alpha && server.out && deciding.any(|check| !self.states(&check.key).contains(&CheckState::Up))
     }
 
     /// Whether a server is out also in panic.
-    fn is_apart(&self, server: &ServerChecks) -> bool {
-        let is_new = !self.has(server, CheckState::Down) && self.has(server, CheckState::Unknown);
+    fn is_apart(&self, server: &ServerChecks, alpha: bool) -> bool {
+        let is_new = self.is_new(server, alpha);
         server.mode == HealthMode::ForcedDown || server.mode == HealthMode::Auto && is_new
     }
 
@@ -82,7 +83,13 @@ impl NaiveModel {
     }
 
     pub(crate) fn state(&self, key: &CheckKey) -> CheckState {
+        *self.states(key).last().expect("the first one")
+    }
+
+    /// The states after each result, from the first one on.
+    fn states(&self, key: &CheckKey) -> Vec<CheckState> {
         let (mut state, mut run, mut downs) = (CheckState::Unknown, 0, Vec::new());
+        let mut states = vec![state];
         for (at, passed) in &self.history[key] {
             let Some(passed) = passed else {
                 run = if state == CheckState::Up { 0 } else { run };
@@ -108,8 +115,9 @@ impl NaiveModel {
                     }
                 }
             }
+            states.push(state);
         }
-        state
+        states
     }
 
     /// The servers that are out, and the services in panic.
@@ -122,7 +130,7 @@ impl NaiveModel {
         for of in config {
             let at = |server: &ServerChecks| (of.service, server.server);
             let down = |server: &&ServerChecks| self.is_down(at(server), server, of.alpha);
-            let forced = |server: &&ServerChecks| down(server) && self.is_apart(server);
+            let forced = |server: &&ServerChecks| down(server) && self.is_apart(server, of.alpha);
             let counted = || of.servers.iter().filter(|server| !forced(server));
             let weight = |server: &ServerChecks| u64::from(server.weight.0);
             let total: u64 = counted().map(weight).sum();

@@ -162,6 +162,76 @@ fn a_probe_of_the_vip_brings_what_the_rip_answers() {
 }
 
 #[test]
+fn the_answer_of_the_rip_to_the_same_probe_counts_and_stays() {
+    let mut health = Health::new(HealthSettings { in_flight_max: 8, seed: 1 });
+    let services = vec![with_servers(80, [1], CheckTarget::Both)];
+    let config = HealthConfig { number: 1, services };
+    health.handle(HealthEvent::Configure(config), Tick(0), &mut Vec::new());
+    let silent = || ProbeOutcome::Failed(ProbeFailure::Silent);
+    let mut cause = |of_vip: ProbeOutcome, rip: Option<ProbeOutcome>| {
+        let mut has_ended = false;
+        while !has_ended {
+            let (due, mut actions) = (health.next_deadline().unwrap(), Vec::new());
+            health.handle(HealthEvent::Timer, due, &mut actions);
+            for action in actions {
+                let HealthAction::Start { probe, key } = action else { continue };
+                let outcome = if key.vip.is_some() { of_vip.clone() } else { ProbeOutcome::Passed };
+                let rip = rip.clone().filter(|_| key.vip.is_some());
+                let took = Duration::from_millis(10);
+                health.handle(HealthEvent::Finished { probe, outcome, rip, took }, due, &mut Vec::new());
+                has_ended |= key.vip.is_some();
+            }
+        }
+        let checks = &health.status()[0].servers[0].checks;
+        checks.iter().find(|check| check.key.vip.is_some()).unwrap().cause.clone()
+    };
+    assert_eq!(cause(silent(), Some(silent())), Some(FailureCause::Silent), "the check of the RIP passes");
+    assert_eq!(cause(silent(), None), Some(FailureCause::VipMissing));
+    assert_eq!(cause(silent(), Some(silent())), Some(FailureCause::Silent));
+    let late = ProbeOutcome::Unknown(LocalError::Late);
+    assert_eq!(cause(late, None), Some(FailureCause::Silent), "a result without knowledge changes no cause");
+}
+
+/// A service with `alpha`, with checks of this port.
+fn alpha(servers: impl IntoIterator<Item = u8>, port: u16) -> ServiceChecks {
+    ServiceChecks { alpha: true, service: service(80), ..with_servers(port, servers, CheckTarget::Rip) }
+}
+
+#[test]
+fn with_alpha_a_server_in_use_stays_so_when_its_check_changes() {
+    let mut world = World::new(3, 8);
+    world.configure(vec![alpha([1, 2], 80)]);
+    assert_eq!(world.out.len(), 2, "until their first success");
+    world.run(10_000);
+    assert!(world.out.is_empty());
+    world.configure(vec![alpha([1, 2, 3], 81)]);
+    let out: Vec<_> = world.out.iter().map(|(_, server)| *server).collect();
+    assert_eq!(out, [server(3)], "the added one alone waits for a success");
+    world.run(10_000);
+    assert!(world.out.is_empty());
+}
+
+#[test]
+fn with_alpha_panic_brings_no_server_into_use_that_never_passed() {
+    let mut world = World::new(3, 8);
+    world.configure(vec![alpha([1], 80)]);
+    world.run(10_000);
+    world.set([2, 3], Behaviour::Refuses);
+    world.configure(vec![alpha([1, 2, 3], 80)]);
+    world.run(60_000);
+    let out: Vec<_> = world.out.iter().map(|(_, server)| *server).collect();
+    assert_eq!(out, [server(2), server(3)]);
+    assert!(!world.health.status()[0].panic);
+    world.set([2, 3], Behaviour::Answers);
+    world.run(60_000);
+    assert!(world.out.is_empty());
+    world.set([2, 3], Behaviour::Refuses);
+    world.run(60_000);
+    assert!(world.health.status()[0].panic, "they count once they have passed");
+    assert!(world.out.is_empty());
+}
+
+#[test]
 fn a_group_probes_each_of_its_vips() {
     let vips = [vip(), server(200)];
     let uses = CheckUse::of(&check(CheckTarget::Both), server(1), &vips, 80);

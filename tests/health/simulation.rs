@@ -86,6 +86,7 @@ fn reload(world: &mut World, naive: &mut NaiveModel) {
         let other = world.random.below(config.len() as u64) as usize;
         config.swap(place, other);
     }
+    let config = world.with_out(config);
     naive.configure(&config);
     world.configure(config);
 }

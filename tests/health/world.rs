@@ -93,12 +93,25 @@ impl World {
         Tick(START.wrapping_add(self.now as u32))
     }
 
-    pub(crate) fn configure(&mut self, mut config: Vec<ServiceChecks>) {
+    /// Sets which servers are out, as the director does.
+    pub(crate) fn with_out(&mut self, mut config: Vec<ServiceChecks>) -> Vec<ServiceChecks> {
+        let before: BTreeSet<_> =
+            self.config.iter().flat_map(|of| of.servers.iter().map(|one| (of.service, one.server))).collect();
         for service in &mut config {
             for server in &mut service.servers {
-                server.out = self.out.contains(&(service.service, server.server));
+                let place = (service.service, server.server);
+                // With alpha a server that is added starts out.
+                if service.alpha && !server.checks.is_empty() && !before.contains(&place) {
+                    self.out.insert(place);
+                }
+                server.out = self.out.contains(&place);
             }
         }
+        config
+    }
+
+    pub(crate) fn configure(&mut self, config: Vec<ServiceChecks>) {
+        let config = self.with_out(config);
         self.config.clone_from(&config);
         let of = |service: &ServiceChecks| {
             let identity = service.service;
