@@ -1,10 +1,13 @@
 //! Programs that are called at changes, with the facts as JSON on standard input.
 //!
 //! A thread of its own calls one at a time, in the order of the changes, so that they can delay nothing. They are bounded
-//! in time, rate and number: a program that does not end is killed, and of too many calls the latest are left out.
+//! in time, rate and number: a program that does not end is killed, and of too many calls the latest are left out. The call for
+//! a quorum is kept instead, until a later one for the same service replaces it.
 
 use crate::control::log::limit::LogLimiter;
 use crate::control::program::secure;
+use crate::model::ServiceIdentity;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -35,27 +38,46 @@ pub(in crate::control) struct HookCall {
 #[derive(Debug, Default)]
 pub(in crate::control) struct HookRunner {
     calls: Option<SyncSender<HookCall>>,
+    /// The latest call for each quorum, while there is no room for it.
+    quorums: BTreeMap<ServiceIdentity, HookCall>,
     limiter: LogLimiter<&'static str>,
 }
 
 impl HookRunner {
     /// Has a program called. Never blocks.
     pub(in crate::control) fn call(&mut self, call: HookCall) {
-        let sent = match self.calls() {
-            Ok(calls) => calls.try_send(call),
-            Err(error) => {
-                tracing::warn!(%error, program = call.program, "hook not called: its thread cannot start");
-                return;
-            }
-        };
-        if let Err(
-            TrySendError::Full(HookCall { program, .. })
-            | TrySendError::Disconnected(HookCall { program, .. }),
-        ) = sent
-        {
+        if let Err(HookCall { program, .. }) = self.send(call) {
             self.limiter.log("hooks", Instant::now(), || {
                 tracing::warn!(program, "hook not called: too many calls wait");
             });
+        }
+    }
+
+    /// Has the program for the quorum of a service called, as soon as there is room. Never blocks.
+    pub(in crate::control) fn call_for_quorum(&mut self, service: ServiceIdentity, call: HookCall) {
+        self.quorums.insert(service, call);
+        self.retry();
+    }
+
+    /// Sends what had no room. To be called every second or so.
+    pub(in crate::control) fn retry(&mut self) {
+        while let Some((service, call)) = self.quorums.pop_first() {
+            if let Err(call) = self.send(call) {
+                self.quorums.insert(service, call);
+                return;
+            }
+        }
+    }
+
+    /// Returns the call if too many wait.
+    fn send(&mut self, call: HookCall) -> Result<(), HookCall> {
+        match self.calls().map(|calls| calls.try_send(call)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(TrySendError::Full(call) | TrySendError::Disconnected(call))) => Err(call),
+            Err(error) => {
+                tracing::warn!(%error, "hooks not called: their thread cannot start");
+                Ok(())
+            }
         }
     }
 
@@ -127,6 +149,8 @@ fn kill(child: &mut Child) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ServiceAddress;
+    use crate::wire::Protocol;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use tempfile::{TempDir, tempdir};
@@ -141,7 +165,7 @@ mod tests {
         (dir, program)
     }
 
-    fn wait_for(what: impl Fn() -> bool) {
+    fn wait_for(mut what: impl FnMut() -> bool) {
         let start = Instant::now();
         while !what() {
             assert!(start.elapsed() < Duration::from_secs(20));
@@ -197,6 +221,32 @@ mod tests {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(call(&program, "", TIME_MAX).unwrap(), HookEnd::Insecure);
         assert!(!dir.path().join("called").exists());
+    }
+
+    #[test]
+    fn the_latest_call_for_a_quorum_is_kept_until_there_is_room() {
+        let (dir, program) = script("cat >> all; sleep 0.01");
+        let mut runner = HookRunner::default();
+        let call = |facts: &str| HookCall { program: program.clone(), facts: format!("{facts}\n") };
+        let service = |port| {
+            let address = ([192, 0, 2, 1], port).into();
+            ServiceIdentity::from(ServiceAddress { protocol: Protocol::Tcp, address })
+        };
+        (0..WAITING_MAX * 2).for_each(|_| runner.call(call("notify")));
+        for port in [80, 443] {
+            ["down", "up", "down"].iter().for_each(|state| {
+                runner.call_for_quorum(service(port), call(&format!("{port} {state}")));
+            });
+        }
+        assert_eq!(runner.quorums.len(), 2);
+        wait_for(|| {
+            runner.retry();
+            runner.quorums.is_empty()
+        });
+        drop(runner);
+        let read = || fs::read_to_string(dir.path().join("all")).unwrap_or_default();
+        wait_for(|| read().lines().filter(|line| *line != "notify").count() == 2);
+        assert!(read().contains("80 down\n") && read().contains("443 down\n"));
     }
 
     #[test]

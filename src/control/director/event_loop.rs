@@ -126,6 +126,7 @@ impl Director {
         self.templates.sweep(self.now(), self.registry.keeps_templates());
         self.finish_drains(adopted);
         self.release_kept_vips();
+        self.hooks.retry();
         self.update_reserved()?;
         self.send_gateway();
         self.ensure_tables();

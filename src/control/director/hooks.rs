@@ -106,14 +106,14 @@ impl Director {
 
     /// Calls the program for the quorum that the latest event is about.
     fn call_quorum_hook(&mut self, up: bool) {
-        let Some(event) = self.events.latest() else { return };
-        let mut services = self.registry.services.iter();
-        let service = services.find(|service| Some(service.config.identity) == event.service);
-        let hooks = service.map(|service: &ServiceEntry| &service.config.effects.hooks);
+        let latest = self.events.latest().and_then(|event| Some((event, event.service?)));
+        let Some((event, service)) = latest else { return };
+        let entry = self.registry.services.iter().find(|one| one.config.identity == service);
+        let hooks = entry.map(|entry: &ServiceEntry| &entry.config.effects.hooks);
         let program =
             hooks.and_then(|hooks| if up { hooks.quorum_up.clone() } else { hooks.quorum_down.clone() });
         if let Some(program) = program {
-            self.hooks.call(call(program, event, Some(up)));
+            self.hooks.call_for_quorum(service, call(program, event, Some(up)));
         }
     }
 }
