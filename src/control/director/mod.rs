@@ -26,7 +26,7 @@ mod vips;
 
 use crate::audit::Auditor;
 use crate::control::answers::ClientAnswers;
-use crate::control::health::HealthThread;
+use crate::control::health::{AttachedProber, HealthThread};
 use crate::control::hooks::HookRunner;
 use crate::control::host::carriers::Carriers;
 use crate::control::host::hints::LocalVips;
@@ -56,7 +56,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use symptoms::Symptoms;
 use tokio::sync::mpsc;
-use vip_checks::Prober;
 
 /// A running director.
 struct Director {
@@ -83,7 +82,7 @@ struct Director {
     /// Number of the latest configuration that it has been sent.
     health_number: u64,
     /// The probe programs, idle until a check of the VIP needs them.
-    vip_prober: Prober,
+    vip_prober: AttachedProber,
     /// Channel for its reports.
     health_reports: mpsc::UnboundedSender<HealthReport>,
     /// Its other end, until the event loop takes it.

@@ -2,20 +2,17 @@
 //! needs them.
 
 use super::Director;
-use crate::control::health::{VipProber, in_flight_max};
+use crate::control::health::{AttachedProber, VipProber, in_flight_max};
 use crate::control::host::resolve::ResolvedHost;
 use crate::model::{Config, Diagnostic, Rules, Subject, VirtualService};
 use std::sync::Arc;
-
-/// The attached programs, or the reason why they are not.
-pub(super) type Prober = Result<Arc<VipProber>, Diagnostic>;
 
 /// Attaches the probe programs.
 ///
 /// # Errors
 /// If the kernel refuses and a service has a check of the VIP, with the line of the first one. Without such a check the
 /// refusal is kept for the first that comes.
-pub(super) fn open_prober(config: &Config, host: &ResolvedHost) -> Result<Prober, Diagnostic> {
+pub(super) fn open_prober(config: &Config, host: &ResolvedHost) -> Result<AttachedProber, Diagnostic> {
     let servers = config.services.iter().flat_map(|service| &service.servers);
     let rips = servers.map(|server| server.address);
     let opened = VipProber::open(host.server_side(), rips, in_flight_max());

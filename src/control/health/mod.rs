@@ -27,7 +27,7 @@ mod trust;
 mod way;
 
 pub(super) use command::{HealthCommand, HealthOverview};
-pub(super) use prober::VipProber;
+pub(super) use prober::{AttachedProber, VipProber};
 pub(super) use way::ServerMac;
 
 use crate::health::{HealthReport, HealthSettings};
@@ -39,11 +39,12 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 use way::ProbeWays;
 
-/// Most probes in flight: half of the file descriptors that this process may have, within limits.
+/// Most probes in flight: a quarter of the file descriptors that this process may have, within limits. A probe of a VIP has two
+/// sockets while it asks the RIP, too.
 pub(super) fn in_flight_max() -> usize {
     const LIMITS: (u64, u64) = (64, 2048);
     let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
-    (files / 2).clamp(LIMITS.0, LIMITS.1) as usize
+    (files / 4).clamp(LIMITS.0, LIMITS.1) as usize
 }
 
 /// The thread of the health checks. It ends when this is dropped.

@@ -6,6 +6,7 @@ use crate::model::{Diagnostic, DiagnosticKind};
 use nix::net::if_::if_indextoname;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The probe programs on every interface by which real servers are reached.
@@ -14,6 +15,9 @@ pub(in crate::control) struct VipProber {
     /// The interface at which link-local RIPs are.
     link_local: u32,
 }
+
+/// The attached programs, or the reason why they are not.
+pub(in crate::control) type AttachedProber = Result<Arc<VipProber>, Diagnostic>;
 
 impl VipProber {
     /// Attaches the idle program to the interfaces of the routes to these servers, for so many probes in flight. A bridge port has

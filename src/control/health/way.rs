@@ -64,8 +64,20 @@ impl ProbeWays {
 
     /// The way of a probe of the check `key`.
     pub(super) fn of(&mut self, key: &CheckKey, now: Instant) -> ProbeWay {
-        let Some(vip) = key.vip.filter(|_| !key.kind.is_local()) else { return ProbeWay::Rip };
-        self.vip_way(vip, key.server, now).map_or_else(ProbeWay::Closed, ProbeWay::Vip)
+        match key.vip {
+            _ if key.kind.is_local() => ProbeWay::Rip,
+            Some(vip) => self.vip_way(vip, key.server, now).map_or_else(ProbeWay::Closed, ProbeWay::Vip),
+            // By a default route the probe would leave for a router, whose answer is none of the server's.
+            None if self.is_off_link(key.server, now) => {
+                ProbeWay::Closed(ProbeOutcome::Unknown(LocalError::NotOnLink))
+            }
+            None => ProbeWay::Rip,
+        }
+    }
+
+    /// True if the host has lost its address on the network of the server. Before Linux 6.6 that is not looked at.
+    fn is_off_link(&mut self, rip: IpAddr, now: Instant) -> bool {
+        self.prober.clone().is_some_and(|prober| self.route(&prober, rip, now).is_none())
     }
 
     fn vip_way(&mut self, vip: IpAddr, rip: IpAddr, now: Instant) -> Result<VipWay, ProbeOutcome> {

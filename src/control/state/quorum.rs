@@ -16,11 +16,11 @@ pub(in crate::control) struct QuorumChange {
 }
 
 impl ServiceEntry {
-    /// Returns the weight of the servers that get new connections, whatever their load; without the sorry server, and as
-    /// if that were not in use.
+    /// Returns the weight of the servers that get new connections by health checks, ARP and drain; without the sorry
+    /// server, and as if that were not in use. An ejected server counts: a few clients can have one ejected.
     pub(in crate::control) fn live_weight(&self) -> u32 {
-        let fit = self.servers.iter().filter(|server| !server.is_sorry() && server.is_fit());
-        fit.map(|server| u32::from(server.weight())).sum()
+        let counts = |server: &&ServerEntry| !server.is_sorry() && server.is_available() && !server.failed;
+        self.servers.iter().filter(counts).map(|server| u32::from(server.weight())).sum()
     }
 
     /// Returns the quorum that counts.
