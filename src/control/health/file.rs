@@ -1,9 +1,11 @@
 //! Files as health checks: a number in them, or their existence.
 
+use super::tasks::BlockingTasks;
 use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome, WeightChange};
 use crate::model::{FileCheck, GoodFile};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use tokio::time::Instant;
 
 /// Part of the file that is read: enough for any number, in bytes.
 const READ_MAX: u64 = 64;
@@ -20,10 +22,15 @@ const UNREADABLE: LocalError =
 ///
 /// # Errors
 /// The outcome of the probe.
-pub(super) async fn run(check: &FileCheck, key: &CheckKey) -> Result<Option<WeightChange>, ProbeOutcome> {
+pub(super) async fn run(
+    check: &FileCheck,
+    key: &CheckKey,
+    tasks: &BlockingTasks,
+    deadline: Instant,
+) -> Result<Option<WeightChange>, ProbeOutcome> {
     let path = check.path.replace(FileCheck::RIP, &key.server.to_string());
     let (good, weight) = (check.good, check.weight);
-    let judged = tokio::task::spawn_blocking(move || {
+    let work = move || {
         let found = match good {
             GoodFile::Zero => read(&path).map(Some),
             GoodFile::Present | GoodFile::Absent => std::fs::metadata(&path).map(|_| None),
@@ -32,8 +39,8 @@ pub(super) async fn run(check: &FileCheck, key: &CheckKey) -> Result<Option<Weig
             (Some(factor), Ok(text)) => weigh(factor, &text.unwrap_or_default()),
             (_, found) => judge(good, found, &path).map(|()| None),
         }
-    });
-    judged.await.unwrap_or(Err(ProbeOutcome::Unknown(LocalError::Panic)))
+    };
+    tasks.run(key, deadline, work).await.map_err(ProbeOutcome::Unknown)?
 }
 
 fn read(path: &str) -> io::Result<String> {
@@ -75,6 +82,7 @@ mod tests {
     use crate::model::{CheckKind, CheckTiming};
     use std::fs;
     use std::sync::Arc;
+    use std::time::Duration;
 
     fn run_on(path: &str, good: GoodFile) -> Result<(), ProbeOutcome> {
         weighed(path, good, None).map(|change| assert_eq!(change, None))
@@ -93,7 +101,11 @@ mod tests {
             kind: Arc::new(CheckKind::File(check.clone())),
             timing: CheckTiming::default(),
         };
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run(&check, &key))
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let deadline = Instant::now() + Duration::from_secs(5);
+            run(&check, &key, &BlockingTasks::default(), deadline).await
+        })
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod script;
 mod shared;
 mod smtp;
 mod sockets;
+mod tasks;
 mod tls;
 mod trust;
 mod way;

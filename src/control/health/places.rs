@@ -2,8 +2,9 @@
 
 use crate::health::{LocalError, ProbeOutcome};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 /// A place, until it is dropped.
@@ -17,6 +18,30 @@ pub(super) async fn place(places: &Semaphore, deadline: Instant) -> Result<Probe
     let late = ProbeOutcome::Unknown(LocalError::Late);
     let place = timeout_at(deadline, places.acquire()).await.map_err(|_| late.clone())?;
     place.map_err(|_| late) // the places are never closed
+}
+
+/// A place that may outlive its probe.
+#[derive(Debug)]
+pub(super) struct OwnedPlace {
+    /// True if the probe has waited for it: less than the timeout was left for its work.
+    pub(super) waited: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Waits for a place that may outlive its probe.
+///
+/// # Errors
+/// As [`place`].
+pub(super) async fn owned_place(
+    places: &Arc<Semaphore>,
+    deadline: Instant,
+) -> Result<OwnedPlace, ProbeOutcome> {
+    if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
+        return Ok(OwnedPlace { waited: false, _permit: permit });
+    }
+    let late = ProbeOutcome::Unknown(LocalError::Late);
+    let permit = timeout_at(deadline, Arc::clone(places).acquire_owned()).await.map_err(|_| late.clone())?;
+    Ok(OwnedPlace { waited: true, _permit: permit.map_err(|_| late)? })
 }
 
 /// Does `work` on a place, which is free again after `hold` at the latest: what waits for a server takes nothing.

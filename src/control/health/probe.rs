@@ -4,11 +4,9 @@ use super::error::{outcome_of, outcome_of_answer};
 use super::shared::ProbeShared;
 use super::sockets::ProbeSockets;
 use super::way::{ProbeWay, VipWay};
-use super::{dns, file, http, ping, smtp};
+use super::{dns, http, ping, smtp};
 use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome, WeightChange};
-use crate::model::{
-    CheckKind, DnsCheck, DnsTransport, FileCheck, HttpCheck, HttpsCheck, SmtpCheck, UdpCheck,
-};
+use crate::model::{CheckKind, DnsCheck, DnsTransport, HttpCheck, HttpsCheck, SmtpCheck, UdpCheck};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -16,9 +14,6 @@ use tokio::time::{Instant, timeout_at};
 const NO_PING: LocalError = LocalError::Setup(
     "the kernel permits this group no ping sockets: sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"",
 );
-const SLOW_FILES: LocalError =
-    LocalError::Setup("the file was not read within the timeout: see whether its file system answers");
-
 /// A probe that has ended.
 #[derive(Debug)]
 pub(super) struct Probed {
@@ -99,7 +94,9 @@ impl Probe<'_> {
             CheckKind::Script(check) => {
                 return weighed(self.shared.script(self.key, check, self.deadline).await);
             }
-            CheckKind::File(check) => return weighed(self.file(check).await),
+            CheckKind::File(check) => {
+                return weighed(self.shared.file(self.key, check, self.deadline).await);
+            }
             CheckKind::External(check) => self.shared.external(self.key, check),
         };
         exchanged.map_or_else(|outcome| outcome, |()| ProbeOutcome::Passed)
@@ -113,8 +110,10 @@ impl Probe<'_> {
 
     async fn https(&self, check: &HttpsCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
         let stream = sockets.tcp(self.deadline).await?;
+        let verifier = self.shared.verifier(check, self.deadline).await?;
         let place = self.shared.handshake_place(self.deadline).await?;
-        let answer = timeout_at(self.deadline, self.shared.https(self.key, check, (stream, place))).await;
+        let exchange = self.shared.https(self.key, check, (stream, verifier, place));
+        let answer = timeout_at(self.deadline, exchange).await;
         answer.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Stalled)))
     }
 
@@ -145,11 +144,6 @@ impl Probe<'_> {
         })?;
         let reply = timeout_at(self.deadline, ping::exchange(self.key.server.is_ipv4(), &socket)).await;
         reply.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Silent)))
-    }
-
-    async fn file(&self, check: &FileCheck) -> Result<Option<WeightChange>, ProbeOutcome> {
-        let judged = timeout_at(self.deadline, file::run(check, self.key)).await;
-        judged.unwrap_or(Err(ProbeOutcome::Unknown(SLOW_FILES)))
     }
 
     /// Sends a datagram and waits for any answer, or for none and no ICMP error.

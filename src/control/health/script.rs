@@ -1,6 +1,8 @@
 //! Scripts as health checks: a process of the operator's, judged by its exit status, as keepalived's MISC_CHECK.
 
 use super::error::outcome_of;
+use super::places::OwnedPlace;
+use super::tasks::BlockingTasks;
 use crate::control::program::secure;
 use crate::health::{CheckKey, LocalError, ProbeFailure, ProbeOutcome, WeightChange};
 use crate::model::ScriptCheck;
@@ -46,9 +48,14 @@ const INSECURE: LocalError = LocalError::Setup(
 pub(super) async fn run(
     check: &ScriptCheck,
     key: &CheckKey,
+    (place, tasks): (OwnedPlace, &BlockingTasks),
     deadline: Instant,
 ) -> Result<Option<WeightChange>, ProbeOutcome> {
-    let (reader, mut process) = start(check, key).await.map_err(ProbeOutcome::Unknown)?;
+    let waited = place.waited;
+    let started = tasks.run(key, deadline, start(check, key, place)).await.and_then(|started| started);
+    let (reader, mut process) = started.map_err(ProbeOutcome::Unknown)?;
+    let reader =
+        pipe::Receiver::from_owned_fd(reader).map_err(|error| ProbeOutcome::Unknown(local(&error)))?;
     let mut output = ScriptOutput { reader, kept: Vec::new() };
     let ended = timeout_at(deadline, async {
         tokio::select! {
@@ -67,6 +74,7 @@ pub(super) async fn run(
             Err(failed(format!("the script {}{}", ending(status), output.words())))
         }
         Ok(Err(error)) => Err(outcome_of(&error)),
+        Err(_) if waited => Err(ProbeOutcome::Unknown(LocalError::Late)),
         Err(_) => Err(failed("the script ran longer than the timeout, and is ended".into())),
     }
 }
@@ -88,17 +96,18 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// Starts the script on a blocking thread: its file system may be slow.
-async fn start(check: &ScriptCheck, key: &CheckKey) -> Result<(pipe::Receiver, ScriptProcess), LocalError> {
+/// The start of a script on its place. Blocks, as its file system may be slow.
+fn start(
+    check: &ScriptCheck,
+    key: &CheckKey,
+    place: OwnedPlace,
+) -> impl FnOnce() -> Result<(OwnedFd, ScriptProcess), LocalError> + use<> {
     let (program, key) = (check.command.clone(), key.clone());
-    let spawned = tokio::task::spawn_blocking(move || {
+    move || {
         let path = secure(Path::new(&program[0])).map_err(|error| local(&error))?.ok_or(INSECURE)?;
-        spawn(&path, &program, &key).map_err(|error| local(&error))
-    });
-    let (reader, child) = spawned.await.unwrap_or(Err(LocalError::Panic))?;
-    let process = ScriptProcess { child: Some(child) };
-    let reader = pipe::Receiver::from_owned_fd(reader).map_err(|error| local(&error))?;
-    Ok((reader, process))
+        let (reader, child) = spawn(&path, &program, &key).map_err(|error| local(&error))?;
+        Ok((reader, ScriptProcess { running: Some((child, place)) }))
+    }
 }
 
 /// The program in a process group of its own, with an environment of its own, and with one pipe for its output.
@@ -163,24 +172,24 @@ impl ScriptOutput {
     }
 }
 
-/// A running script. Dropped before its end, its process group gets SIGTERM, and SIGKILL after [`GRACE`].
+/// A running script, and its place. Dropped before its end, its process group gets SIGTERM, and SIGKILL after [`GRACE`].
 struct ScriptProcess {
-    child: Option<Child>,
+    running: Option<(Child, OwnedPlace)>,
 }
 
 impl ScriptProcess {
     async fn wait(&mut self) -> io::Result<ExitStatus> {
-        let Some(child) = &mut self.child else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some((child, _)) = &mut self.running else { return Err(io::ErrorKind::NotFound.into()) };
         let status = child.wait().await?;
-        self.child = None; // its group's number may belong to other processes from now on
+        self.running = None; // its group's number may belong to other processes from now on
         Ok(status)
     }
 }
 
 impl Drop for ScriptProcess {
     fn drop(&mut self) {
-        let Some(child) = self.child.take() else { return };
-        let group = EndingGroup { child };
+        let Some((child, place)) = self.running.take() else { return };
+        let group = EndingGroup { child, _place: place };
         group.signal(Signal::SIGTERM);
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
@@ -194,6 +203,7 @@ impl Drop for ScriptProcess {
 /// A process group to be ended for good when this is dropped. Its leader has not been waited for, so the number is its own.
 struct EndingGroup {
     child: Child,
+    _place: OwnedPlace,
 }
 
 impl EndingGroup {
@@ -212,12 +222,14 @@ impl Drop for EndingGroup {
 
 #[cfg(test)]
 mod tests {
+    use super::super::places::owned_place;
     use super::*;
     use crate::model::{CheckKind, CheckTiming};
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
     use std::sync::Arc;
     use tempfile::TempDir;
+    use tokio::sync::Semaphore;
 
     /// A directory with a script.
     struct Place(TempDir);
@@ -241,19 +253,25 @@ mod tests {
         }
     }
 
-    /// Runs the script with this timeout, and goes on for as long.
-    fn run_for(place: &Place, limit: u64, after: u64) -> Result<(), ProbeOutcome> {
-        let check = place.check();
-        let key = CheckKey {
+    fn key(check: &ScriptCheck) -> CheckKey {
+        CheckKey {
             server: [192, 0, 2, 7].into(),
             vip: Some([192, 0, 2, 80].into()),
             port: 443,
             kind: Arc::new(CheckKind::Script(check.clone())),
             timing: CheckTiming::default(),
-        };
+        }
+    }
+
+    /// Runs the script with this timeout, and goes on for as long.
+    fn run_for(place: &Place, limit: u64, after: u64) -> Result<(), ProbeOutcome> {
+        let check = place.check();
+        let key = key(&check);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let outcome = run(&check, &key, Instant::now() + Duration::from_millis(limit)).await;
+            let deadline = Instant::now() + Duration::from_millis(limit);
+            let place = owned_place(&Arc::new(Semaphore::new(1)), deadline).await.unwrap();
+            let outcome = run(&check, &key, (place, &BlockingTasks::default()), deadline).await;
             sleep(Duration::from_millis(after)).await;
             outcome.map(|change| assert_eq!(change, None))
         })
@@ -321,6 +339,38 @@ mod tests {
             let state = fs::read_to_string(format!("/proc/{}/stat", process.trim()));
             assert!(state.as_ref().is_err() || state.as_ref().unwrap().contains(") Z "), "{name}: {state:?}");
         }
+    }
+
+    #[test]
+    fn a_script_that_waited_for_its_place_fails_not_by_time() {
+        let place = Place::with("#!/bin/sh\nsleep 1.2\n");
+        let (check, places) = (place.check(), Arc::new(Semaphore::new(1)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcomes = runtime.block_on(async {
+            let deadline = Instant::now() + Duration::from_secs(2);
+            let each = async || {
+                let place = owned_place(&places, deadline).await.unwrap();
+                run(&check, &key(&check), (place, &BlockingTasks::default()), deadline).await
+            };
+            tokio::join!(each(), each())
+        });
+        assert_eq!(outcomes, (Ok(None), Err(ProbeOutcome::Unknown(LocalError::Late))));
+    }
+
+    #[test]
+    fn a_script_has_its_place_until_its_group_is_ended() {
+        let place = Place::with("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.1; done\n");
+        let (check, places) = (place.check(), Arc::new(Semaphore::new(1)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let deadline = Instant::now() + Duration::from_millis(300);
+            let place = owned_place(&places, deadline).await.unwrap();
+            let outcome = run(&check, &key(&check), (place, &BlockingTasks::default()), deadline).await;
+            assert!(matches!(outcome, Err(ProbeOutcome::Failed(_))), "{outcome:?}");
+            assert_eq!(places.available_permits(), 0, "it ignores SIGTERM");
+            let next = owned_place(&places, Instant::now() + GRACE * 5).await.unwrap();
+            assert!(deadline.elapsed() >= GRACE && next.waited);
+        });
     }
 
     #[test]

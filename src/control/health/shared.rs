@@ -3,14 +3,16 @@
 use super::certificate::{CertificateWatch, unix_now};
 use super::external::ExternalReports;
 use super::log::log_certificate;
-use super::places::{self, ProbePlace, on_place};
+use super::places::{self, ProbePlace, on_place, owned_place};
+use super::tasks::BlockingTasks;
+use super::tls::ProbeVerifier;
 use super::trust::TrustStores;
-use super::{http, script, tls};
+use super::{file, http, script, tls};
 use crate::control::api::checks::CheckReport;
 use crate::health::{CheckKey, ProbeOutcome, WeightChange};
-use crate::model::{CheckKind, ExternalCheck, HttpsCheck, ScriptCheck};
+use crate::model::{CheckKind, ExternalCheck, FileCheck, HttpsCheck, ScriptCheck};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
@@ -29,8 +31,9 @@ pub(super) struct ProbeShared {
     trust: TrustStores,
     certificates: Mutex<CertificateWatch>,
     reports: Mutex<ExternalReports>,
-    /// Places of running scripts.
-    scripts: Semaphore,
+    /// Places of scripts that run or are being ended.
+    scripts: Arc<Semaphore>,
+    tasks: BlockingTasks,
     /// Places of TLS handshakes.
     handshakes: Semaphore,
 }
@@ -41,7 +44,8 @@ impl ProbeShared {
             trust: TrustStores::new(),
             certificates: Mutex::default(),
             reports: Mutex::default(),
-            scripts: Semaphore::new(SCRIPTS_MAX),
+            scripts: Arc::new(Semaphore::new(SCRIPTS_MAX)),
+            tasks: BlockingTasks::default(),
             handshakes: Semaphore::new(HANDSHAKES_MAX),
         }
     }
@@ -54,6 +58,18 @@ impl ProbeShared {
         places::place(&self.handshakes, deadline).await
     }
 
+    /// Returns the verifier of a check, whose certificates may have to be read first.
+    ///
+    /// # Errors
+    /// [`ProbeOutcome::Unknown`] if there is none until `deadline`.
+    pub(super) async fn verifier(
+        &self,
+        check: &HttpsCheck,
+        deadline: Instant,
+    ) -> Result<ProbeVerifier, ProbeOutcome> {
+        ProbeVerifier::new(check, &self.trust, deadline).await.map_err(ProbeOutcome::Unknown)
+    }
+
     /// Does the TLS handshake, on its place, and the request of a check on a connected stream.
     ///
     /// # Errors
@@ -62,13 +78,13 @@ impl ProbeShared {
         &self,
         key: &CheckKey,
         check: &HttpsCheck,
-        (stream, place): (S, ProbePlace<'_>),
+        (stream, verifier, place): (S, ProbeVerifier, ProbePlace<'_>),
     ) -> Result<(), ProbeOutcome>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let to = key.destination();
-        let handshake = tls::handshake(check, to.ip(), &self.trust, stream);
+        let handshake = tls::handshake(check, to.ip(), verifier, stream);
         let handshake = on_place(place, HANDSHAKE_HOLD, handshake).await;
         if let Some(end) = handshake.certificate_end {
             self.observe_certificate(key, end);
@@ -86,8 +102,21 @@ impl ProbeShared {
         check: &ScriptCheck,
         deadline: Instant,
     ) -> Result<Option<WeightChange>, ProbeOutcome> {
-        let _place = places::place(&self.scripts, deadline).await?;
-        script::run(check, key, deadline).await
+        let place = owned_place(&self.scripts, deadline).await?;
+        script::run(check, key, (place, &self.tasks), deadline).await
+    }
+
+    /// Reads and judges the file of a check. Returns what it does to the weight.
+    ///
+    /// # Errors
+    /// The outcome of the probe.
+    pub(super) async fn file(
+        &self,
+        key: &CheckKey,
+        check: &FileCheck,
+        deadline: Instant,
+    ) -> Result<Option<WeightChange>, ProbeOutcome> {
+        file::run(check, key, &self.tasks, deadline).await
     }
 
     /// Judges the latest report on the server of `key`.

@@ -9,6 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -33,15 +34,11 @@ pub(super) struct Handshake<S> {
 pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     check: &HttpsCheck,
     address: IpAddr,
-    trust: &TrustStores,
+    verifier: ProbeVerifier,
     stream: S,
 ) -> Handshake<S> {
-    let verifier = match ProbeVerifier::new(check, trust).await {
-        Ok(verifier) => Arc::new(verifier),
-        Err(error) => return Handshake { stream: Err(ProbeOutcome::Unknown(error)), certificate_end: None },
-    };
-    let prepared = server_name(check, address)
-        .and_then(|name| Ok((name, config(Arc::clone(trust.provider()), Arc::clone(&verifier))?)));
+    let verifier = Arc::new(verifier);
+    let prepared = server_name(check, address).and_then(|name| Ok((name, config(Arc::clone(&verifier))?)));
     let stream = match prepared {
         Ok((name, config)) => {
             TlsConnector::from(config).connect(name, stream).await.map_err(|error| outcome(&error))
@@ -59,11 +56,9 @@ fn server_name(check: &HttpsCheck, address: IpAddr) -> Result<ServerName<'static
     }
 }
 
-fn config(
-    provider: Arc<CryptoProvider>,
-    verifier: Arc<ProbeVerifier>,
-) -> Result<Arc<ClientConfig>, LocalError> {
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+fn config(verifier: Arc<ProbeVerifier>) -> Result<Arc<ClientConfig>, LocalError> {
+    let config = ClientConfig::builder_with_provider(Arc::clone(&verifier.provider))
+        .with_safe_default_protocol_versions();
     let config = config.map_err(|_| NO_VERSION)?.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = config.with_no_client_auth();
     config.resumption = Resumption::disabled();
@@ -73,7 +68,8 @@ fn config(
 
 /// Verifies the certificate of one handshake, or none, and keeps its end.
 #[derive(Debug)]
-struct ProbeVerifier {
+pub(super) struct ProbeVerifier {
+    provider: Arc<CryptoProvider>,
     /// `None`: every certificate is good.
     verifier: Option<Arc<WebPkiServerVerifier>>,
     schemes: Vec<SignatureScheme>,
@@ -81,10 +77,20 @@ struct ProbeVerifier {
 }
 
 impl ProbeVerifier {
-    async fn new(check: &HttpsCheck, trust: &TrustStores) -> Result<Self, LocalError> {
-        let verifier = if check.verify { Some(trust.verifier(check.ca.as_deref()).await?) } else { None };
-        let schemes = trust.provider().signature_verification_algorithms.supported_schemes();
-        Ok(Self { verifier, schemes, end: Mutex::default() })
+    /// The verifier for the certificates that `check` trusts, which may have to be read first.
+    ///
+    /// # Errors
+    /// As [`TrustStores::verifier`].
+    pub(super) async fn new(
+        check: &HttpsCheck,
+        trust: &TrustStores,
+        deadline: Instant,
+    ) -> Result<Self, LocalError> {
+        let ca = check.ca.as_deref();
+        let verifier = if check.verify { Some(trust.verifier(ca, deadline).await?) } else { None };
+        let provider = Arc::clone(trust.provider());
+        let schemes = provider.signature_verification_algorithms.supported_schemes();
+        Ok(Self { provider, verifier, schemes, end: Mutex::default() })
     }
 
     fn certificate_end(&self) -> Option<i64> {
@@ -194,7 +200,7 @@ fn ago(days: i64) -> String {
 
 #[cfg(test)]
 #[path = "../../../tests/support/certificates.rs"]
-mod certificates;
+pub(super) mod certificates;
 
 #[cfg(test)]
 mod tests {
@@ -242,8 +248,12 @@ mod tests {
                 tokio::io::copy(&mut from, &mut to).await
             });
             let stream = TcpStream::connect(to).await.unwrap();
-            let Handshake { stream, certificate_end } =
-                handshake(check, to.ip(), &TrustStores::new(), stream).await;
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let verifier = match ProbeVerifier::new(check, &TrustStores::new(), deadline).await {
+                Ok(verifier) => verifier,
+                Err(error) => return (Err(ProbeOutcome::Unknown(error)), None),
+            };
+            let Handshake { stream, certificate_end } = handshake(check, to.ip(), verifier, stream).await;
             let outcome = match stream {
                 Ok(mut stream) => {
                     stream.write_all(b"echo").await.unwrap();
@@ -310,9 +320,10 @@ mod tests {
         let outcome = runtime.block_on(async {
             let (ours, mut theirs) = tokio::io::duplex(4096);
             theirs.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
-            let trust = TrustStores::new();
-            let shaken = handshake(&check, [127, 0, 0, 1].into(), &trust, ours);
-            tokio::time::timeout(Duration::from_secs(5), shaken).await.unwrap().stream.err()
+            let deadline = Instant::now() + Duration::from_secs(5);
+            let verifier = ProbeVerifier::new(&check, &TrustStores::new(), deadline).await.unwrap();
+            let shaken = handshake(&check, [127, 0, 0, 1].into(), verifier, ours);
+            tokio::time::timeout_at(deadline, shaken).await.unwrap().stream.err()
         });
         let Some(ProbeOutcome::Failed(ProbeFailure::Malformed(what))) = outcome else {
             panic!("{outcome:?}")

@@ -2,9 +2,10 @@
 
 use crate::health::LocalError;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -22,18 +23,25 @@ const NO_FILE: LocalError =
 const EMPTY_FILE: LocalError =
     LocalError::Setup("the file of ca has no certificate in PEM: correct the path or the file");
 
+const SLOW: LocalError = LocalError::Setup(
+    "the certificates to trust were not read within the timeout: see whether the file system of ca answers",
+);
+
 type Verifier = Result<Arc<WebPkiServerVerifier>, LocalError>;
+
+/// A verifier and when it was made. It is locked while its certificates are read.
+type TrustSlot = Arc<tokio::sync::Mutex<Option<(Instant, Verifier)>>>;
 
 /// Verifiers by the file of their certificates; `None`: those of the host.
 #[derive(Debug)]
 pub(super) struct TrustStores {
     provider: Arc<CryptoProvider>,
-    read: Mutex<HashMap<Option<String>, (Instant, Verifier)>>,
+    slots: Mutex<HashMap<Option<String>, TrustSlot>>,
 }
 
 impl TrustStores {
     pub(super) fn new() -> Self {
-        Self { provider: Arc::new(ring::default_provider()), read: Mutex::default() }
+        Self { provider: Arc::new(ring::default_provider()), slots: Mutex::default() }
     }
 
     pub(super) fn provider(&self) -> &Arc<CryptoProvider> {
@@ -43,20 +51,36 @@ impl TrustStores {
     /// Returns the verifier for the certificates of `ca`, which are read on a blocking thread if they are not at hand.
     ///
     /// # Errors
-    /// [`LocalError::Setup`] if there are none.
-    pub(super) async fn verifier(&self, ca: Option<&str>) -> Verifier {
-        let mut read = self.read.lock().await; // one reads, the others wait for it
-        let ca = ca.map(str::to_owned);
-        if let Some((_, verifier)) = read.get(&ca).filter(|(at, _)| at.elapsed() < AGE_MAX) {
+    /// [`LocalError::Setup`] if there are none, or they are not read until `deadline`.
+    pub(super) async fn verifier(&self, ca: Option<&str>, deadline: tokio::time::Instant) -> Verifier {
+        timeout_at(deadline, self.read(ca)).await.unwrap_or(Err(SLOW))
+    }
+
+    async fn read(&self, ca: Option<&str>) -> Verifier {
+        let mut slot = self.slot(ca).lock_owned().await; // one reads, the others wait for it
+        if let Some(verifier) = fresh(&slot) {
             return verifier.clone();
         }
-        let (provider, file) = (Arc::clone(&self.provider), ca.clone());
-        let verifier = tokio::task::spawn_blocking(move || load(file.as_deref(), provider)).await;
-        let verifier = verifier.unwrap_or(Err(LocalError::Panic));
-        read.retain(|_, (at, _)| at.elapsed() < AGE_MAX);
-        read.insert(ca, (Instant::now(), verifier.clone()));
-        verifier
+        let (provider, ca) = (Arc::clone(&self.provider), ca.map(str::to_owned));
+        // The lock goes with it: a file system that hangs has one thread, however many probes have given up.
+        let read = spawn_blocking(move || {
+            let verifier = load(ca.as_deref(), provider);
+            *slot = Some((Instant::now(), verifier.clone()));
+            verifier
+        });
+        read.await.unwrap_or(Err(LocalError::Panic))
     }
+
+    /// Returns the slot of a file, and forgets old slots.
+    fn slot(&self, ca: Option<&str>) -> TrustSlot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|_, slot| slot.try_lock().map_or(true, |slot| fresh(&slot).is_some()));
+        Arc::clone(slots.entry(ca.map(str::to_owned)).or_default())
+    }
+}
+
+fn fresh(slot: &Option<(Instant, Verifier)>) -> Option<&Verifier> {
+    slot.as_ref().filter(|(at, _)| at.elapsed() < AGE_MAX).map(|(_, verifier)| verifier)
 }
 
 /// Reads certificates. Blocks. Unusable ones are left out, as the host's store often has some.
@@ -72,4 +96,37 @@ fn load(ca: Option<&str>, provider: Arc<CryptoProvider>) -> Verifier {
     roots.add_parsable_certificates(certificates);
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
     verifier.map_err(|_| none) // the only reason is that there are none
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tls::certificates::Authority;
+    use super::*;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    /// A FIFO without a writer hangs its readers.
+    #[test]
+    fn a_file_that_hangs_is_the_hosts_fault_and_read_once() {
+        let (directory, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+        let hung = directory.path().join("ca.pem");
+        mkfifo(&hung, Mode::from_bits_truncate(0o600)).unwrap();
+        let ca = Some(hung.to_str().unwrap());
+        let good = authority.certificate().display().to_string();
+        let after = |millis| tokio::time::Instant::now() + Duration::from_millis(millis);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let trust = TrustStores::new();
+        runtime.block_on(async {
+            assert_eq!(trust.verifier(ca, after(50)).await.unwrap_err(), SLOW);
+            assert_eq!(trust.verifier(ca, after(50)).await.unwrap_err(), SLOW);
+            assert!(trust.verifier(Some(&good), after(5_000)).await.is_ok(), "another file");
+            let text = std::fs::read(&good).unwrap();
+            let written = spawn_blocking({
+                let hung = hung.clone();
+                move || std::fs::write(hung, text)
+            });
+            assert!(trust.verifier(ca, after(5_000)).await.is_ok(), "of the first reader, the only one");
+            written.await.unwrap().unwrap();
+        });
+    }
 }
