@@ -108,7 +108,8 @@ fn a_gateway_with_another_mac_address_is_calibrated_anew() {
 
 #[test]
 fn another_gateway_or_address_forgets_what_was_found() {
-    let route: [(&str, fn(&mut World)); 4] = [
+    type Step = fn(&mut World);
+    let route: [(&str, Step); 4] = [
         ("no gateway", |world| world.input(&AuditInput::Gateway(None))),
         ("another address", |world| world.input(&AuditInput::Sender(Some([192, 0, 2, 6].into())))),
         ("removed", |world| world.input(&AuditInput::Followed(NeighborEvent::RemoveVip(vip(0))))),
