@@ -43,7 +43,7 @@ pub(super) struct RunningProbe {
 impl CheckEntry {
     pub(super) fn new(key: CheckKey, now: u64) -> Self {
         let phase = timetable::phase(&key);
-        let due = timetable::first(phase, key.timing.interval.millis().into(), now);
+        let due = timetable::first(phase, key.timing.warm_up.millis().into(), now);
         Self {
             key,
             users: Vec::new(),

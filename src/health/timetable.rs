@@ -13,9 +13,9 @@ pub(super) fn phase(key: &CheckKey) -> u64 {
     hasher.finish()
 }
 
-/// Start of the first probe: within an interval from `now`.
-pub(super) fn first(phase: u64, interval: u64, now: u64) -> u64 {
-    slot(phase, interval, now)
+/// Start of the first probe: within `spread` from `now`.
+pub(super) fn first(phase: u64, spread: u64, now: u64) -> u64 {
+    if spread == 0 { now } else { slot(phase, spread, now) }
 }
 
 /// Start of the next probe, in steady state: the first slot that is not too close, and up to a tenth of the interval
@@ -56,6 +56,17 @@ mod tests {
                 let late = (started - phase) % 2_000;
                 assert!(late <= 200, "{late} ms behind the slot");
             }
+        }
+    }
+
+    #[test]
+    fn first_probes_are_spread_over_the_warm_up() {
+        assert_eq!(first(1_234, 0, 77), 77);
+        let firsts: Vec<_> = (0..1_000).map(|check| first(check * 7_919, 30_000, 77)).collect();
+        assert!(firsts.iter().all(|at| (77..30_077).contains(at)));
+        for third in 0..3 {
+            let from = 77 + third * 10_000;
+            assert!(firsts.iter().filter(|at| (from..from + 10_000).contains(*at)).count() > 300);
         }
     }
 

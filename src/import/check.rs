@@ -71,7 +71,8 @@ impl WantedTiming {
             let what = format!("a server is down after {} failures, more than {fall}", self.fall);
             notices.note(location, what, format!("it is down after {fall}"));
         }
-        CheckTiming { interval, timeout, fall: fall as u16, rise: 1, fast_interval, down_interval: interval }
+        let fall = fall as u16;
+        CheckTiming { timeout, fall, rise: 1, fast_interval, down_interval: interval, ..usual }
     }
 }
 
@@ -84,13 +85,14 @@ pub(super) fn timing_keys(timing: &CheckTiming) -> Vec<String> {
             keys.push(format!("{key} = {value}"));
         }
     };
-    let CheckTiming { timeout, fall, rise, fast_interval, down_interval, .. } = *timing;
+    let CheckTiming { interval, timeout, fall, rise, fast_interval, down_interval, warm_up } = *timing;
     add("timeout", seconds(timeout).to_string(), timeout == usual.timeout);
     add("fall", fall.to_string(), fall == usual.fall);
     add("rise", rise.to_string(), rise == usual.rise);
     add("fast_interval", seconds(fast_interval).to_string(), fast_interval == usual.fast_interval);
     let down = down_interval.max(fast_interval);
     add("down_interval", seconds(down).to_string(), down == usual.down_interval);
+    add("warm_up", seconds(warm_up).to_string(), warm_up == interval);
     keys
 }
 

@@ -80,6 +80,8 @@ pub struct CheckTiming {
     pub fast_interval: Span,
     /// Interval while the server is down.
     pub down_interval: Span,
+    /// Time over which first probes are spread after the start, and after a change that brings the check; 0: at once.
+    pub warm_up: Span,
 }
 
 /// A timing that contradicts itself: the key, the fault, and the remedy.
@@ -105,7 +107,8 @@ impl CheckTiming {
     const DOWN: Span = Span::from_secs(5);
 
     /// A timing with this interval. The timeout and the fast interval are one second, or the interval if that is
-    /// shorter; the interval of a server that is down is five seconds, or the interval if that is longer.
+    /// shorter; the interval of a server that is down is five seconds, or the interval if that is longer. First probes are
+    /// spread over an interval.
     #[must_use]
     pub fn every(interval: Span) -> Self {
         Self {
@@ -115,6 +118,7 @@ impl CheckTiming {
             rise: 2,
             fast_interval: interval.min(Self::FAST),
             down_interval: interval.max(Self::DOWN),
+            warm_up: interval,
         }
     }
 
@@ -133,6 +137,9 @@ impl CheckTiming {
             if !(Self::SPAN_MIN..=Self::SPAN_MAX).contains(&span) {
                 return Err(fault(key, "is out of range".into(), "write 0.1 to 3600 seconds".into()));
             }
+        }
+        if self.warm_up.millis() > 0 && !(Self::SPAN_MIN..=Self::SPAN_MAX).contains(&self.warm_up) {
+            return Err(fault("warm_up", "is out of range".into(), "write 0, or 0.1 to 3600 seconds".into()));
         }
         for (key, count) in [("fall", self.fall), ("rise", self.rise)] {
             if !(1..=Self::COUNT_MAX).contains(&count) {
@@ -179,10 +186,13 @@ impl fmt::Display for HealthCheck {
         if let Some(port) = port {
             write!(f, " port {port}")?;
         }
-        let CheckTiming { interval, timeout, fall, rise, fast_interval, down_interval } = *timing;
+        let CheckTiming { interval, timeout, fall, rise, fast_interval, down_interval, warm_up } = *timing;
         let spans = [timeout, fast_interval, down_interval].map(seconds);
         write!(f, " every {} s, timeout {} s, fall {fall}, rise {rise}", seconds(interval), spans[0])?;
         write!(f, ", fast_interval {} s, down_interval {} s", spans[1], spans[2])?;
+        if warm_up != interval {
+            write!(f, ", warm_up {} s", seconds(warm_up))?;
+        }
         match kind {
             CheckKind::Tcp | CheckKind::Ping => Ok(()),
             CheckKind::Script(of) if of.dynamic_weight => f.write_str(", dynamic_weight"),
@@ -298,6 +308,8 @@ mod tests {
             (CheckTiming { timeout: millis(2_001), ..usual }, "timeout"),
             (CheckTiming { fast_interval: millis(2_001), ..usual }, "fast_interval"),
             (CheckTiming { down_interval: millis(999), ..usual }, "down_interval"),
+            (CheckTiming { warm_up: millis(3_600_001), ..usual }, "warm_up"),
+            (CheckTiming { warm_up: millis(99), ..usual }, "warm_up"),
             (CheckTiming { fall: 0, ..usual }, "fall"),
             (CheckTiming { rise: 101, ..usual }, "rise"),
         ] {

@@ -199,10 +199,11 @@ fn dns(f: &mut Formatter<'_>, of: &DnsCheck) -> fmt::Result {
 
 fn timing(f: &mut Formatter<'_>, timing: &CheckTiming) -> fmt::Result {
     let seconds = |span: Span| f64::from(span.millis()) / 1000.0;
-    let CheckTiming { interval, timeout, fall, rise, fast_interval, down_interval } = *timing;
+    let CheckTiming { interval, timeout, fall, rise, fast_interval, down_interval, warm_up } = *timing;
     writeln!(f, "interval = {}\ntimeout = {}", seconds(interval), seconds(timeout))?;
     writeln!(f, "fall = {fall}\nrise = {rise}")?;
-    writeln!(f, "fast_interval = {}\ndown_interval = {}", seconds(fast_interval), seconds(down_interval))
+    writeln!(f, "fast_interval = {}\ndown_interval = {}", seconds(fast_interval), seconds(down_interval))?;
+    if warm_up == interval { Ok(()) } else { writeln!(f, "warm_up = {}", seconds(warm_up)) }
 }
 
 fn known_group(f: &mut Formatter<'_>, mark: FirewallMark, known: &KnownGroup) -> fmt::Result {
@@ -455,6 +456,7 @@ mod tests {
     fn a_few_checks(number: u16) -> Vec<HealthCheck> {
         let timing = |ms: u16| CheckTiming {
             fall: 1 + ms % 100,
+            warm_up: Span::from_millis(u32::from(ms % 3) * 200),
             ..CheckTiming::every(Span::from_millis(100 + u32::from(ms)))
         };
         let expect = vec![StatusRange { first: 100, last: 199 }, StatusRange { first: 404, last: 404 }];

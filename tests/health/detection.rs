@@ -32,15 +32,15 @@ struct Watch {
 impl Watch {
     /// A check that is up.
     fn new(timing: CheckTiming, seed: u64) -> Self {
-        let mut health = Health::new(HealthSettings { in_flight_max: 1, seed });
-        let checks =
-            CheckUse::of(&HealthCheck { timing, ..check(CheckTarget::Rip) }, server(1), &[vip()], 80);
-        let servers = vec![ServerChecks::new(server(1), Weight(1), checks)];
+        // Each address has another phase.
+        let server = server((seed % 250) as u8);
+        let checks = CheckUse::of(&HealthCheck { timing, ..check(CheckTarget::Rip) }, server, &[vip()], 80);
+        let servers = vec![ServerChecks::new(server, Weight(1), checks)];
         let services = vec![ServiceChecks::new(service(80), 0, servers)];
-        let config = HealthEvent::Configure(HealthConfig { number: 1, services });
-        health.handle(config, Tick(0), &mut Vec::new());
+        let health = Health::new(HealthSettings { in_flight_max: 1, seed });
         let mut watch =
             Self { health, timing, now: 0, fault: None, flight: None, state: CheckState::Unknown };
+        watch.handle(HealthEvent::Configure(HealthConfig { number: 1, services }));
         watch.run_to(CheckState::Up);
         watch
     }
@@ -57,6 +57,10 @@ impl Watch {
                 HealthEvent::Timer
             }
         };
+        self.handle(event);
+    }
+
+    fn handle(&mut self, event: HealthEvent) {
         let mut actions = Vec::new();
         self.health.handle(event, Tick(self.now), &mut actions);
         for action in actions {
@@ -174,4 +178,19 @@ fn a_return_is_detected_later_after_each_flap() {
         });
         assert_interval(times, expected, 20, &format!("after {flaps} returns"));
     }
+}
+
+/// The slots of a server that is down begin a fast interval after the change. They are near those of before, so that the
+/// shortest time is rare.
+#[test]
+fn a_return_right_after_the_change_takes_longer() {
+    let times = measure(|seed, after_start| {
+        let mut watch = Watch::new(CheckTiming::default(), seed);
+        watch.time_to(CheckState::Down, Some(Refused), after_start);
+        let since = watch.now;
+        watch.fault = None;
+        watch.run_to(CheckState::Up);
+        watch.now - since
+    });
+    assert_interval(times, [2_000, 7_600], 15, "right after the change");
 }

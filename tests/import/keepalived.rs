@@ -365,6 +365,34 @@ fn deep_blocks_are_refused() {
     assert_eq!(deep, "f:33: blocks are nested more than 32 deep; is a \"}\" missing above?");
 }
 
+#[test]
+fn the_warm_up_of_a_check_is_carried_over() {
+    let text = "virtual_server 10.0.0.102 80 {
+        protocol TCP
+        lvs_method DR
+        delay_loop 6
+        warmup 30
+        real_server 10.0.0.3 80 {
+            TCP_CHECK {
+            }
+        }
+        real_server 10.0.0.4 80 {
+            TCP_CHECK {
+                warmup 0
+            }
+        }
+        real_server 10.0.0.5 80 {
+            TCP_CHECK {
+                warmup 6
+            }
+        }
+    }";
+    let config = config(&imported("k", text, &Files::default()));
+    let servers = &config.services[0].servers;
+    let warm_ups: Vec<_> = servers.iter().map(|server| server.checks[0].timing.warm_up.millis()).collect();
+    assert_eq!(warm_ups, [30_000, 0, 6_000]);
+}
+
 /// No keyword of a virtual server in keepalived.conf(5) is reported as unknown.
 #[test]
 fn all_keywords_of_the_manual_are_known() {

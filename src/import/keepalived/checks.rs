@@ -92,7 +92,17 @@ impl Checker<'_> {
             fall: self.retries(notices).saturating_add(1),
         };
         self.note_steps(notices);
-        wanted.bounded(&self.block.location, notices)
+        let timing = wanted.bounded(&self.block.location, notices);
+        CheckTiming { warm_up: self.warm_up(notices).unwrap_or(timing.warm_up), ..timing }
+    }
+
+    /// Time over which first probes are spread; 0: at once.
+    fn warm_up(&self, notices: &mut Notices) -> Option<Span> {
+        let statement = self.find("warmup")?;
+        if statement.value() == Some("0") {
+            return Some(Span::from_millis(0));
+        }
+        time(statement, notices).map(|span| span.clamp(CheckTiming::SPAN_MIN, CheckTiming::SPAN_MAX))
     }
 
     fn span(&self, keyword: &str, notices: &mut Notices) -> Option<Span> {

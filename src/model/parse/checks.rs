@@ -47,6 +47,7 @@ fn timing(section: &Section<'_, '_>) -> CheckTiming {
         timeout: section.get("timeout", seconds).unwrap_or(by_interval.timeout),
         fast_interval: section.get("fast_interval", seconds).unwrap_or(by_interval.fast_interval),
         down_interval: section.get("down_interval", seconds).unwrap_or(by_interval.down_interval),
+        warm_up: section.get("warm_up", seconds_or_none).unwrap_or(by_interval.warm_up),
         fall: count("fall").unwrap_or(usual.fall),
         rise: count("rise").unwrap_or(usual.rise),
         ..by_interval
@@ -62,6 +63,14 @@ fn needs_port(section: &Section<'_, '_>, port: Option<u16>, service: Option<Serv
     if port.is_none() && service.is_some_and(|of| of.port() == 0) {
         let what = "has no port, and neither has its service: it is a group, or has the wildcard port";
         section.lacks(what, "add port = 80, or another one that the servers listen on");
+    }
+}
+
+/// Seconds as of [`seconds`], or 0.
+fn seconds_or_none(value: &DeValue<'_>) -> Read<Span> {
+    match value {
+        DeValue::Integer(number) if number.as_str() == "0" => Ok(Span::from_millis(0)),
+        value => seconds(value),
     }
 }
 
