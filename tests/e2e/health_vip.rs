@@ -273,14 +273,21 @@ fn the_first_check_of_the_vip_comes_by_a_reload(backend: &str) {
         "{idle:?}"
     );
     let states = || {
-        client.checks().unwrap().services[0].servers[0]
+        client.checks().unwrap().services[0].servers[1]
             .checks
             .iter()
             .map(|check| check.state.clone())
             .collect::<Vec<_>>()
     };
-    for _ in 0..2 {
-        director.write_config(&text("both"));
+    // Of the service, and of one server alone.
+    let own = config(backend, &deployment, WEB, "").replacen(
+        "[[service.server]]\n",
+        &format!("{}[[service.server]]\n", check("rip")),
+        1,
+    );
+    let own = own + &check("vip").replace("service.check", "service.server.check");
+    for both in [text("both"), own] {
+        director.write_config(&both);
         let (status, printed) = director.cli_with_input("reload", "");
         assert_eq!(status, Some(0), "{printed}");
         assert_eq!(translating(&programs()), 2, "{:?}", programs());

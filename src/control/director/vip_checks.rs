@@ -44,7 +44,7 @@ impl Director {
     /// Lets the probe programs translate while a service has a check of the VIP.
     pub(super) fn switch_prober(&self) {
         let Ok(prober) = &self.vip_prober else { return };
-        let on = self.registry.services.iter().any(|service| service.config.probes_vip());
+        let on = self.registry.services.iter().any(|service| service.rule().probes_vip());
         if let Err(error) = prober.translate(on) {
             tracing::error!(%error, "the probe programs cannot be switched: checks of the VIP find nothing out");
         }

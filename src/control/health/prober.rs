@@ -7,6 +7,7 @@ use nix::net::if_::if_indextoname;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// The probe programs on every interface by which real servers are reached.
@@ -14,6 +15,8 @@ pub(in crate::control) struct VipProber {
     pairs: HashMap<u32, VipProbes>,
     /// The interface at which link-local RIPs are.
     link_local: u32,
+    /// Whether probes are translated.
+    translates: AtomicBool,
 }
 
 /// The attached programs, or the reason why they are not.
@@ -38,7 +41,8 @@ impl VipProber {
         }
         let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
         let open = |index| Ok((index, VipProbes::open(&of_index(index)?, in_flight)?));
-        Ok(Self { pairs: interfaces.into_iter().map(open).collect::<Result<_, Diagnostic>>()?, link_local })
+        let pairs = interfaces.into_iter().map(open).collect::<Result<_, Diagnostic>>()?;
+        Ok(Self { pairs, link_local, translates: AtomicBool::new(false) })
     }
 
     /// Translates probes from now on, or passes every packet unchanged.
@@ -46,7 +50,12 @@ impl VipProber {
     /// # Errors
     /// [`Diagnostic`] if the kernel refuses, as after the programs were detached by force.
     pub(in crate::control) fn translate(&self, on: bool) -> Result<(), Diagnostic> {
-        self.pairs.values().try_for_each(|probes| probes.translate(on))
+        if self.translates.swap(on, Ordering::Relaxed) == on {
+            return Ok(());
+        }
+        // Every pair, also after one whose interface is gone.
+        let switched: Vec<_> = self.pairs.values().map(|probes| probes.translate(on)).collect();
+        switched.into_iter().collect()
     }
 
     /// The programs on the interface with this index.
