@@ -84,7 +84,8 @@ impl Health {
             for user in entry.users.iter().filter(|user| user.decides) {
                 let service = &mut self.services[user.service];
                 service.enter(user.server, entry.record.standing());
-                service.weigh(user.server, entry.record.weight, 1);
+                let weight = entry.record.weight.filter(|_| user.weighs);
+                service.weigh(user.server, weight, 1);
             }
         }
         let before: HashMap<_, _> = before.iter().map(|of| (of.identity, of)).collect();
@@ -100,7 +101,7 @@ fn users(services: &[ServiceChecks]) -> Users {
     for (service, of) in services.iter().enumerate() {
         for (server, of) in of.servers.iter().enumerate() {
             for check in &of.checks {
-                let place = UserPlace { service, server, decides: check.decides };
+                let place = UserPlace { service, server, decides: check.decides, weighs: check.weighs };
                 users.entry(check.key.clone()).or_default().push(place);
             }
         }

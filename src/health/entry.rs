@@ -30,6 +30,8 @@ pub(super) struct UserPlace {
     pub(super) server: usize,
     /// See [`super::CheckUse::decides`].
     pub(super) decides: bool,
+    /// See [`super::CheckUse::weighs`].
+    pub(super) weighs: bool,
 }
 
 /// A probe in flight.

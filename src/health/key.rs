@@ -27,6 +27,8 @@ pub struct CheckUse {
     pub key: CheckKey,
     /// Whether the server is down with it. If not, it only explains the failure of another.
     pub decides: bool,
+    /// Whether its weight counts: one use of each configured check.
+    pub weighs: bool,
 }
 
 impl CheckUse {
@@ -39,11 +41,13 @@ impl CheckUse {
         let to = |vip, decides| Self {
             key: CheckKey { server, vip, port, kind: Arc::clone(&kind), timing: check.timing },
             decides,
+            weighs: decides,
         };
         match check.kind {
             // A script is told the VIP.
             CheckKind::Script(_) if !vips.is_empty() => {
-                return vips.iter().map(|vip| to(Some(*vip), true)).collect();
+                let uses = vips.iter().map(|vip| to(Some(*vip), true)).enumerate();
+                return uses.map(|(place, of)| Self { weighs: place == 0, ..of }).collect();
             }
             _ if check.kind.is_local() => return vec![to(None, true)],
             _ => {}

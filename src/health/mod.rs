@@ -190,7 +190,7 @@ impl Health {
     /// Gives the servers of a check the weight of its last result, if it was another `before`.
     fn weigh(&mut self, id: CheckId, before: Option<WeightChange>, actions: &mut Vec<HealthAction>) {
         let Some(entry) = self.checks.get(&id).filter(|entry| entry.record.weight != before) else { return };
-        for user in entry.users.iter().filter(|user| user.decides) {
+        for user in entry.users.iter().filter(|user| user.weighs) {
             let service = &mut self.services[user.service];
             service.weigh(user.server, before, -1);
             service.weigh(user.server, entry.record.weight, 1);

@@ -6,7 +6,9 @@ use directrix::health::{
     CheckKey, CheckUse, Health, HealthAction, HealthConfig, HealthEvent, HealthReport, HealthSettings,
     LocalError, ProbeFailure, ProbeOutcome, ServerChecks, ServiceChecks, WeightChange,
 };
-use directrix::model::{CheckKind, CheckTarget, CheckTiming, HealthCheck, ServiceIdentity, Weight};
+use directrix::model::{
+    CheckKind, CheckTarget, CheckTiming, HealthCheck, ScriptCheck, ServiceIdentity, Weight,
+};
 use directrix::time::Tick;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -32,6 +34,26 @@ fn check(port: u16) -> HealthCheck {
 fn checked(n: u8, weight: u16, ports: &[u16]) -> ServerChecks {
     let uses = ports.iter().flat_map(|port| CheckUse::of(&check(*port), server(n), &[vip()], *port));
     ServerChecks::new(server(n), Weight(weight), uses.collect())
+}
+
+/// A script is told each VIP of a group, and runs for each.
+#[test]
+fn a_script_of_several_vips_weighs_once() {
+    let script = ScriptCheck { command: vec!["/bin/true".into()], dynamic_weight: true };
+    let check = HealthCheck { kind: CheckKind::Script(script), ..check(80) };
+    let vips = [[198, 51, 100, 1], [198, 51, 100, 2], [198, 51, 100, 3]].map(IpAddr::from);
+    let uses = CheckUse::of(&check, server(1), &vips, 80);
+    assert_eq!(
+        uses.iter().map(|one| (one.decides, one.weighs)).collect::<Vec<_>>(),
+        [(true, true), (true, false), (true, false)]
+    );
+    let mut weigher = Weigher::new();
+    let of = ServerChecks::new(server(1), Weight(100), uses);
+    weigher.configure(vec![ServiceChecks::new(service(80), 50, vec![of])]);
+    for _ in 0..3 {
+        weigher.probe(|_| ProbeOutcome::Weighed(WeightChange::To(60)));
+    }
+    assert_eq!(weigher.reported[&(service(80), server(1))], Some(Weight(60)));
 }
 
 impl Weigher {
