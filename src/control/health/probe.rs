@@ -11,6 +11,9 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
+/// Wait for this host's files and places that leaves a server less than its timeout.
+const OWN_WAIT: Duration = Duration::from_millis(20);
+
 const NO_PING: LocalError = LocalError::Setup(
     "the kernel permits this group no ping sockets: sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"",
 );
@@ -110,11 +113,16 @@ impl Probe<'_> {
 
     async fn https(&self, check: &HttpsCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
         let stream = sockets.tcp(self.deadline).await?;
+        let connected = Instant::now();
         let verifier = self.shared.verifier(check, self.deadline).await?;
         let place = self.shared.handshake_place(self.deadline).await?;
+        // A wait on this host has left the server less than its timeout.
+        let stalled = match connected.elapsed() > OWN_WAIT {
+            true => ProbeOutcome::Unknown(LocalError::Late),
+            false => ProbeOutcome::Failed(ProbeFailure::Stalled),
+        };
         let exchange = self.shared.https(self.key, check, (stream, verifier, place));
-        let answer = timeout_at(self.deadline, exchange).await;
-        answer.unwrap_or(Err(ProbeOutcome::Failed(ProbeFailure::Stalled)))
+        timeout_at(self.deadline, exchange).await.unwrap_or(Err(stalled))
     }
 
     async fn dns(&self, check: &DnsCheck, sockets: &mut ProbeSockets) -> Result<(), ProbeOutcome> {
