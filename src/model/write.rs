@@ -103,7 +103,7 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     if service.panic != VirtualService::PANIC {
         writeln!(f, "panic = {}", service.panic)?;
     }
-    effects(f, &service.effects)?;
+    effects(f, service)?;
     if service.passive != PassiveMode::default() {
         writeln!(f, "passive = \"{}\"", service.passive.name())?;
     }
@@ -111,7 +111,8 @@ fn service(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
     service.servers.iter().try_for_each(|one| server(f, one))
 }
 
-fn effects(f: &mut Formatter<'_>, effects: &HealthEffects) -> fmt::Result {
+fn effects(f: &mut Formatter<'_>, service: &VirtualService) -> fmt::Result {
+    let effects = &service.effects;
     let usual = HealthEffects::default();
     if effects.on_down != usual.on_down {
         writeln!(f, "on_down = \"{}\"", effects.on_down.name())?;
@@ -122,10 +123,15 @@ fn effects(f: &mut Formatter<'_>, effects: &HealthEffects) -> fmt::Result {
     if effects.alpha {
         writeln!(f, "alpha = true")?;
     }
-    if let Some(Quorum { weight, hysteresis }) = effects.quorum {
+    let hooks = &effects.hooks;
+    let has_hook = hooks.quorum_up.is_some() || hooks.quorum_down.is_some();
+    let has_sorry = service.servers.iter().any(|server| server.role.is_sorry());
+    // The sorry server that implied it has been removed.
+    let implied = (has_hook && !has_sorry).then_some(Quorum { weight: 1, hysteresis: 0 });
+    if let Some(Quorum { weight, hysteresis }) = effects.quorum.or(implied) {
         writeln!(f, "quorum = {weight}\nhysteresis = {hysteresis}")?;
     }
-    let hooks = effects.hooks.rows().into_iter();
+    let hooks = hooks.rows().into_iter();
     let mut set = hooks.filter_map(|(key, program)| Some((key, program?)));
     set.try_for_each(|(key, program)| writeln!(f, "{key} = {}", quoted(program)))
 }

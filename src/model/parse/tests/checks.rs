@@ -386,11 +386,14 @@ fn effects_that_contradict_each_other_are_refused() {
         let found = errors(&text);
         assert!(found.len() == 1 && found[0].starts_with(error), "{error}: {found:?}");
     }
-    let read = super::check(&with_sorry("quorum_up = \"/bin/true\"")).unwrap();
-    let read = &read.services[0];
+    let mut config = super::check(&with_sorry("quorum_up = \"/bin/true\"")).unwrap();
+    let read = config.services[0].clone();
     assert_eq!((read.panic, read.effects.quorum, read.servers.len()), (0, None, 2));
     assert_eq!(read.servers[1].role, ServerRole::Sorry { inhibit: false });
     assert_eq!(read.effects.quorum_beside(true), Some(Quorum { weight: 1, hysteresis: 0 }));
+    config.services[0].servers.pop();
+    let saved = super::check(&config.to_string()).unwrap();
+    assert_eq!(saved.services[0].effects.quorum, Some(Quorum { weight: 1, hysteresis: 0 }), "it was implied");
     let read = super::check(&service("quorum = 2\nhysteresis = 1\nalpha = true\non_down = \"cut\"")).unwrap();
     let read = &read.services[0];
     assert_eq!((read.panic, read.effects.alpha, read.effects.on_down), (0, true, OnDown::Cut));
