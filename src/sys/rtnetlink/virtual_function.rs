@@ -6,7 +6,7 @@ use std::io;
 
 /// linux/rtnetlink.h: the answer shall have the virtual functions.
 const RTEXT_FILTER_VF: u32 = 1;
-/// linux/if_link.h, within IFLA_VF_INFO. Each value begins with the number of the function.
+/// linux/if_link.h, within IFLA_VF_INFO. This value and the next two begin with the number of the function.
 const IFLA_VF_VLAN: u16 = 2;
 /// linux/if_link.h: it may only send from its own MAC address.
 const IFLA_VF_SPOOFCHK: u16 = 4;
@@ -37,15 +37,16 @@ pub(crate) fn virtual_function(physical: u32, number: u32) -> io::Result<Option<
 fn function_of(info: &[u8]) -> VirtualFunction {
     let mut function = VirtualFunction::default();
     for (kind, value) in Attributes(info) {
-        let (number, setting) = (u32_at(value, 0), u32_at(value, 4).unwrap_or_default());
-        function.number = number.unwrap_or(function.number);
+        let setting = u32_at(value, 4).unwrap_or_default();
         match kind {
             IFLA_VF_VLAN => function.vlan = setting,
             // A driver without the setting reports all bits set.
             IFLA_VF_SPOOFCHK => function.checks_source = setting == 1,
             IFLA_VF_TRUST => function.is_trusted = setting == 1,
-            _ => {}
+            // Nested lists are among the others, and begin with no number.
+            _ => continue,
         }
+        function.number = u32_at(value, 0).unwrap_or(function.number);
     }
     function
 }
@@ -60,6 +61,12 @@ mod tests {
         for (kind, setting) in [(IFLA_VF_VLAN, 100_u32), (IFLA_VF_SPOOFCHK, 1), (IFLA_VF_TRUST, u32::MAX)] {
             let value = [3_u32.to_ne_bytes(), setting.to_ne_bytes()].concat();
             attribute(&mut info, kind, &value);
+        }
+        // As the kernel ends each function: IFLA_VF_STATS and IFLA_VF_VLAN_LIST.
+        for nested in [8, 12] {
+            let mut list = Vec::new();
+            attribute(&mut list, 1, &[0x55; 16]);
+            attribute(&mut info, nested, &list);
         }
         let wanted = VirtualFunction { number: 3, vlan: 100, checks_source: true, is_trusted: false };
         assert_eq!(function_of(&info), wanted);
