@@ -3,9 +3,10 @@
 use crate::peers::PATIENCE;
 use crate::support::certificates::Issued;
 use crate::support::netns::{Netns, Process, wait_until};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use tempfile::TempDir;
 
@@ -31,6 +32,7 @@ class Handler:
 /// Starts a program in the namespace of a host.
 pub(crate) fn spawn(host: &Netns, command: &str) -> Process {
     let mut command = host.command(&format!("exec {command}"));
+    command.process_group(0);
     Process(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
 
@@ -72,14 +74,16 @@ impl Servers {
         wait_until("all listen", PATIENCE, || host.run(&is_ours).lines().count() == LISTENERS);
     }
 
-    /// Ends the programs: their ports are closed from then on.
+    /// Ends the programs: their ports are closed from then on. dnsmasq has a child for each connection of TCP, which would keep
+    /// its sockets.
     pub(crate) fn stop(&mut self) {
+        self.signal(Signal::SIGKILL);
         self.processes.clear();
     }
 
     /// Sends a signal to every program. While they are stopped by SIGSTOP, the kernel still accepts connections.
     pub(crate) fn signal(&self, signal: Signal) {
-        self.processes.iter().for_each(|process| send(process, signal));
+        self.processes.iter().for_each(|process| killpg(pid(process), signal).unwrap());
     }
 
     /// Makes the answers wrong ("broken") or late ("slow"), or right again.
@@ -90,7 +94,7 @@ impl Servers {
         }
         if fault == "broken" {
             self.write("hosts", if on { "" } else { "192.0.2.1 www.test\n" });
-            self.processes.iter().take(1).for_each(|dnsmasq| send(dnsmasq, Signal::SIGHUP));
+            self.processes.iter().take(1).for_each(|dnsmasq| kill(pid(dnsmasq), Signal::SIGHUP).unwrap());
         }
     }
 
@@ -110,8 +114,15 @@ impl Servers {
     }
 }
 
-fn send(process: &Process, signal: Signal) {
-    kill(Pid::from_raw(process.0.id().cast_signed()), signal).unwrap();
+impl Drop for Servers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The process, and the group that it leads.
+fn pid(process: &Process) -> Pid {
+    Pid::from_raw(process.0.id().cast_signed())
 }
 
 /// Configuration of nginx with one process. With the file `broken` one port has another status, and the other one another
