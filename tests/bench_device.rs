@@ -16,6 +16,7 @@ use std::net::{SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use support::netns::{Netns, Process, veth, wait_until};
 
@@ -24,6 +25,13 @@ const DEVICE: &str = "02:00:00:00:00:09";
 const STATION: &str = "02:00:5e:00:00:00";
 /// Rate that every DUT forwards, also on a busy machine and in a debug build, in frames per second.
 const EASY: u64 = 3000;
+
+/// Held by the tests that forward for long: the programs that forward poll without a pause, and two at a time would leave the
+/// control threads of both too little of two cores.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 struct Cable {
     outside: Netns,
@@ -97,6 +105,7 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn duts_forward_frames_of_an_external_generator_in_turn() {
+    let _alone = alone();
     let cable = cable();
     let (home, before) = (tempfile::tempdir().unwrap(), cable.state());
     let out = home.path().join("out");
@@ -131,6 +140,7 @@ fn duts_forward_frames_of_an_external_generator_in_turn() {
 
 #[test]
 fn another_bench_can_be_the_generator() {
+    let _alone = alone();
     let cable = cable();
     let home = tempfile::tempdir().unwrap();
     let words = "--duts xdp,hairpin --pairs 1 --seconds 0.3 --servers 5";
@@ -156,6 +166,7 @@ fn another_bench_can_be_the_generator() {
 /// Some generators, as pktgen, send UDP only.
 #[test]
 fn udp_of_an_external_generator_is_forwarded() {
+    let _alone = alone();
     let cable = cable();
     cable.outside.run("ip address add 198.18.255.1/15 dev gen0");
     cable.outside.run(&format!("ip neighbour add 198.18.0.1 lladdr {DEVICE} dev gen0"));
