@@ -5,7 +5,7 @@ use crate::director::{Config, Director};
 use crate::http::connect_in_turn;
 use crate::on_both_backends;
 use crate::peers::{PATIENCE, Peers};
-use crate::support::netns::{Netns, wait_until};
+use crate::support::netns::{Netns, beside, wait_until};
 use directrix::io::{FrameKind, FrameSocket, Interface};
 use directrix::wire::MacAddr;
 use directrix::wire::arp::{ArpPacket, FRAME_LEN, Operation};
@@ -48,18 +48,7 @@ fn transmit(socket: &FrameSocket, packet: &ArpPacket) {
 
 /// Runs `f` while a host answers all requests for `rip` with [`FORGED`].
 fn with_forger<T>(host: &Netns, rip: Ipv4Addr, f: impl FnOnce() -> T) -> T {
-    struct Stop<'a>(&'a AtomicBool);
-    impl Drop for Stop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| answer(host, rip, &stop));
-        let _stop = Stop(&stop); // also if `f` panics
-        f()
-    })
+    beside(|stop| answer(host, rip, stop), f)
 }
 
 fn answer(host: &Netns, rip: Ipv4Addr, stop: &AtomicBool) {

@@ -3,7 +3,7 @@
 use crate::deployment::{Deployment, VIP, mac};
 use crate::director::{Config, Director};
 use crate::on_both_backends;
-use crate::support::netns::{Netns, wait_until};
+use crate::support::netns::{Netns, beside, wait_until};
 use crate::support::responder::Dump;
 use directrix::control::api::audit::Finding;
 use directrix::control::client::Blocking;
@@ -49,18 +49,8 @@ impl Site {
 
     /// Runs `f` while the thief announces the VIP to the gateway alone.
     fn with_theft<T>(&self, f: impl FnOnce() -> T) -> T {
-        struct Stop<'a>(&'a AtomicBool);
-        impl Drop for Stop<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| self.thief.enter(|| announce(&mac(&self.gateway), &mac(&self.thief), &stop)));
-            let _stop = Stop(&stop); // also if `f` panics
-            f()
-        })
+        let announce = |stop: &AtomicBool| announce(&mac(&self.gateway), &mac(&self.thief), stop);
+        beside(|stop| self.thief.enter(|| announce(stop)), f)
     }
 
     fn entry(&self) -> String {

@@ -8,7 +8,7 @@
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 static NAMESPACES: AtomicU32 = AtomicU32::new(0);
@@ -97,6 +97,22 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Runs `f` while `work` runs on another thread, until its flag is set.
+pub fn beside<T>(work: impl FnOnce(&AtomicBool) + Send, f: impl FnOnce() -> T) -> T {
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| work(&stop));
+        let _stop = Stop(&stop); // also if `f` panics
+        f()
+    })
 }
 
 /// Polls `f` until it is true; panics with `what` after `timeout`.
