@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub(super) struct Files(pub(super) PathBuf);
 
 impl Files {
-    /// Those of this host.
+    /// The files of this host.
     pub(super) fn host() -> Self {
         Self("/".into())
     }
