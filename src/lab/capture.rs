@@ -5,6 +5,7 @@
 
 use super::LabHost;
 use super::host::{VIP, VIP6};
+use super::layout::Layout;
 use super::pcapng::Pcapng;
 use crate::sys::packet_socket::{FrameInfo, PacketSocket};
 use crate::sys::poll;
@@ -50,7 +51,7 @@ impl std::iter::Sum for Tally {
 /// Frames sent by one host to the segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFrames {
-    /// Packets with a VIP as destination, without neighbor discovery.
+    /// Packets with a VIP as destination, without neighbor discovery and the auditor's test of the gateway.
     pub to_vip: Tally,
     /// Packets with a VIP as source, without neighbor discovery.
     pub from_vip: Tally,
@@ -141,17 +142,24 @@ fn receive(socket: &PacketSocket, frame: &mut [u8]) -> io::Result<Option<FrameIn
     }
 }
 
-/// Counts a frame by the VIP in its IP header.
+/// Counts a frame by the VIP in its IP header. The auditor's test of the gateway, from the director to the VIP by way of the
+/// router, is neither a client's nor forwarded.
 fn count(frame: &[u8], sent: &mut HostFrames) {
     sent.frames += 1;
     let is_vip = |address: IpAddr| address == VIP || address == VIP6;
     let Some((source, destination, bytes)) = ip_header(frame) else { return };
-    if is_vip(destination) {
+    if is_vip(destination) && !is_director(source) {
         sent.to_vip.count(bytes);
     }
     if is_vip(source) {
         sent.from_vip.count(bytes);
     }
+}
+
+/// True for an address of the director in any layout.
+fn is_director(address: IpAddr) -> bool {
+    let layouts = [Layout::OneSubnet, Layout::TwoSubnets];
+    layouts.into_iter().any(|layout| LabHost::Director.address_beside(address, layout) == Some(address))
 }
 
 /// Source, destination and bytes of a packet; `None` for neighbor discovery, whose messages bear the VIP, too.
@@ -202,6 +210,7 @@ mod tests {
     use super::super::host::{CLIENT6, ROUTER6};
     use super::*;
     use crate::wire::MacAddr;
+    use crate::wire::hairpin::HairpinFrame;
     use crate::wire::ndp::{FRAME_LEN_MAX, NdpPacket};
     use std::net::Ipv4Addr;
 
@@ -228,6 +237,18 @@ mod tests {
         assert_eq!(sent.to_vip, Tally { frames: 1, bytes: 45 });
         assert_eq!(sent.from_vip, Tally { frames: 2, bytes: 90 });
         assert_eq!(sent.frames, 6);
+    }
+
+    #[test]
+    fn frames_of_the_gateway_test_do_not_count_for_the_vip() {
+        for layout in [Layout::OneSubnet, Layout::TwoSubnets] {
+            let (to, from) = (LabHost::Router.mac(), LabHost::Director.mac());
+            let source = LabHost::Director.address(layout).unwrap();
+            let test = HairpinFrame { to, from, source, destination: VIP, mark: 1, number: 2 };
+            let mut sent = HostFrames::default();
+            count(&test.emit(), &mut sent);
+            assert_eq!((sent.to_vip, sent.frames), (Tally::default(), 1));
+        }
     }
 
     #[test]
