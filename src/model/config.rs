@@ -1,8 +1,8 @@
 //! The checked configuration.
 
 use super::{
-    Diagnostic, DiagnosticKind, Diagnostics, FirewallMark, KnownGroup, Places, Policy, Rules, Timeouts,
-    VirtualService,
+    Diagnostic, DiagnosticKind, Diagnostics, FirewallMark, HaConfig, KnownGroup, Places, Policy, Rules,
+    Timeouts, VirtualService,
 };
 use crate::time::Span;
 use crate::wire::MacAddr;
@@ -88,6 +88,8 @@ pub struct DirectorConfig {
     pub timeouts: Timeouts,
     /// User to change to after the start. `None`: no change.
     pub user: Option<String>,
+    /// The `[ha]` table.
+    pub ha: HaConfig,
 }
 
 impl DirectorConfig {
@@ -114,7 +116,11 @@ impl DirectorConfig {
             ("metrics", self.metrics == new.metrics),
             ("user", self.user == new.user),
         ];
-        keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+        keys.into_iter()
+            .chain(self.ha.compare(&new.ha))
+            .filter(|(_, same)| !same)
+            .map(|(key, _)| key)
+            .collect()
     }
 }
 

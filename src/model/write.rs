@@ -2,9 +2,9 @@
 
 use super::{
     BackendChoice, CheckKind, CheckTarget, CheckTiming, Config, ControlOthers, DirectorConfig, DnsCheck,
-    FirewallMark, HealthCheck, HealthEffects, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match, OnConflict,
-    OnServerClaim, PassiveMode, Policy, Quorum, RealServer, ServerRole, ServiceAddress, ServiceIdentity,
-    Timeouts, VirtualService, Wait, WorkerCount,
+    FirewallMark, HaConfig, HealthCheck, HealthEffects, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match,
+    OnConflict, OnServerClaim, PassiveMode, Policy, Quorum, RealServer, RoleFifo, RoleSource, ServerRole,
+    ServiceAddress, ServiceIdentity, Timeouts, VirtualService, Wait, WorkerCount,
 };
 use crate::time::Span;
 use crate::wire::ethernet::TAG;
@@ -15,6 +15,7 @@ impl Display for Config {
     /// Renders TOML with every key. [`super::parse`] yields an equal configuration, except for the places.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         director(f, &self.director)?;
+        ha_unless_default(f, &self.director.ha)?;
         self.services.iter().try_for_each(|one| service(f, one))?;
         self.marks.iter().try_for_each(|(mark, known)| known_group(f, *mark, known))
     }
@@ -62,6 +63,26 @@ fn director(f: &mut Formatter<'_>, director: &DirectorConfig) -> fmt::Result {
         tcp_fin.secs(),
         udp.secs()
     )
+}
+
+fn ha_unless_default(f: &mut Formatter<'_>, ha: &HaConfig) -> fmt::Result {
+    if *ha == HaConfig::default() {
+        return Ok(());
+    }
+    writeln!(f, "\n[ha]\nrole = \"{}\"", ha.role.name())?;
+    match &ha.role {
+        RoleSource::Standalone => return Ok(()),
+        RoleSource::Command => {}
+        RoleSource::File { path } => writeln!(f, "file = {}", quoted(path))?,
+        RoleSource::Fifo(RoleFifo { path, instance, on_writer_death }) => {
+            writeln!(f, "fifo = {}", quoted(path))?;
+            if let Some(instance) = instance {
+                writeln!(f, "instance = {}", quoted(instance))?;
+            }
+            writeln!(f, "on_writer_death = \"{}\"", on_writer_death.name())?;
+        }
+    }
+    writeln!(f, "linger = {}", ha.linger.secs())
 }
 
 fn policy(f: &mut Formatter<'_>, policy: &Policy) -> fmt::Result {
@@ -300,9 +321,9 @@ mod tests {
     use super::*;
     use crate::model::{
         BodyPattern, ConnReuseMode, DnsQueryType, DnsRcode, DnsTransport, ExternalCheck, FileCheck, GoodFile,
-        Hooks, HttpCheck, HttpMethod, HttpsCheck, OnDown, PeerAddress, Persistence, Ping, Places, PortRange,
-        Reject, SLOW_START_MAX, Scheduler, SchedulerFlags, ScriptCheck, SmtpCheck, StatusRange, UdpCheck,
-        Weight, parse,
+        Hooks, HttpCheck, HttpMethod, HttpsCheck, OnDown, OnWriterDeath, PeerAddress, Persistence, Ping,
+        Places, PortRange, Reject, SLOW_START_MAX, Scheduler, SchedulerFlags, ScriptCheck, SmtpCheck,
+        StatusRange, UdpCheck, Weight, parse,
     };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
@@ -310,6 +331,18 @@ mod tests {
     use std::collections::BTreeMap;
     use std::net::{IpAddr, Ipv6Addr};
     use std::path::Path;
+
+    fn a_role() -> impl Strategy<Value = HaConfig> {
+        let death = prop_oneof![Just(OnWriterDeath::Stop), Just(OnWriterDeath::Keep)];
+        let fifo = ("/[a-z \"\\\\]{1,8}", proptest::option::of("[A-Za-z_0-9 \\\\]{1,8}"), death);
+        let fifo = fifo.prop_map(|(path, instance, on_writer_death)| {
+            RoleSource::Fifo(RoleFifo { path, instance, on_writer_death })
+        });
+        let file = "/[a-z]{1,8}".prop_map(|path| RoleSource::File { path });
+        let several = (prop_oneof![fifo, file, Just(RoleSource::Command)], 1..=2_147_483u32);
+        let several = several.prop_map(|(role, linger)| HaConfig { role, linger: Span::from_secs(linger) });
+        prop_oneof![Just(HaConfig::default()), several]
+    }
 
     fn a_director() -> impl Strategy<Value = DirectorConfig> {
         let words = (0..3usize, 0..2usize, 0..2usize, any::<[bool; 3]>());
@@ -345,6 +378,7 @@ mod tests {
                         ]
                     },
                     user: two_arms.then(|| "directrix".into()),
+                    ha: HaConfig::default(),
                     metrics: two_arms.then(|| ([127, 0, 0, 1], 9310).into()),
                     policy: Policy {
                         conn_reuse_mode: ConnReuseMode((workers % 4) as u8),
@@ -549,9 +583,13 @@ mod tests {
         #[test]
         fn what_is_written_is_read_as_the_same(
             director in a_director(),
+            ha in a_role(),
             services in services(),
             marks in marks(),
         ) {
+            // It is refused beside a role.
+            let on_conflict = if ha.is_standalone() { director.on_conflict } else { OnConflict::Standby };
+            let director = DirectorConfig { ha, on_conflict, ..director };
             let config = Config { director, services, marks, places: Places::default() };
             prop_assert_eq!(config.rules().check(), Ok(()));
             let read = parse(Path::new("d.toml"), &config.to_string()).unwrap();

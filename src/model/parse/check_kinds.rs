@@ -299,7 +299,7 @@ fn rcodes(value: &DeValue<'_>) -> Read<Vec<DnsRcode>> {
 }
 
 /// The absolute path of a file.
-fn absolute(value: &DeValue<'_>) -> Read<String> {
+pub(super) fn absolute(value: &DeValue<'_>) -> Read<String> {
     let path = text(value, r#"a path, as in "/etc/ssl/ca.pem","#)?;
     let is_path = path.starts_with('/') && !path.contains('\0');
     let remedy = r#"write the whole path from "/" on"#;

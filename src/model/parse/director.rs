@@ -6,8 +6,8 @@ use super::readers::{
 use super::report::invalid;
 use super::section::Section;
 use crate::model::{
-    BackendChoice, ConnReuseMode, ControlOthers, Diagnostic, DirectorConfig, OnConflict, OnServerClaim, Ping,
-    Places, Policy, Reject, Timeouts, Wait,
+    BackendChoice, ConnReuseMode, ControlOthers, Diagnostic, DirectorConfig, HaConfig, OnConflict,
+    OnServerClaim, Ping, Places, Policy, Reject, Timeouts, Wait,
 };
 use crate::time::Span;
 use toml::de::DeValue;
@@ -55,6 +55,7 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         timeouts: timeouts(&section),
         user: section.get("user", user),
         interface: own.clone().unwrap_or_default(),
+        ha: HaConfig::default(), // a table of its own
     };
     if own.is_some() && own == director.server_interface {
         let remedy = "remove it: without it the real servers are behind interface";

@@ -7,13 +7,14 @@ mod check_kinds;
 mod checks;
 mod director;
 mod effects;
+mod ha;
 mod mark;
 mod readers;
 mod report;
 mod section;
 mod service;
 
-use super::{Config, Diagnostic, DiagnosticKind, Diagnostics, Place, Places};
+use super::{Config, Diagnostic, DiagnosticKind, Diagnostics, DirectorConfig, Place, Places};
 pub use readers::SECONDS_MAX;
 
 use report::ErrorReport;
@@ -94,12 +95,13 @@ fn read(texts: &[Text<'_>]) -> Option<Config> {
     places.included = included.iter().map(|text| text.report.file().to_string()).collect();
     let _ = root.get("include", readers::patterns);
     let director = director::read(&root, &mut places);
+    let ha = ha::read(&root, director.as_ref(), &mut places);
     let included = included.iter().filter_map(|text| text.root(section::INCLUDED));
     let roots: Vec<_> = iter::once(root).chain(included).collect();
     let services = service::read(&roots, &mut places);
     let marks = mark::read(&roots, &services, &places);
     roots.iter().for_each(Section::close);
-    Some(Config { director: director?, services, marks, places })
+    Some(Config { director: DirectorConfig { ha, ..director? }, services, marks, places })
 }
 
 fn not_utf8(path: &Path, good: &[u8]) -> Diagnostics {

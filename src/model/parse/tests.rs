@@ -1,6 +1,7 @@
 mod checks;
 mod director;
 mod files;
+mod ha;
 mod services;
 
 use super::*;
@@ -87,6 +88,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         },
         timeouts: Timeouts::default(),
         user: None,
+        ha: HaConfig::default(),
     };
     let address = ServiceAddress { protocol: Protocol::Tcp, address: SocketAddr::from(([10, 0, 0, 1], 80)) };
     let servers = vec![RealServer {
@@ -125,7 +127,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
     assert_eq!(config, Config { director, services, marks: Default::default(), places });
 }
 
-/// A file in which no key has its default.
+/// A file in which no key has its default, but for `on_conflict`: it is refused beside a role.
 const EVERYTHING: &str = r#"
 [director]
 interface = "eth0"
@@ -140,7 +142,7 @@ control_others = "read"
 announce_interval = 5
 arp_refresh = 7
 arp_attempts = 100
-on_conflict = "claim"
+on_conflict = "standby"
 on_server_claim = "ignore"
 audit_interval = 0
 peers = ["10.0.0.5", "02:00:00:00:00:05"]
@@ -155,6 +157,12 @@ ping = "if-healthy"
 metrics = "[::1]:9310"
 user = "directrix"
 timeouts = { tcp = 1, tcpfin = 2147483, udp = 3 }
+[ha]
+role = "fifo"
+fifo = "/run/directrix/vrrp.fifo"
+instance = "VI_1"
+on_writer_death = "keep"
+linger = 7
 [[service]]
 protocol = "udp"
 address = "10.0.0.1:53"
@@ -186,7 +194,7 @@ fn everything_that_is_set_arrives() {
         announce_interval: Span::from_secs(5),
         arp_refresh: Span::from_secs(7),
         arp_attempts: 100,
-        on_conflict: OnConflict::Claim,
+        on_conflict: OnConflict::Standby,
         on_server_claim: OnServerClaim::Ignore,
         audit_interval: Span::default(),
         peers: vec![
@@ -206,6 +214,14 @@ fn everything_that_is_set_arrives() {
         },
         timeouts,
         user: Some("directrix".into()),
+        ha: HaConfig {
+            role: RoleSource::Fifo(RoleFifo {
+                path: "/run/directrix/vrrp.fifo".into(),
+                instance: Some("VI_1".into()),
+                on_writer_death: OnWriterDeath::Keep,
+            }),
+            linger: Span::from_secs(7),
+        },
     };
     assert_eq!(config.director, director);
     let address = ServiceAddress { protocol: Protocol::Udp, address: SocketAddr::from(([10, 0, 0, 1], 53)) };
