@@ -12,7 +12,7 @@ use proptest::sample::Index;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use support::frames::{self, End, End6};
-use support::harness::{answer, config, decide, icmp, import, ndp, packet, packet_v6};
+use support::harness::{answer, config, decide, icmp, import, ndp, packet, packet_v6, sync};
 
 const EXAMPLE: &str = include_str!("../tools/directrix.example.toml");
 const KEEPALIVED: &str = include_str!("fuzz/seeds/import/keepalived.conf");
@@ -184,6 +184,35 @@ proptest! {
         edits in prop::collection::vec((any::<Index>(), 0usize..30, words()), 1..5),
     ) {
         config::check(&edited(EXAMPLE, &edits));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(5000))]
+
+    #[test]
+    fn sync_messages_are_read_as_a_kernel_reads_them(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
+        sync::check_dressed(&bytes);
+        sync::check(&bytes);
+    }
+
+    #[test]
+    fn slips_in_recorded_sync_messages_are_found(
+        slips in prop::collection::vec((any::<Index>(), prop_oneof![0u8..6, any::<u8>()]), 0..4),
+        cut in 0usize..4,
+    ) {
+        let mut message = include_str!("golden/sync/hand-08-optional-tlv.hex")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .flat_map(str::split_whitespace)
+            .map(|digits| u8::from_str_radix(digits, 16).unwrap())
+            .collect::<Vec<_>>();
+        message.truncate(message.len() - cut * 9);
+        message[3] = message.len() as u8;
+        for (at, byte) in slips {
+            *at.get_mut(&mut message) = byte;
+        }
+        sync::check(&message);
     }
 }
 

@@ -11,3 +11,4 @@ mod ledger;
 pub mod ndp;
 pub mod packet;
 pub mod packet_v6;
+pub mod sync;

@@ -1,0 +1,6 @@
+//! Connection sync: messages recorded from kernels, and messages made by hand with what a kernel made of each.
+#![allow(missing_docs)]
+
+mod backup;
+mod golden;
+mod recorded;
