@@ -15,6 +15,7 @@
 //! | 2 | `ipvsadm` | ipvsadm's commands, options and switches, for the command line and for import. |
 //! | 2 | `sys` | Thin system calls: netlink, ethtool, packet sockets, credentials, memory. No decisions. |
 //! | 3 | `flow` | The flow table, its keys, the TCP states. No lock, no allocation after `new`. |
+//! | 3 | `shadow` | The connections of all workers in shared memory. One writer, readers without a lock. |
 //! | 3 | `schedule` | IPVS's schedulers, loads, thresholds, slow start, templates. Shared by workers without a lock. |
 //! | 3 | `stats` | Counters with one writer each, and every drop reason. |
 //! | 3 | `import` | Rules of ipvsadm and keepalived to a configuration: text in, text out. |
@@ -32,7 +33,7 @@
 //! | 7 | `doctor` | Diagnosis of a host: facts in, findings out. Changes nothing. |
 //! | 7 | `cli` | One file for each subcommand. No logic. |
 //!
-//! Within a layer only: `control → worker`, `bench_wire → lab`, `cli → lab`, `cli → bench_wire`, `cli → realserver`, `cli → top`, `cli → doctor`,
+//! Within a layer only: `shadow → flow`, `control → worker`, `bench_wire → lab`, `cli → lab`, `cli → bench_wire`, `cli → realserver`, `cli → top`, `cli → doctor`,
 //! `doctor → realserver`.
 //!
 //! `unsafe` is in `sys` and `io` alone, each block with its proof.
@@ -57,6 +58,7 @@ mod popt;
 mod random;
 pub mod realserver;
 pub mod schedule;
+pub mod shadow;
 pub mod stats;
 pub mod sync;
 pub mod sys;

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Point in time, in milliseconds since the director started, modulo 2³².
 ///
@@ -56,6 +56,66 @@ impl Tick {
     pub const fn since(self, earlier: Tick) -> Span {
         let gap = self.0.wrapping_sub(earlier.0);
         if (gap as i32) < 0 { Span(0) } else { Span(gap) }
+    }
+}
+
+/// Point in time in seconds of the boot's monotonic clock, modulo 2²⁴: the same for all processes of a boot.
+///
+/// The count wraps after 194 days. Two of them compare correctly while they are less than 97 days apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SecondTick(u32);
+
+impl SecondTick {
+    /// Bits of the count.
+    pub const BITS: u32 = 24;
+    const MASK: u32 = (1 << Self::BITS) - 1;
+
+    /// The second `count`, of which the lower [`SecondTick::BITS`] are kept.
+    #[must_use]
+    pub const fn new(count: u32) -> Self {
+        Self(count & Self::MASK)
+    }
+
+    /// The second of a reading of CLOCK_MONOTONIC.
+    #[must_use]
+    pub const fn from_monotonic(reading: Duration) -> Self {
+        Self::new(reading.as_secs() as u32) // wraps, as these ticks do
+    }
+
+    /// The count, below 2²⁴.
+    #[inline]
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        self.0
+    }
+
+    /// True once `self` is at or after `deadline`.
+    #[inline]
+    #[must_use]
+    pub const fn reached(self, deadline: Self) -> bool {
+        self.minus(deadline) >= 0
+    }
+
+    /// The second that is `seconds` after this one.
+    #[inline]
+    #[must_use]
+    pub const fn after(self, seconds: u32) -> Self {
+        Self::new(self.0.wrapping_add(seconds))
+    }
+
+    /// Seconds since `earlier`; 0 if this one is before it.
+    #[inline]
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u32 {
+        let gap = self.minus(earlier);
+        if gap < 0 { 0 } else { gap as u32 }
+    }
+
+    /// The signed difference: 24 bits, moved to the upper end for their sign.
+    #[inline]
+    const fn minus(self, other: Self) -> i32 {
+        const UNUSED: u32 = u32::BITS - SecondTick::BITS;
+        ((self.0.wrapping_sub(other.0) << UNUSED) as i32) >> UNUSED
     }
 }
 
@@ -115,6 +175,17 @@ mod tests {
     #[test]
     fn a_span_that_would_be_negative_is_zero() {
         assert_eq!(Tick(10).since(Tick(11)), Span::default());
+    }
+
+    #[test]
+    fn seconds_compare_across_their_wrap() {
+        let start = SecondTick::from_monotonic(Duration::from_millis((1 << 24) * 1000 - 1));
+        assert_eq!(start.count(), (1 << 24) - 1);
+        let deadline = start.after(900);
+        assert_eq!(deadline, SecondTick::new(899));
+        assert!(!start.reached(deadline) && deadline.reached(deadline));
+        assert!(deadline.after((1 << 23) - 1).reached(deadline));
+        assert_eq!((deadline.since(start), start.since(deadline)), (900, 0));
     }
 
     #[test]

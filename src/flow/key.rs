@@ -89,6 +89,21 @@ impl V4Key {
     }
 }
 
+/// All of the key, in the byte order of this host.
+impl From<V4Key> for u64 {
+    #[inline]
+    fn from(key: V4Key) -> Self {
+        key.0
+    }
+}
+
+impl From<u64> for V4Key {
+    #[inline]
+    fn from(word: u64) -> Self {
+        Self(word)
+    }
+}
+
 impl TableKey for V4Key {
     type Tag = Self;
     type Rest = ();

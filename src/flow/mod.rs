@@ -14,4 +14,5 @@ pub use bucket::{EntryMut, FlowEntry, SLOTS};
 pub use key::{Flow, FlowKey, TableKey, V4Key};
 pub use state::{ConnState, HandshakeStep};
 pub use table::{FlowTable, Hint, Inserted};
+pub(crate) use table::{MOVES_MAX, buckets_for};
 pub use wide::WideKey;

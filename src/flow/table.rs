@@ -20,13 +20,19 @@ use crate::time::Tick;
 /// Percentage of slots in use at capacity: 19.5 bytes per connection with compact keys, 39 with wide ones.
 const LOAD_PERCENT: usize = 82;
 /// Longest displacement chain for a new entry.
-const MOVES_MAX: usize = 3;
+pub(crate) const MOVES_MAX: usize = 3;
 /// Eviction budget: buckets scanned per batch for a victim once both candidate buckets have none. With compact
 /// keys 8 KiB in a row, less than a microsecond; with wide ones every other line of 16 KiB.
 const EVICTION_BUCKETS: usize = 128;
 
 /// Bytes of a cache line.
 const CACHE_LINE: usize = 64;
+
+/// Buckets of a table for `capacity` entries.
+pub(crate) const fn buckets_for(capacity: usize) -> usize {
+    let buckets = (capacity * 100).div_ceil(LOAD_PERCENT * SLOTS);
+    if buckets < 2 { 2 } else { buckets }
+}
 
 /// Slot of the first candidate bucket in which [`FlowTable::locate`] found a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +97,8 @@ impl<K: TableKey> FlowTable<K> {
     /// Creates a table for `capacity` connections, at least 1, and allocates all its memory.
     #[must_use]
     pub fn new(capacity: usize, seed: Seed) -> Self {
-        let buckets = (capacity * 100).div_ceil(LOAD_PERCENT * SLOTS).max(2);
         Self {
-            buckets: filled(Bucket::EMPTY, buckets),
+            buckets: filled(Bucket::EMPTY, buckets_for(capacity)),
             seed: seed.with_odd_factors(),
             capacity: capacity.max(1),
             len: 0,
@@ -283,7 +288,9 @@ impl<K: TableKey> FlowTable<K> {
 
     /// Stores `entry` in the slot of `victim`.
     fn evict(&mut self, victim: SlotPosition, entry: FlowEntry<K>) -> Inserted<K> {
-        let Some(evicted) = self.take(victim) else { return self.store(entry, victim) };
+        let Some(evicted) = self.take(victim) else {
+            return self.store(entry, victim);
+        };
         self.store(entry, victim);
         Inserted::Replaced(evicted)
     }
@@ -366,7 +373,9 @@ impl<K: TableKey> FlowTable<K> {
                 continue;
             };
             let at = SlotPosition { bucket, slot };
-            let Some(evicted) = self.take(at) else { return Inserted::Full };
+            let Some(evicted) = self.take(at) else {
+                return Inserted::Full;
+            };
             let Some(vacated) = self.vacate_pair(pair, now, ChainEnd::Vacant) else {
                 return self.restore(evicted, at);
             };

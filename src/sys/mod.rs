@@ -1,8 +1,9 @@
-//! Thin system calls: rtnetlink, ethtool, packet sockets, peer credentials, memory advice, poll, sleep, bpf(2), signals.
+//! Thin system calls: rtnetlink, ethtool, packet sockets, peer credentials, memory, poll, sleep, bpf(2), signals.
 //!
 //! Each file wraps one kernel interface in safe functions and decides nothing. Errors are plain
 //! [`std::io::Error`]s; the callers add cause and remedy. All calls act in the calling thread's network namespace.
 
+pub mod boot;
 mod errno;
 pub(crate) mod ethtool;
 pub mod live_frames;
@@ -14,6 +15,7 @@ pub mod peer;
 pub(crate) mod poll;
 pub mod process;
 pub mod rtnetlink;
+pub mod shared_words;
 pub(crate) mod signals;
 pub mod sleeper;
 pub(crate) mod socket;
