@@ -3,13 +3,15 @@
 //! A table holds the place of a server in every slot. It is built when the list of servers changes and
 //! never written afterwards. Hashes and tables are those of IPVS, without a secret: directors with the
 //! same servers in the same order pick the same server for a client, also after a failover, without
-//! state that they exchange.
+//! state that they exchange. For mh the registry provides that order.
 
 use super::Loads;
+use super::candidate::Candidate;
 use super::maglev;
 use super::params::{ClientAddr, Params, fold};
 use super::servers::Servers;
 use crate::model::{Scheduler, SchedulerFlags};
+use std::net::IpAddr;
 
 /// Slots for sh and dh, 2⁸ (`IP_VS_SH_TAB_BITS` in net/netfilter/ipvs/ip_vs_sh.c).
 const BITS: u32 = 8;
@@ -86,6 +88,19 @@ impl HashTable {
         let offsets = (home..self.slots.len()).chain(0..home);
         let mut places = offsets.map_while(|offset| self.place(self.slot(number, offset as u32)));
         places.find(|place| servers.is_eligible(*place, loads))
+    }
+
+    /// A digest of the addresses of all slots in order (FNV-1a, 64 bits; 0 for a slot without a server).
+    pub(super) fn digest(&self, candidates: &[Candidate]) -> u64 {
+        let address = |place: &u16| candidates.get(usize::from(*place)).map(|of| of.address);
+        let bytes = self.slots.iter().flat_map(|place| match address(place).map(|of| (of.ip(), of.port())) {
+            Some((IpAddr::V4(ip), port)) => [&ip.octets()[..], &port.to_be_bytes()].concat(),
+            Some((IpAddr::V6(ip), port)) => [&ip.octets()[..], &port.to_be_bytes()].concat(),
+            None => vec![0],
+        });
+        bytes.fold(0xcbf2_9ce4_8422_2325, |digest, byte| {
+            (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
     }
 
     #[inline]

@@ -134,6 +134,16 @@ impl Pool {
         if hashes { self.0.pick(loads, client) } else { None }
     }
 
+    /// A digest of the table of a scheduler that hashes addresses; `None` for the others. Directors with the same digest send
+    /// each client to the same server, while the same servers are overloaded or quiesced.
+    #[must_use]
+    pub fn table_digest(&self) -> Option<u64> {
+        match &self.0.algorithm {
+            Algorithm::Hashing(table) => Some(table.digest(&self.0.candidates)),
+            _ => None,
+        }
+    }
+
     /// True for one-packet scheduling ([`Params::one_packet`]).
     #[inline]
     #[must_use]

@@ -7,10 +7,12 @@ use crate::flow::ConnState;
 use crate::forward::RealServerAddresses;
 use crate::health::passive::{PassiveEffect, PassiveView};
 use crate::model::{
-    HealthMode, Match, MatchId, Policy, RealServer, ServerId, ServiceId, Timeouts, VirtualService, Weight,
+    HealthMode, Match, MatchId, Policy, RealServer, Scheduler, ServerId, ServiceId, Timeouts, VirtualService,
+    Weight,
 };
 use crate::schedule::{Candidate, GENERATIONS, Loads, Params, Pool, Thresholds};
 use crate::wire::{MacAddr, Protocol};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -52,7 +54,7 @@ pub struct ServiceEntry {
 pub enum VipState {
     /// Probes for it are being sent (RFC 5227 §2.1.1, RFC 4862 §5.4).
     Probing,
-    /// This director answers for it and announces it.
+    /// This director answers for it and announces it, or routers have routes for it.
     Claimed,
     /// The station with this MAC address answers for it. It is claimed when that station no longer answers.
     Standby(MacAddr),
@@ -239,7 +241,9 @@ impl ServiceEntry {
     /// Returns the pool of the next snapshot, the present one if nothing has changed.
     ///
     /// Its candidates are the servers that take new connections, the last added first: IPVS adds each new server at the
-    /// head of its list (`list_add_rcu` in `__ip_vs_update_dest`, ip_vs_ctl.c), and wlc prefers the earlier of equals.
+    /// head of its list (`list_add_rcu` in `__ip_vs_update_dest`, ip_vs_ctl.c), and wlc prefers the earlier of equals. Those
+    /// of mh are in the order of their addresses, the highest first, whatever the order of addition: directors with the same
+    /// servers have the same table, which is IPVS's for servers added in ascending order.
     pub(in crate::control) fn next_pool(
         &mut self,
         loads: &Loads,
@@ -262,6 +266,10 @@ impl ServiceEntry {
             part: server.part(),
             ..Candidate::new(server.id, server.effective_weight())
         });
+        let mut candidates: Vec<_> = candidates.collect();
+        if self.config.scheduler == Scheduler::Mh {
+            candidates.sort_unstable_by_key(|candidate| Reverse(candidate.address));
+        }
         let VirtualService { scheduler, scheduler_flags: flags, one_packet, persistence, .. } = self.config;
         let (vips, generation) = (&self.vips, self.generation);
         let vip = vips.first().map_or(Ipv4Addr::UNSPECIFIED.into(), |(vip, _)| *vip);

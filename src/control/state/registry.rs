@@ -465,6 +465,35 @@ mod tests {
         assert_eq!(moved, Route::Unresolved, "they wait for its new address");
     }
 
+    /// Servers by which mh directs a thousand clients, and the digest of its table.
+    fn mh(servers: &[(&str, u16)]) -> (Vec<IpAddr>, u64) {
+        let mut service = service("192.0.2.1:80", servers);
+        service.scheduler = crate::model::Scheduler::Mh;
+        let (mut registry, loads) = (with(&[service], vec![MAC]), Loads::new(9));
+        servers.iter().for_each(|(server, _)| registry.set_reachable(server.parse().unwrap(), MAC));
+        let snapshot = registry.snapshot(&loads, Instant::now());
+        let pool = snapshot.pool(ServiceId(0)).unwrap();
+        let address = |id| registry.services[0].servers.iter().find(|of| of.id == id).unwrap().config.address;
+        let client = |n: u16| ClientAddr::new(Ipv4Addr::new(10, 0, (n >> 8) as u8, n as u8).into(), 1024 + n);
+        let picks = (0..1000).map(|n| address(pool.pick(&loads, client(n)).unwrap()));
+        (picks.collect(), pool.table_digest().unwrap())
+    }
+
+    #[test]
+    fn mh_does_not_depend_on_the_order_of_servers() {
+        let servers = [("192.0.2.9", 1), ("192.0.2.10", 3), ("192.0.2.11", 2), ("192.0.2.100", 1)];
+        let (picks, digest) = mh(&servers);
+        for (a, b) in [(0, 1), (1, 2), (2, 3), (0, 3)] {
+            let mut other = servers;
+            other.swap(a, b);
+            assert_eq!(mh(&other), (picks.clone(), digest), "{other:?}");
+        }
+        let mut heavier = servers;
+        heavier[0].1 = 2;
+        assert_ne!(mh(&heavier).1, digest);
+        assert_ne!(mh(&servers[..3]).1, digest);
+    }
+
     #[test]
     fn a_service_is_served_while_its_vip_is_claimed() {
         let mut registry = registry();
