@@ -10,6 +10,7 @@
 //! - `neighbor`: the driver of the neighbor machine.
 //! - `program`: the security of hooks and scripts.
 //! - `health`: the thread of the health checks.
+//! - `readiness`: whether this director can take traffic, told to keepalived and routing daemons.
 //! - `ping`: the answers to pings of VIPs.
 //! - `config_file`: the configuration file and reloads.
 //! - `metrics`: the page for Prometheus.
@@ -33,6 +34,7 @@ pub mod neighbor;
 pub mod ping;
 mod program;
 pub mod query;
+pub mod readiness;
 pub mod state;
 pub mod token_bucket;
 pub mod workers;

@@ -18,6 +18,7 @@ pub mod probe;
 mod selection;
 mod sender;
 mod steered;
+mod tun;
 mod veth;
 mod vlan_devices;
 pub mod xdp;
@@ -30,6 +31,7 @@ pub use interface::{Interface, OwnAddress};
 pub use long_frames::{FrameHead, HEAD_MAX, LongFrames};
 pub use sender::FrameSender;
 pub use steered::SteeredService;
+pub use tun::CarrierDevice;
 pub use veth::VethPeer;
 
 use crate::forward::{Batch, Verdict};

@@ -9,6 +9,38 @@ pub struct HaConfig {
     pub role: RoleSource,
     /// Time for which a director that is no longer master forwards frames that still arrive.
     pub linger: Span,
+    /// How clients' frames find this director.
+    pub vips: VipReach,
+    /// Absolute path of the file that says 0 while the director is ready to take traffic, and 1 while it is not.
+    pub ready_file: Option<String>,
+    /// Name of the TUN device that has a carrier while the director is ready to take traffic.
+    pub tun: Option<String>,
+    /// Whether a director is not ready while no service has an available real server.
+    pub ready_needs_servers: bool,
+}
+
+/// How clients' frames find a director.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VipReach {
+    /// The director claims the VIPs, and answers for them by ARP and neighbor discovery.
+    #[default]
+    Claimed,
+    /// Routers have routes for the VIPs by an address of the director. It neither probes nor answers for them.
+    Routed,
+}
+
+impl VipReach {
+    /// The names in configuration files.
+    pub(super) const NAMES: &[(&str, Self)] = &[("claimed", Self::Claimed), ("routed", Self::Routed)];
+
+    /// The name in configuration files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::Routed => "routed",
+        }
+    }
 }
 
 /// Source of a director's role.
@@ -114,13 +146,24 @@ impl HaConfig {
             ("ha.on_writer_death", is_same(|old, new| old.on_writer_death == new.on_writer_death)),
             ("ha.file", self.role.name() != new.role.name() || self.role.file() == new.role.file()),
             ("ha.linger", self.linger == new.linger),
+            ("ha.vips", self.vips == new.vips),
+            ("ha.ready_file", self.ready_file == new.ready_file),
+            ("ha.tun", self.tun == new.tun),
+            ("ha.ready_needs_servers", self.ready_needs_servers == new.ready_needs_servers),
         ]
     }
 }
 
 impl Default for HaConfig {
     fn default() -> Self {
-        Self { role: RoleSource::default(), linger: Self::LINGER }
+        Self {
+            role: RoleSource::default(),
+            linger: Self::LINGER,
+            vips: VipReach::default(),
+            ready_file: None,
+            tun: None,
+            ready_needs_servers: false,
+        }
     }
 }
 
@@ -140,7 +183,7 @@ mod tests {
                 instance: instance.map(Into::into),
                 on_writer_death,
             }),
-            linger: HaConfig::LINGER,
+            ..HaConfig::default()
         };
         let file =
             |path: &str| HaConfig { role: RoleSource::File { path: path.into() }, ..HaConfig::default() };
@@ -155,5 +198,14 @@ mod tests {
         assert_eq!(differing(&file("/run/a"), &file("/run/b")), ["ha.file"]);
         let brief = HaConfig { linger: Span::from_secs(1), ..HaConfig::default() };
         assert_eq!(differing(&alone, &brief), ["ha.linger"]);
+        let routed = HaConfig {
+            vips: VipReach::Routed,
+            ready_file: Some("/run/ready".into()),
+            tun: Some("dx0".into()),
+            ready_needs_servers: true,
+            ..HaConfig::default()
+        };
+        let keys = ["ha.vips", "ha.ready_file", "ha.tun", "ha.ready_needs_servers"];
+        assert_eq!(differing(&alone, &routed), keys);
     }
 }

@@ -69,7 +69,12 @@ fn ha_unless_default(f: &mut Formatter<'_>, ha: &HaConfig) -> fmt::Result {
     if *ha == HaConfig::default() {
         return Ok(());
     }
-    writeln!(f, "\n[ha]\nrole = \"{}\"", ha.role.name())?;
+    writeln!(f, "\n[ha]\nrole = \"{}\"\nvips = \"{}\"", ha.role.name(), ha.vips.name())?;
+    ha.ready_file.iter().try_for_each(|path| writeln!(f, "ready_file = {}", quoted(path)))?;
+    ha.tun.iter().try_for_each(|name| writeln!(f, "tun = {}", quoted(name)))?;
+    if ha.ready_needs_servers {
+        writeln!(f, "ready_needs_servers = true")?;
+    }
     match &ha.role {
         RoleSource::Standalone => return Ok(()),
         RoleSource::Command => {}
@@ -323,7 +328,7 @@ mod tests {
         BodyPattern, ConnReuseMode, DnsQueryType, DnsRcode, DnsTransport, ExternalCheck, FileCheck, GoodFile,
         Hooks, HttpCheck, HttpMethod, HttpsCheck, OnDown, OnWriterDeath, PeerAddress, Persistence, Ping,
         Places, PortRange, Reject, SLOW_START_MAX, Scheduler, SchedulerFlags, ScriptCheck, SmtpCheck,
-        StatusRange, UdpCheck, Weight, parse,
+        StatusRange, UdpCheck, VipReach, Weight, parse,
     };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
@@ -340,8 +345,21 @@ mod tests {
         });
         let file = "/[a-z]{1,8}".prop_map(|path| RoleSource::File { path });
         let several = (prop_oneof![fifo, file, Just(RoleSource::Command)], 1..=2_147_483u32);
-        let several = several.prop_map(|(role, linger)| HaConfig { role, linger: Span::from_secs(linger) });
-        prop_oneof![Just(HaConfig::default()), several]
+        let several = several.prop_map(|(role, linger)| HaConfig {
+            role,
+            linger: Span::from_secs(linger),
+            ..HaConfig::default()
+        });
+        let signals =
+            (proptest::option::of("/[a-z \"]{1,8}"), proptest::option::of("[a-z]{4,8}0"), any::<bool>());
+        let role = prop_oneof![Just(HaConfig::default()), several];
+        (role, signals, any::<bool>()).prop_map(|(ha, (ready_file, tun, needs), routed)| HaConfig {
+            vips: if routed && ha.is_standalone() { VipReach::Routed } else { VipReach::Claimed },
+            ready_needs_servers: needs && (ready_file.is_some() || tun.is_some()),
+            ready_file,
+            tun,
+            ..ha
+        })
     }
 
     fn a_director() -> impl Strategy<Value = DirectorConfig> {

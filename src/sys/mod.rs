@@ -1,4 +1,4 @@
-//! Thin system calls: rtnetlink, ethtool, packet sockets, peer credentials, memory, poll, sleep, bpf(2), signals.
+//! Thin system calls: rtnetlink, ethtool, packet sockets, TUN devices, peer credentials, memory, poll, sleep, bpf(2), signals.
 //!
 //! Each file wraps one kernel interface in safe functions and decides nothing. Errors are plain
 //! [`std::io::Error`]s; the callers add cause and remedy. All calls act in the calling thread's network namespace.
@@ -20,6 +20,7 @@ pub(crate) mod signals;
 pub mod sleeper;
 pub(crate) mod socket;
 pub(crate) mod trial;
+pub(crate) mod tun;
 mod uapi;
 
 pub(crate) use errno::errno;

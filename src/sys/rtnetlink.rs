@@ -9,12 +9,14 @@
 //! skipped. And netlink-packet-core 0.9 does not decode the text of an extended acknowledgement in `NLMSG_ERROR`,
 //! which is the driver's reason for refusing an XDP program.
 
+mod change;
 pub(super) mod message;
 mod neighbor;
 mod route;
 mod virtual_function;
 pub mod watch;
 
+pub(crate) use change::{set_up, without_link_local};
 pub(crate) use neighbor::neighbors;
 pub(crate) use route::{LocalRoute, RouteInfo, default_gateways, local_routes, route, route_entry};
 pub(crate) use virtual_function::{VirtualFunction, virtual_function};

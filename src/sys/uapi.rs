@@ -48,6 +48,11 @@ pub(super) const IFLA_BOND_FAIL_OVER_MAC: u16 = 13;
 /// linux/if_link.h, within IFLA_INFO_DATA of a macvlan.
 pub(super) const IFLA_MACVLAN_MODE: u16 = 1;
 
+/// linux/if_link.h, within IFLA_AF_SPEC of IPv6: how the kernel makes addresses, and the mode in which it makes none.
+pub(super) const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+/// linux/if_link.h.
+pub(super) const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+
 /// linux/netdev.h, family "netdev" of generic netlink: the request for one device, and its attributes.
 pub(super) const NETDEV_CMD_DEV_GET: u8 = 1;
 /// linux/netdev.h.

@@ -52,6 +52,7 @@ mod peers;
 mod persistence;
 mod ping;
 mod privileges;
+mod readiness;
 mod refusals;
 mod reject;
 mod removed;

@@ -30,15 +30,18 @@ impl Director {
         let (driver, mut reports) = self.start_neighbors()?;
         let mut health = self.health_received.take().expect("it is taken once");
         self.configure_health();
+        self.await_first_results();
         let mut clock = tokio::time::interval(rates::INTERVAL);
         let mut handshakes = passive::clock();
         let mut driver = std::pin::pin!(driver);
         let mut refused = RefusedReceiver::new(Arc::clone(&self.backend.workers.refused))?;
         loop {
             self.report_ready();
+            self.update_readiness();
             tokio::select! {
                 action = signals.next() => match action {
-                    SignalAction::Stop => break,
+                    SignalAction::Stop if self.begin_stop() => break,
+                    SignalAction::Stop => {}
                     SignalAction::Reload => reloads.request(Origin::hangup(), None),
                     SignalAction::Dump => self.dump(&reloads),
                     SignalAction::Ignore(signal) => {
@@ -82,6 +85,8 @@ impl Director {
                 _ = handshakes.tick() => self.sample_handshakes()?,
                 () = reached(self.registry.next_step()) => self.publish()?,
                 () = reached(self.reclaim_at) => drop(self.reclaim()),
+                () = reached(self.ready.first_results.deadline(Instant::now())) => {}
+                () = reached(self.ready.stop_at) => break,
             }
         }
         (self.neighbor_events, self.health) = (None, None);
@@ -142,6 +147,7 @@ impl Director {
         self.symptoms.check(&context, Instant::now());
         if self.backend.workers.all_running() {
             self.watchdog.check(&self.backend.workers);
+            self.renew_readiness();
             return Ok(());
         }
         Err(DirectorError::worker_ended("see the log above"))
@@ -154,7 +160,7 @@ fn is_served(service: &ServiceEntry) -> bool {
 }
 
 /// Returns true once no VIP is being probed and no server is being resolved.
-fn is_settled(service: &ServiceEntry) -> bool {
+pub(super) fn is_settled(service: &ServiceEntry) -> bool {
     let resolving = service.servers.iter().any(|server| server.reachability == Reachability::Resolving);
     service.vips.iter().all(|(_, state)| *state != VipState::Probing) && !resolving
 }

@@ -81,6 +81,9 @@ impl Director {
             return false;
         }
         let now = Instant::now();
+        if let HealthReport::Check { key, .. } = report {
+            self.ready.first_results.arrived(key);
+        }
         match report {
             HealthReport::Check { key, .. } | HealthReport::Blind { key, .. } => {
                 self.limiter.log(key.server, now, || log::log_report(report));

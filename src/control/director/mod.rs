@@ -17,6 +17,7 @@ mod passive;
 mod pings;
 mod publish;
 mod queries;
+mod readiness;
 pub mod run;
 mod startup;
 mod status;
@@ -50,6 +51,7 @@ use crate::schedule::{Loads, Templates};
 use crate::time::Tick;
 use crate::wire::vlan::Vlans;
 use arc_swap::ArcSwap;
+use readiness::ReadyState;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -103,6 +105,8 @@ struct Director {
     symptoms: Symptoms,
     /// Claimed VIPs without a service.
     kept_vips: BTreeMap<IpAddr, KeptVip>,
+    /// Readiness for traffic, as other daemons are told.
+    ready: ReadyState,
     /// Callback of readiness, until the director is ready.
     on_ready: Option<Box<dyn FnMut()>>,
 }

@@ -9,7 +9,7 @@ use crate::control::neighbor::log::log_report;
 use crate::control::neighbor::vlans::{self, NeighborCommand};
 use crate::control::state::registry::VipState;
 use crate::io::Interface;
-use crate::model::{InterfaceIndex, OnServerClaim};
+use crate::model::{InterfaceIndex, OnServerClaim, VipReach};
 use crate::neighbor::{NeighborEvent, NeighborReport, NeighborTarget};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
@@ -42,8 +42,9 @@ impl Director {
         for server in &self.host.servers {
             self.send_neighbor_event(NeighborEvent::AddServer(*server));
         }
-        for vip in &self.host.vips {
-            self.send_neighbor_event(NeighborEvent::AddVip(*vip));
+        self.host.vips.clone().into_iter().for_each(|vip| self.add_vip(vip));
+        if self.settings.ha.vips == VipReach::Routed {
+            self.publish()?; // no report follows
         }
         let run = driver.run(received, move |one| {
             let _ = report.send(one); // the event loop may have ended
@@ -141,7 +142,7 @@ impl Director {
         self.set_vlans();
         hints::log_filtered_vlans(&self.host);
         servers.into_iter().for_each(|server| self.send_neighbor_event(NeighborEvent::AddServer(server)));
-        vips.into_iter().for_each(|vip| self.send_neighbor_event(NeighborEvent::AddVip(vip)));
+        vips.into_iter().for_each(|vip| self.add_vip(vip));
     }
 
     /// Sends the neighbor driver the link-local address of each interface.

@@ -4,6 +4,7 @@ use super::Director;
 use super::audit::audit_settings;
 use super::error::DirectorError;
 use super::hooks::check_programs;
+use super::readiness::ReadyState;
 use super::startup::{self, StartContext};
 use super::symptoms::Symptoms;
 use super::vip_checks::open_prober;
@@ -25,6 +26,7 @@ use crate::control::log::limit::LogLimiter;
 use crate::control::metrics::Meter;
 use crate::control::neighbor::sockets::NeighborSockets;
 use crate::control::ping::{PingResponder, PingSocket};
+use crate::control::readiness::{ReadyFile, ReadySignals};
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::events::EventRing;
 use crate::control::state::registry::Registry;
@@ -32,8 +34,9 @@ use crate::control::state::steered::steered;
 use crate::control::workers::watchdog::Watchdog;
 use crate::control::workers::{WorkerSettings, backend, random_seed};
 use crate::health::passive::PassiveHealth;
+use crate::io::CarrierDevice;
 use crate::io::claim::Claim;
-use crate::model::{BackendChoice, Config, DirectorConfig, OnConflict};
+use crate::model::{BackendChoice, Config, Diagnostic, DirectorConfig, OnConflict};
 use crate::neighbor::{NeighborSettings, Neighbors, Timing};
 use crate::schedule::{Loads, Templates};
 use arc_swap::ArcSwap;
@@ -81,6 +84,7 @@ async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(),
     let RunOptions { socket: path, read_config, backend, on_host, on_ready } = options;
     // Installed first: a signal during the start, too, leads to an orderly end.
     let mut signals = DirectorSignals::listen()?;
+    let ready_file = ready_file(config, None)?; // also before the host is there
     let context = startup::wait_for_host(config.clone(), &read_config, &mut signals, path).await?;
     let Some(StartContext { config, privileges, host, socket }) = context else { return Ok(()) };
     if config.director.on_conflict == OnConflict::Claim {
@@ -89,6 +93,7 @@ async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(),
         );
     }
     let _claims = host.interfaces.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
+    let ready_file = self::ready_file(&config, ready_file)?;
     on_host(&config);
     let mut socket = match socket {
         Some(socket) => socket,
@@ -102,7 +107,10 @@ async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(),
         Some(address) => Some(Exporter::bind(address).await?),
         None => None,
     };
-    let director = Director::start(&config, host, &privileges, on_ready)?;
+    let device = config.director.ha.tun.as_deref().map(CarrierDevice::create).transpose();
+    let device = device.map_err(|refusal| refusal.at(config.places.director_key("ha.tun")))?;
+    let mut director = Director::start(&config, host, &privileges, on_ready)?;
+    director.set_ready_signals(ReadySignals::new(ready_file, device)).map_err(at_ready_file(&config))?;
     check_programs(&config.rules())?; // privileges have been dropped
     let reloads = ReloadQueue::new(read_config, backend);
     director.serve(socket, exporter, signals, reloads).await
@@ -176,6 +184,7 @@ impl Director {
             events: EventRing::default(),
             hooks: HookRunner::default(),
             kept_vips: BTreeMap::new(),
+            ready: ReadyState::default(),
             on_ready: Some(on_ready),
         })
     }
@@ -194,6 +203,7 @@ impl Director {
         let _exporting = exporter.map(|exporter| tokio::spawn(exporter.serve(sender.clone())));
         let serving = tokio::spawn(server::serve(socket, sender, async { drop(stopped.await) }));
         let end = self.run_event_loop(queries, signals, reloads).await;
+        self.begin_stop(); // for an end by an error
         self.backend.steering.stop();
         let workers_end =
             self.backend.workers.stop().map_err(|error| DirectorError::worker_ended(error.to_string()));
@@ -201,6 +211,21 @@ impl Director {
         let _ = serving.await; // a client's error does not fail the director
         workers_end.and(end) // a worker's own error takes precedence over the loop's
     }
+}
+
+/// The file that tells readiness: `open`, unless the configuration has been read again and names another.
+fn ready_file(config: &Config, open: Option<ReadyFile>) -> Result<Option<ReadyFile>, Diagnostic> {
+    let Some(path) = config.director.ha.ready_file.as_ref().map(Path::new) else { return Ok(None) };
+    match open {
+        Some(file) if file.path() == path => Ok(Some(file)),
+        _ => Ok(Some(ReadyFile::open(path).map_err(at_ready_file(config))?)),
+    }
+}
+
+/// Adds the line that names the file.
+fn at_ready_file(config: &Config) -> impl Fn(Diagnostic) -> Diagnostic {
+    let place = config.places.director_key("ha.ready_file");
+    move |refusal| refusal.at(place.clone())
 }
 
 fn new_registry(config: &Config, host: &ResolvedHost) -> Result<Registry, DirectorError> {

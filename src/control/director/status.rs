@@ -111,6 +111,11 @@ impl Director {
         if !self.is_ready() {
             warnings.push(Warning::new("starting", "not ready yet"));
         }
+        if let Some(reason) = self.unready() {
+            let text =
+                format!("keepalived or routers are told that this director takes no traffic: {reason}");
+            warnings.push(Warning::new("not-ready-for-traffic", text));
+        }
         if let Some(worker) = self.watchdog.stalled() {
             let text = format!("worker {worker} is stalled: it forwards nothing");
             warnings.push(Warning::new("worker-stalled", text));

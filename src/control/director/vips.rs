@@ -5,6 +5,7 @@
 
 use super::{Director, KeptVip};
 use crate::control::state::registry::VipState;
+use crate::model::VipReach;
 use crate::neighbor::NeighborEvent;
 use crate::wire::vlan::Vlans;
 use std::net::IpAddr;
@@ -32,9 +33,18 @@ impl Director {
             Some(_) => {
                 self.release_vip(vip);
                 self.set_vlans(); // the release has removed the VIP's
-                self.send_neighbor_event(NeighborEvent::AddVip(vip));
+                self.add_vip(vip);
             }
-            None => self.send_neighbor_event(NeighborEvent::AddVip(vip)),
+            None => self.add_vip(vip),
+        }
+    }
+
+    /// Has `vip` claimed. One that routers have routes for is served at once: the neighbor machine neither probes nor answers
+    /// for it.
+    pub(super) fn add_vip(&mut self, vip: IpAddr) {
+        match self.settings.ha.vips {
+            VipReach::Claimed => self.send_neighbor_event(NeighborEvent::AddVip(vip)),
+            VipReach::Routed => self.registry.set_vip(vip, VipState::Claimed),
         }
     }
 

@@ -1,11 +1,11 @@
 //! The `[ha]` table.
 
 use super::check_kinds::absolute;
-use super::readers::{choice, seconds, text};
+use super::readers::{boolean, choice, interface, seconds, text};
 use super::report::invalid;
 use super::section::Section;
 use crate::model::{
-    Diagnostic, DirectorConfig, HaConfig, OnConflict, OnWriterDeath, Places, RoleFifo, RoleSource,
+    Diagnostic, DirectorConfig, HaConfig, OnConflict, OnWriterDeath, Places, RoleFifo, RoleSource, VipReach,
 };
 use std::collections::BTreeMap;
 use toml::de::DeValue;
@@ -49,11 +49,16 @@ pub(super) fn read(
     let ha = HaConfig {
         role: source(&section, kind.unwrap_or_default()),
         linger: section.get("linger", seconds).unwrap_or(HaConfig::LINGER),
+        vips: section.get("vips", choice(VipReach::NAMES)).unwrap_or_default(),
+        ready_file: section.get("ready_file", absolute),
+        tun: section.get("tun", interface),
+        ready_needs_servers: section.get("ready_needs_servers", boolean).unwrap_or_default(),
     };
     // A wrong word is reported; the other keys may be those of the right one.
     if kind.is_some() || !section.has("role") {
         refuse_keys_of_others(&section, kind.unwrap_or_default());
     }
+    refuse_contradictions(&section, &ha, director);
     let claims = director.is_some_and(|director| director.on_conflict == OnConflict::Claim);
     if !ha.is_standalone() && claims {
         let what = r#"has no meaning beside on_conflict = "claim" of [director]"#;
@@ -102,6 +107,29 @@ fn refuse_keys_of_others(section: &Section<'_, '_>, kind: Kind) {
     if kind == Kind::Standalone && section.has("linger") {
         let remedy = r#"add role = "fifo", "file" or "command", or remove it"#;
         section.object("linger", invalid("has no meaning here", remedy));
+    }
+}
+
+/// Refuses readiness that is told nowhere, VIPs both routed and claimed by role, and a device that is there already.
+fn refuse_contradictions(section: &Section<'_, '_>, ha: &HaConfig, director: Option<&DirectorConfig>) {
+    if ha.ready_needs_servers && ha.ready_file.is_none() && ha.tun.is_none() {
+        section.object(
+            "ready_needs_servers",
+            invalid("has no meaning here", "add ready_file or tun, which tell others, or remove it"),
+        );
+    }
+    if ha.vips == VipReach::Routed && !ha.is_standalone() {
+        let what = format!(r#"is "routed" beside role = "{}""#, ha.role.name());
+        let remedy = "remove one of the two: with routes every director has the VIPs, and none a role";
+        section.object("vips", invalid(what, remedy));
+    }
+    let is_own = |director: &DirectorConfig| {
+        let own = [Some(&director.interface), director.server_interface.as_ref()];
+        own.into_iter().flatten().any(|name| ha.tun.as_ref() == Some(name))
+    };
+    if director.is_some_and(is_own) {
+        let remedy = r#"write another name, as in "dx0": directrix makes this device itself"#;
+        section.object("tun", invalid("is an interface of [director]", remedy));
     }
 }
 

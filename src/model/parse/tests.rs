@@ -127,7 +127,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
     assert_eq!(config, Config { director, services, marks: Default::default(), places });
 }
 
-/// A file in which no key has its default, but for `on_conflict`: it is refused beside a role.
+/// A file in which no key has its default, but for `on_conflict` and `vips`: others are refused beside a role.
 const EVERYTHING: &str = r#"
 [director]
 interface = "eth0"
@@ -163,6 +163,10 @@ fifo = "/run/directrix/vrrp.fifo"
 instance = "VI_1"
 on_writer_death = "keep"
 linger = 7
+vips = "claimed"
+ready_file = "/run/directrix/ready"
+tun = "dx0"
+ready_needs_servers = true
 [[service]]
 protocol = "udp"
 address = "10.0.0.1:53"
@@ -221,6 +225,10 @@ fn everything_that_is_set_arrives() {
                 on_writer_death: OnWriterDeath::Keep,
             }),
             linger: Span::from_secs(7),
+            vips: VipReach::Claimed,
+            ready_file: Some("/run/directrix/ready".into()),
+            tun: Some("dx0".into()),
+            ready_needs_servers: true,
         },
     };
     assert_eq!(config.director, director);

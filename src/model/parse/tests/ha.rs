@@ -22,12 +22,25 @@ fn without_a_table_a_director_stands_alone() {
 
 #[test]
 fn each_source_has_its_keys() {
-    let linger = Span::from_secs(30);
-    assert_eq!(read("role = \"command\""), HaConfig { role: RoleSource::Command, linger });
+    let of = |role| HaConfig { role, ..HaConfig::default() };
+    assert_eq!(read("role = \"command\""), of(RoleSource::Command));
     let file = RoleSource::File { path: "/run/role".into() };
-    assert_eq!(read("role = \"file\"\nfile = \"/run/role\""), HaConfig { role: file, linger });
+    assert_eq!(read("role = \"file\"\nfile = \"/run/role\""), of(file));
     let fifo = RoleFifo { path: "/f".into(), instance: None, on_writer_death: OnWriterDeath::Stop };
-    assert_eq!(read("fifo = \"/f\"\nrole = \"fifo\""), HaConfig { role: RoleSource::Fifo(fifo), linger });
+    assert_eq!(read("fifo = \"/f\"\nrole = \"fifo\""), of(RoleSource::Fifo(fifo)));
+}
+
+#[test]
+fn readiness_is_told_without_a_role_too() {
+    let routed = HaConfig {
+        vips: VipReach::Routed,
+        tun: Some("dx0".into()),
+        ready_needs_servers: true,
+        ..HaConfig::default()
+    };
+    assert_eq!(read("vips = \"routed\"\ntun = \"dx0\"\nready_needs_servers = true"), routed);
+    let ready_file = Some("/run/ready".into());
+    assert_eq!(read("ready_file = \"/run/ready\""), HaConfig { ready_file, ..HaConfig::default() });
 }
 
 /// Lines from 4 on, and the expected error.
@@ -71,6 +84,28 @@ const CASES: &[(&str, &str)] = &[
         r#"6: instance has no meaning here; add role = "fifo", or remove it"#,
     ),
     ("linger = 5", r#"4: linger has no meaning here; add role = "fifo", "file" or "command", or remove it"#),
+    (
+        "ready_file = \"ready\"",
+        r#"4: ready_file is "ready", no absolute path; write the whole path from "/" on"#,
+    ),
+    (
+        "tun = \"dx 0\"",
+        "4: tun is \"dx 0\": a name has no space, slash or colon in it; write a name that \"ip link\" shows, as in \"eth0\"",
+    ),
+    (
+        "tun = \"eth0\"",
+        "4: tun is an interface of [director]; write another name, as in \"dx0\": directrix makes this device itself",
+    ),
+    (
+        "ready_needs_servers = true",
+        "4: ready_needs_servers has no meaning here; add ready_file or tun, which tell others, or remove it",
+    ),
+    ("vips = \"anycast\"", r#"4: vips is "anycast"; write "claimed" or "routed""#),
+    (
+        "role = \"command\"\nvips = \"routed\"",
+        "5: vips is \"routed\" beside role = \"command\"; remove one of the two: with routes every director has the VIPs, \
+         and none a role",
+    ),
     ("role = \"command\"\nlingers = 5", r#"5: "lingers" is not a key of [ha]; did you mean linger?"#),
 ];
 

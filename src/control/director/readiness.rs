@@ -1,0 +1,119 @@
+//! The director's readiness: its conditions, and the orderly withdrawal at the end.
+
+use super::Director;
+use super::event_loop::is_settled;
+use crate::control::readiness::{Conditions, FirstResults, Readiness, ReadySignals};
+use crate::control::state::availability::Availability;
+use crate::health::{CheckKey, CheckUse};
+use crate::model::Diagnostic;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Longest time for which a director that has withdrawn goes on forwarding before it ends: other hosts follow meanwhile.
+const STOP_MAX: Duration = Duration::from_secs(1);
+
+/// Readiness with everything around it.
+#[derive(Debug, Default)]
+pub(super) struct ReadyState {
+    readiness: Readiness,
+    signals: ReadySignals,
+    pub(super) first_results: FirstResults,
+    /// The director has been told to stop.
+    stopping: bool,
+    /// Time of the end, while it forwards what still arrives.
+    pub(super) stop_at: Option<Instant>,
+}
+
+impl Director {
+    /// Takes the signals of readiness, once privileges have been dropped.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] if this user cannot write the file.
+    pub(super) fn set_ready_signals(&mut self, signals: ReadySignals) -> Result<(), Diagnostic> {
+        self.ready.signals = signals;
+        self.ready.signals.check()
+    }
+
+    /// Waits for the first results of the checks of the start.
+    pub(super) fn await_first_results(&mut self) {
+        let mut keys = Vec::new();
+        for service in &self.registry.services {
+            let vips: Vec<IpAddr> = service.vips.iter().map(|(vip, _)| *vip).collect();
+            let port = service.config.identity.port();
+            for server in service.servers.iter().map(|server| &server.config) {
+                let checks = service.config.checks_of(server);
+                keys.extend(checks.flat_map(|check| CheckUse::of(check, server.address, &vips, port)));
+            }
+        }
+        let keys = keys.into_iter().map(|of| of.key).collect::<Vec<CheckKey>>();
+        self.ready.first_results.await_all(keys, Instant::now());
+    }
+
+    /// Follows the conditions of readiness, and tells a change.
+    pub(super) fn update_readiness(&mut self) {
+        if !self.ready.signals.is_used() {
+            return;
+        }
+        let (conditions, before) = (self.ready_conditions(), self.ready.readiness.reason());
+        if !self.ready.readiness.update(&conditions) {
+            return;
+        }
+        let reason = self.ready.readiness.reason();
+        self.ready.signals.tell(reason.is_none());
+        match reason {
+            None => tracing::info!("ready for traffic"),
+            Some(reason) if before.is_none() => tracing::warn!(%reason, "no longer ready for traffic"),
+            Some(reason) => tracing::info!(%reason, "not ready for traffic"),
+        }
+    }
+
+    /// Restores what others read, should it have been changed.
+    pub(super) fn renew_readiness(&mut self) {
+        self.ready.signals.renew(self.ready.readiness.reason().is_none());
+    }
+
+    /// Returns the reason for which others are told that this director takes no traffic.
+    pub(super) fn unready(&self) -> Option<&'static str> {
+        self.ready.readiness.reason().filter(|_| self.ready.signals.is_used()).map(|reason| reason.clause())
+    }
+
+    /// Withdraws this director. Returns true if it may end at once; a second request ends it in any case.
+    pub(super) fn begin_stop(&mut self) -> bool {
+        if std::mem::replace(&mut self.ready.stopping, true) {
+            return true;
+        }
+        self.update_readiness();
+        if !self.ready.signals.has_device() {
+            return true;
+        }
+        self.ready.signals.withdraw();
+        self.ready.stop_at = Some(Instant::now() + STOP_MAX);
+        tracing::info!(
+            seconds = STOP_MAX.as_secs(),
+            "withdrawn: frames that still arrive are forwarded until the end"
+        );
+        false
+    }
+
+    fn ready_conditions(&self) -> Conditions {
+        let (services, ready) = (&self.registry.services, &self.ready);
+        let starting = !ready.readiness.has_started();
+        Conditions {
+            stopping: ready.stopping,
+            stalled: self.watchdog.stalled().is_some(),
+            no_carrier: !self.carriers.are_up(),
+            steering_refused: self.backend.steering.is_refused(),
+            unsettled: starting && !services.iter().all(is_settled),
+            awaiting_health: starting && ready.first_results.is_awaiting(Instant::now()),
+            no_servers: self.settings.ha.ready_needs_servers && !self.has_servers(),
+        }
+    }
+
+    /// True if a service has a real server for new connections, but for its load.
+    fn has_servers(&self) -> bool {
+        self.registry.services.iter().any(|service| {
+            let counts = Availability::of(service, &self.loads);
+            counts.available + counts.overloaded > 0
+        })
+    }
+}

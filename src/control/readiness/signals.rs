@@ -1,0 +1,79 @@
+//! The signals of readiness: a file, and the carrier of a TUN device.
+
+use super::file::ReadyFile;
+use crate::io::CarrierDevice;
+use crate::model::Diagnostic;
+
+/// The signals of readiness that are configured.
+#[derive(Debug, Default)]
+pub struct ReadySignals {
+    file: Option<ReadyFile>,
+    device: Option<CarrierDevice>,
+    /// The carrier as it was set last.
+    carrier: bool,
+}
+
+impl ReadySignals {
+    /// Takes the signals, which say that the director is not ready.
+    #[must_use]
+    pub fn new(file: Option<ReadyFile>, device: Option<CarrierDevice>) -> Self {
+        Self { file, device, carrier: false }
+    }
+
+    /// True if there is any signal.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.file.is_some() || self.device.is_some()
+    }
+
+    /// True with a TUN device.
+    #[must_use]
+    pub fn has_device(&self) -> bool {
+        self.device.is_some()
+    }
+
+    /// Checks that the file can be written by the user that the director runs as.
+    ///
+    /// # Errors
+    /// [`Diagnostic`] with cause and remedy.
+    pub fn check(&mut self) -> Result<(), Diagnostic> {
+        self.file.as_mut().map_or(Ok(()), ReadyFile::check)
+    }
+
+    /// Tells the value. The kernel may report a lost carrier up to a second late.
+    pub fn tell(&mut self, ready: bool) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.set(ready)
+        {
+            let file = file.path().display();
+            tracing::error!(%file, %error, "writing the ready_file failed");
+        }
+        if let Some(device) = self.device.as_ref().filter(|_| self.carrier != ready) {
+            match device.set_carrier(ready) {
+                Ok(()) => self.carrier = ready,
+                Err(error) => {
+                    let tun = device.name();
+                    tracing::error!(tun, %error, "switching the carrier of the TUN device failed");
+                }
+            }
+        }
+    }
+
+    /// Restores a file that was changed or removed, and retries what failed.
+    pub fn renew(&mut self, ready: bool) {
+        self.tell(ready);
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.renew()
+        {
+            let file = file.path().display();
+            tracing::error!(%file, %error, "writing the ready_file failed");
+        }
+    }
+
+    /// Withdraws for the end of the director: removes the TUN device, which routing daemons see at once. It cannot be made
+    /// again without CAP_NET_ADMIN.
+    pub fn withdraw(&mut self) {
+        self.tell(false);
+        self.device = None;
+    }
+}
