@@ -17,6 +17,7 @@
 //! | 3 | `flow` | The flow table, its keys, the TCP states. No lock, no allocation after `new`. |
 //! | 3 | `shadow` | The connections of all workers in shared memory. One writer, readers without a lock. |
 //! | 3 | `schedule` | IPVS's schedulers, loads, thresholds, slow start, templates. Shared by workers without a lock. |
+//! | 3 | `role` | The role of a director among several, as a machine of (input, now) → role. No I/O, no clock. |
 //! | 3 | `stats` | Counters with one writer each, and every drop reason. |
 //! | 3 | `import` | Rules of ipvsadm and keepalived to a configuration: text in, text out. |
 //! | 4 | `forward` | All policy about frames: the decision and the rewrite. No I/O, no threads, no clock. |
@@ -57,6 +58,7 @@ pub mod neighbor;
 mod popt;
 mod random;
 pub mod realserver;
+pub mod role;
 pub mod schedule;
 pub mod shadow;
 pub mod stats;

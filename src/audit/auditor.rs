@@ -161,7 +161,12 @@ impl Auditor {
 
     fn follow(&mut self, event: &NeighborEvent, actions: &mut Vec<AuditAction>) {
         match *event {
-            NeighborEvent::Received { .. } | NeighborEvent::Timer | NeighborEvent::AddVip(_) => {}
+            NeighborEvent::Received { .. }
+            | NeighborEvent::Timer
+            | NeighborEvent::AddVip(_)
+            | NeighborEvent::ReclaimVip(_)
+            | NeighborEvent::Role(_)
+            | NeighborEvent::Announce => {}
             NeighborEvent::RemoveVip(vip) => self.unwatch(vip, actions),
             NeighborEvent::AddServer(target) => {
                 self.hosts.add_server(&target);
@@ -190,7 +195,7 @@ impl Auditor {
     fn learn(&mut self, report: &NeighborReport, actions: &mut Vec<AuditAction>) {
         match *report {
             NeighborReport::Claimed { vip } => self.watch(vip, VipRole::Ours),
-            NeighborReport::Standby { vip, .. } => {
+            NeighborReport::Standby { vip, .. } | NeighborReport::Released { vip } => {
                 self.watch(vip, VipRole::Left);
                 self.clear_holders(vip, actions);
                 self.leave_to_gateway(vip, actions);

@@ -20,6 +20,7 @@ mod log;
 mod number;
 mod output;
 mod realserver;
+mod role;
 mod run;
 mod socket;
 mod status;
@@ -57,6 +58,8 @@ enum CliCommand {
     WhyDown(why_down::Args),
     /// Show every host that misuses a VIP or the address of a real server
     Audit(audit::Args),
+    /// Show or set the role of this director among several: master, backup or fault
+    Role(role::Args),
     /// List and change services exactly as ipvsadm does
     Ipvsadm(ipvsadm::Args),
     /// Reload the configuration file
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         CliCommand::Health(args) => health::main(&args, &socket),
         CliCommand::WhyDown(args) => why_down::main(&args, &socket),
         CliCommand::Audit(args) => audit::main(&args, &socket),
+        CliCommand::Role(args) => role::main(&args, &socket),
         CliCommand::Ipvsadm(args) => ipvsadm::main(&args, &socket),
         CliCommand::Reload => change::reload(&socket),
         CliCommand::Plan(args) => change::plan(&args, &socket),

@@ -4,8 +4,9 @@ use super::output::print_all;
 use super::status::fail;
 use crate::control::api::overview::{FileStatus, Reload, ServiceSummary, Status};
 use crate::control::api::path;
+use crate::control::api::role::RoleStatus;
 use crate::control::client::Blocking;
-use crate::model::{Diagnostic, DiagnosticKind};
+use crate::model::{Diagnostic, DiagnosticKind, Role};
 use crate::wire::vlan::Vlans;
 use jiff::Timestamp;
 use std::path::Path;
@@ -71,6 +72,7 @@ fn screen(status: &Status) -> String {
         format!("directrix {version}, pid {pid}, up {}, {state}\n\n", span(*uptime)),
         block("Backend", [format!("{}: {}", backend.name, backend.reason)]),
         block("Interfaces", interfaces),
+        block("Role", role(&status.role)),
         block(
             "Load",
             [format!(
@@ -86,6 +88,12 @@ fn screen(status: &Status) -> String {
         block("Warnings", warnings(status)),
     ]
     .concat()
+}
+
+/// The role and its cause; nothing for a director that stands alone.
+fn role(status: &RoleStatus) -> Option<String> {
+    let RoleStatus { role, source, cause, .. } = status;
+    (*role != Role::Standalone).then(|| format!("{role}, by {source}: {cause}"))
 }
 
 /// ", VLAN 100" for a VIP within one.

@@ -35,6 +35,7 @@ pub mod ping;
 mod program;
 pub mod query;
 pub mod readiness;
+pub(in crate::control) mod role;
 pub mod state;
 pub mod token_bucket;
 pub mod workers;

@@ -5,7 +5,7 @@ use crate::control::api::request::ChangeRequest;
 use crate::control::api::{self, Plan};
 use crate::control::log::audit::Origin;
 use crate::control::metrics::readings::Readings;
-use crate::model::{Config, Diagnostic, Diagnostics};
+use crate::model::{Config, Diagnostic, Diagnostics, Role};
 use tokio::sync::{mpsc, oneshot};
 
 /// A query to the control loop and the channel for its reply.
@@ -23,6 +23,10 @@ pub enum Query {
     Reasons(oneshot::Sender<Vec<api::reasons::ServerReasons>>),
     /// Lists every host that misuses an address.
     Audit(oneshot::Sender<api::audit::Audit>),
+    /// Reads the role.
+    Role(oneshot::Sender<api::role::RoleStatus>),
+    /// Sets the role.
+    SetRole(Role, Origin, oneshot::Sender<Result<(), Diagnostic>>),
     /// Takes the result of an external check.
     Report(api::checks::CheckReport, oneshot::Sender<Result<(), Diagnostic>>),
     /// Lists every virtual service with its real servers.

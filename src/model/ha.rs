@@ -7,7 +7,8 @@ use crate::time::Span;
 pub struct HaConfig {
     /// The engine that decides which director has the VIPs.
     pub role: RoleSource,
-    /// Time for which a director that is no longer master forwards frames that still arrive.
+    /// Time for which frames are expected to arrive once the role is no longer master. They are forwarded then and later,
+    /// and later they are a warning.
     pub linger: Span,
     /// How clients' frames find this director.
     pub vips: VipReach,

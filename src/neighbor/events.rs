@@ -2,7 +2,7 @@
 
 use super::message::{NeighborMessage, Outgoing};
 use super::report::NeighborReport;
-use crate::model::InterfaceIndex;
+use crate::model::{InterfaceIndex, Role};
 use crate::stats::Counter;
 use crate::wire::MacAddr;
 use std::net::{IpAddr, Ipv6Addr};
@@ -34,8 +34,17 @@ pub enum NeighborEvent {
     Timer,
     /// Probe for this VIP and claim it. Ignored if it is present.
     AddVip(IpAddr),
+    /// Claim this VIP at once: this director had it until a moment ago, and its process was restarted. A probe beside
+    /// the announcement finds another owner. Otherwise as [`NeighborEvent::AddVip`].
+    ReclaimVip(IpAddr),
     /// Stop answering for this VIP. No message takes an announcement back: the entries of neighbors expire.
     RemoveVip(IpAddr),
+    /// The director has this role: [`Role::Standalone`] initially. As master it claims every VIP at once, without a probe,
+    /// announces it at 0, 50 ms, 1, 2 and 5 s, and neither defends it nor leaves it. As backup or in fault it sends and
+    /// answers nothing about a VIP. The same role again changes nothing.
+    Role(Role),
+    /// Announce every VIP again, if the role is master: another master was heard, or has ended.
+    Announce,
     /// Resolve this server. A server that is present is resolved again if its settings differ in more than
     /// the sender address.
     AddServer(NeighborTarget),

@@ -14,6 +14,8 @@
 //!   answers every probe, defends the VIP, and has the higher MAC address. Two directors that both claimed
 //!   a VIP on a partitioned segment thus end with one owner. With [`OnConflict::Claim`] the VIP is never
 //!   left.
+//! - With a role other than standalone, the engine behind the role decides which director has the VIPs: a master claims
+//!   each without a probe, verifies and reports a rival, and neither defends nor leaves the VIP; a backup is silent.
 //! - Solicitations of real servers come from the director's own address, never from a VIP. If the own address
 //!   of a server is a VIP, an ARP request has no sender address. For an IPv6 server the interface's link-local
 //!   address comes first, and without any address no solicitation is sent.
@@ -26,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+mod announcer;
 pub mod encoding;
 mod events;
 mod message;
@@ -43,7 +46,7 @@ pub use message::{Content, NeighborMessage, Outgoing};
 pub use report::NeighborReport;
 pub use timing::Timing;
 
-use crate::model::OnConflict;
+use crate::model::{OnConflict, Role};
 use crate::random::SplitMix64;
 use crate::time::Tick;
 use crate::wire::MacAddr;
@@ -83,8 +86,18 @@ impl Neighbors {
         assert!(!own_macs.is_empty(), "a director has at least its client interface");
         let (timing, random, counters) = (timing.bounded(), SplitMix64::new(seed), Arc::default());
         let (down, link_locals) = (BTreeSet::new(), vec![None; own_macs.len()]);
-        let common =
-            MachineState { own_macs, link_locals, down, on_conflict, timing, random, servers: 0, counters };
+        let role = Role::default();
+        let common = MachineState {
+            own_macs,
+            link_locals,
+            down,
+            on_conflict,
+            role,
+            timing,
+            random,
+            servers: 0,
+            counters,
+        };
         Self { common, tables: NeighborTables::default() }
     }
 
@@ -118,7 +131,10 @@ impl Neighbors {
         match event {
             NeighborEvent::Received { interface, message } => self.tables.receive(interface, &message, turn),
             NeighborEvent::Timer => {}
-            NeighborEvent::AddVip(vip) => self.tables.add_vip(vip, turn),
+            NeighborEvent::AddVip(vip) => self.tables.add_vip(vip, false, turn),
+            NeighborEvent::ReclaimVip(vip) => self.tables.add_vip(vip, true, turn),
+            NeighborEvent::Role(role) => self.tables.set_role(role, turn),
+            NeighborEvent::Announce => self.tables.announce_again(turn),
             NeighborEvent::RemoveVip(vip) => self.tables.remove_vip(vip),
             NeighborEvent::AddServer(settings) => self.tables.add_server(settings, turn),
             NeighborEvent::RemoveServer { interface, rip } => self.tables.remove_server(interface, rip, turn),

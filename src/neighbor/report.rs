@@ -13,6 +13,11 @@ pub enum NeighborReport {
         /// The VIP.
         vip: IpAddr,
     },
+    /// The director's role is backup or fault: the VIP is not, or no longer, answered for.
+    Released {
+        /// The VIP.
+        vip: IpAddr,
+    },
     /// Another station uses the VIP. Reported once per station, and again when its real server is
     /// identified.
     Conflict {
@@ -106,6 +111,7 @@ impl NeighborReport {
     pub fn about(&self) -> IpAddr {
         match *self {
             Self::Claimed { vip }
+            | Self::Released { vip }
             | Self::Conflict { vip, .. }
             | Self::Standby { vip, .. }
             | Self::Held { vip, .. }
@@ -123,6 +129,7 @@ impl fmt::Display for NeighborReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Claimed { vip } => write!(f, "VIP {vip} is claimed"),
+            Self::Released { vip } => write!(f, "VIP {vip} is released"),
             Self::Conflict { vip, mac, server: None } => {
                 write!(f, "VIP {vip} is in use by {mac} too: take it off that host")
             }

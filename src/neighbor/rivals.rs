@@ -56,6 +56,10 @@ impl Rivals {
         self.due.into_iter().chain(ends).reduce(Tick::earlier)
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// True if the station is a rival.
     pub(super) fn contains(&self, mac: MacAddr) -> bool {
         self.all.iter().any(|rival| rival.mac == mac)

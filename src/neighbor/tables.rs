@@ -5,7 +5,7 @@ use super::turn::Turn;
 use super::vip::VipMachine;
 use super::{NeighborMessage, NeighborTarget};
 use crate::deadlines::Deadlines;
-use crate::model::InterfaceIndex;
+use crate::model::{InterfaceIndex, Role};
 use crate::time::Tick;
 use crate::wire::MacAddr;
 use std::collections::BTreeMap;
@@ -88,9 +88,22 @@ impl NeighborTables {
         }
     }
 
-    pub(super) fn add_vip(&mut self, vip: IpAddr, turn: &mut Turn<'_>) {
-        let vip_or_new = self.vips.entry(vip).or_insert_with(|| VipMachine::new(vip, turn));
+    /// Adds a VIP. `reclaims`: this director had it a moment ago.
+    pub(super) fn add_vip(&mut self, vip: IpAddr, reclaims: bool, turn: &mut Turn<'_>) {
+        let vip_or_new = self.vips.entry(vip).or_insert_with(|| VipMachine::new(vip, reclaims, turn));
         self.vip_deadlines.set(vip, vip_or_new.deadline());
+    }
+
+    /// Claims all VIPs, or lets them go, by the role. The same role again changes nothing.
+    pub(super) fn set_role(&mut self, role: Role, turn: &mut Turn<'_>) {
+        if std::mem::replace(&mut turn.common.role, role) != role {
+            self.each_vip(|vip| vip.change_role(turn));
+        }
+    }
+
+    /// Announces all VIPs again if this director is master.
+    pub(super) fn announce_again(&mut self, turn: &mut Turn<'_>) {
+        self.each_vip(|vip| vip.announce_again(turn));
     }
 
     pub(super) fn remove_vip(&mut self, vip: IpAddr) {

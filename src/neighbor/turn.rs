@@ -1,8 +1,7 @@
 //! Context of one call of the machine: time, shared state, and the list of actions.
 
 use super::{NeighborAction, NeighborCounters, NeighborReport, Outgoing, Timing};
-use crate::model::InterfaceIndex;
-use crate::model::OnConflict;
+use crate::model::{InterfaceIndex, OnConflict, Role};
 use crate::random::SplitMix64;
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
@@ -20,6 +19,7 @@ pub(super) struct MachineState {
     /// Interfaces without carrier.
     pub(super) down: BTreeSet<InterfaceIndex>,
     pub(super) on_conflict: OnConflict,
+    pub(super) role: Role,
     pub(super) timing: Timing,
     pub(super) random: SplitMix64,
     /// Number of real servers.

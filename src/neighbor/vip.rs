@@ -1,11 +1,12 @@
-//! State machine of a VIP: probe, claim or stand by, announce, defend (RFC 5227, RFC 4862).
+//! State machine of a VIP: probe, claim or stand by, announce, defend (RFC 5227, RFC 4862); or claim and let go by the
+//! director's role.
 
+use super::announcer::Announcer;
 use super::prober::Prober;
 use super::rivals::Rivals;
 use super::turn::Turn;
 use super::{Content, NeighborMessage, NeighborReport, Outgoing};
-use crate::model::InterfaceIndex;
-use crate::model::OnConflict;
+use crate::model::{InterfaceIndex, OnConflict, Role};
 use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
 use std::net::IpAddr;
@@ -22,6 +23,8 @@ pub(super) struct VipMachine {
 
 #[derive(Debug)]
 enum VipPhase {
+    /// The director's role is backup or fault: nothing is sent, and nothing answered.
+    Silent,
     /// No carrier. `ours`: claimed before the outage; control still has it as claimed.
     Suspended { ours: bool },
     /// `sent` probes without an answer. `ours` as above.
@@ -32,33 +35,21 @@ enum VipPhase {
     Claimed(Announcer),
 }
 
-#[derive(Debug)]
-struct Announcer {
-    /// Announcements sent in this round. A claim and a defense start a round.
-    announced: u8,
-    /// Next announcement.
-    due: Option<Tick>,
-    guard: DefenseTimer,
-}
-
-/// Enforces [`super::Timing::defend_interval`] between defenses.
-#[derive(Clone, Copy, Debug)]
-enum DefenseTimer {
-    /// No recent defense: the next conflict is answered at once.
-    Ready,
-    /// Defended: none before `until`, then another one if `again`.
-    Resting { until: Tick, again: bool },
-}
-
 impl VipMachine {
-    pub(super) fn new(address: IpAddr, turn: &mut Turn<'_>) -> Self {
-        let is_up = turn.is_up(InterfaceIndex::CLIENT);
-        let state = if is_up { VipPhase::probing(false, turn) } else { VipPhase::Suspended { ours: false } };
-        let prober = Prober::new(address);
+    /// Adds a VIP. `reclaims`: this director had it a moment ago.
+    pub(super) fn new(address: IpAddr, reclaims: bool, turn: &mut Turn<'_>) -> Self {
+        let (state, prober) = (VipPhase::Suspended { ours: false }, Prober::new(address));
         let mut vip = Self { address, state, rivals: Rivals::new(address), standby: None, prober };
-        if is_up && vip.skips_probing(turn) {
-            vip.prober.probe(false, turn);
-            vip.claim(turn);
+        match turn.common.role {
+            Role::Backup | Role::Fault => vip.release(turn),
+            _ if !turn.is_up(InterfaceIndex::CLIENT) => {}
+            Role::Master => vip.claim(turn),
+            Role::Standalone if reclaims || vip.skips_probing(turn) => {
+                // An answer shows another owner.
+                vip.prober.probe(false, turn);
+                vip.claim(turn);
+            }
+            Role::Standalone => vip.state = VipPhase::probing(false, turn),
         }
         vip
     }
@@ -69,16 +60,54 @@ impl VipMachine {
         self.address.is_ipv6() && turn.common.on_conflict == OnConflict::Claim
     }
 
+    /// Follows a change of the role.
+    pub(super) fn change_role(&mut self, turn: &mut Turn<'_>) {
+        let is_silent = matches!(self.state, VipPhase::Silent);
+        match turn.common.role {
+            Role::Backup | Role::Fault if is_silent => {}
+            Role::Backup | Role::Fault => self.release(turn),
+            _ if !turn.is_up(InterfaceIndex::CLIENT) => {
+                self.state = VipPhase::Suspended { ours: self.is_ours() };
+            }
+            Role::Master => self.claim(turn),
+            Role::Standalone if is_silent => self.state = VipPhase::probing(false, turn),
+            Role::Standalone => {}
+        }
+    }
+
+    /// Lets the VIP go, from one packet to the next. What other stations do with it is not looked at any more.
+    fn release(&mut self, turn: &mut Turn<'_>) {
+        self.state = VipPhase::Silent;
+        (self.rivals, self.standby) = (Rivals::new(self.address), None);
+        turn.report(NeighborReport::Released { vip: self.address });
+    }
+
+    /// Announces the VIP again if this director is master.
+    pub(super) fn announce_again(&mut self, turn: &mut Turn<'_>) {
+        if let (Role::Master, VipPhase::Claimed(claim)) = (turn.common.role, &mut self.state) {
+            claim.restart(self.address, turn);
+        }
+    }
+
     /// Handles the loss of the carrier.
     pub(super) fn suspend(&mut self) {
-        self.rivals.rest();
-        self.state = VipPhase::Suspended { ours: self.is_ours() };
+        if !matches!(self.state, VipPhase::Silent) {
+            self.rivals.rest();
+            self.state = VipPhase::Suspended { ours: self.is_ours() };
+        }
     }
 
     /// Handles the return of the carrier. The segment may be another one, or have another owner of the VIP:
-    /// it is probed for before it is announced, unless the policy is to claim it in any case.
+    /// it is probed for before it is announced, unless the policy is to claim it in any case. A master announces it at
+    /// once: another director may have been master meanwhile.
     pub(super) fn resume(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.state, VipPhase::Silent) {
+            return;
+        }
         self.rivals.renew(turn);
+        if turn.common.role == Role::Master {
+            return self.claim(turn);
+        }
         let ours = self.is_ours();
         if (ours && turn.common.on_conflict == OnConflict::Claim) || self.skips_probing(turn) {
             self.prober.probe(ours, turn);
@@ -96,18 +125,26 @@ impl VipMachine {
     }
 
     pub(super) fn deadline(&self) -> Option<Tick> {
-        let (due, guard) = match &self.state {
-            VipPhase::Suspended { .. } => return None,
-            VipPhase::Probing { due, .. } | VipPhase::Standby { due, .. } => (Some(*due), None),
-            VipPhase::Claimed(claim) => (claim.due, claim.guard.until()),
+        let due = match &self.state {
+            VipPhase::Silent | VipPhase::Suspended { .. } => return None,
+            VipPhase::Probing { due, .. } | VipPhase::Standby { due, .. } => Some(*due),
+            VipPhase::Claimed(claim) => claim.deadline(),
         };
-        due.into_iter().chain(guard).chain(self.rivals.deadline()).reduce(Tick::earlier)
+        due.into_iter().chain(self.rivals.deadline()).reduce(Tick::earlier)
     }
 
     pub(super) fn run_due(&mut self, turn: &mut Turn<'_>) {
-        if matches!(self.state, VipPhase::Suspended { .. }) {
+        if matches!(self.state, VipPhase::Silent | VipPhase::Suspended { .. }) {
             return;
         }
+        let rivals = self.rivals.count();
+        self.run_phase(turn);
+        if self.rivals.count() < rivals {
+            self.announce_again(turn); // the caches that followed a rival still have it
+        }
+    }
+
+    fn run_phase(&mut self, turn: &mut Turn<'_>) {
         self.rivals.expire(turn);
         if let Some(reported) = self.standby
             && !self.rivals.contains(reported)
@@ -131,7 +168,7 @@ impl VipMachine {
                     self.rivals.watch(turn);
                 }
             }
-            VipPhase::Suspended { .. } | VipPhase::Probing { .. } | VipPhase::Standby { .. } => {}
+            _ => {}
         }
     }
 
@@ -143,6 +180,9 @@ impl VipMachine {
         server: impl FnOnce() -> Option<IpAddr>,
         turn: &mut Turn<'_>,
     ) {
+        if matches!(self.state, VipPhase::Silent) {
+            return;
+        }
         self.prober.observe(message, turn);
         if self.prober.is_echo(message) {
             return;
@@ -180,7 +220,7 @@ impl VipMachine {
         let answers = match self.state {
             VipPhase::Claimed(_) => true,
             VipPhase::Probing { ours, .. } => ours && message.is_probe(),
-            VipPhase::Suspended { .. } | VipPhase::Standby { .. } => false,
+            VipPhase::Silent | VipPhase::Suspended { .. } | VipPhase::Standby { .. } => false,
         };
         answers && solicits && to_us
     }
@@ -231,8 +271,10 @@ impl VipMachine {
         }
         self.rivals.observe(message, server, turn);
         match &mut self.state {
+            // A master leaves the dispute to the engine that made it one: only the rival is verified and named.
+            VipPhase::Claimed(_) if turn.common.role == Role::Master => self.rivals.watch(turn),
             VipPhase::Claimed(claim) => {
-                let defended = matches!(claim.guard, DefenseTimer::Resting { .. });
+                let defended = claim.has_defended();
                 let answers = self.prober.is_answered_to_all(turn.now);
                 if defended && !answers && message.content == Content::Announcement {
                     self.rivals.defends(message.mac);
@@ -246,7 +288,7 @@ impl VipMachine {
             VipPhase::Probing { ours: false, .. } | VipPhase::Standby { .. } if yields => {
                 self.stand_by(message.mac, turn);
             }
-            VipPhase::Suspended { .. } | VipPhase::Probing { .. } | VipPhase::Standby { .. } => {}
+            _ => {}
         }
     }
 
@@ -282,66 +324,5 @@ impl VipPhase {
     fn probing(ours: bool, turn: &mut Turn<'_>) -> Self {
         let wait = turn.timing().probe_wait;
         Self::Probing { sent: 0, due: turn.now.after(turn.random(Span::default(), wait)), ours }
-    }
-}
-
-impl Announcer {
-    fn new(vip: IpAddr, turn: &mut Turn<'_>) -> Self {
-        let mut claim = Self { announced: 0, due: None, guard: DefenseTimer::Ready };
-        claim.announce(vip, true, turn);
-        claim
-    }
-
-    fn run_due(&mut self, prober: &mut Prober, turn: &mut Turn<'_>) {
-        let vip = prober.address();
-        if self.due.is_some_and(|due| turn.now.reached(due)) {
-            if self.announced >= turn.timing().announcements {
-                // Linux ignores an announcement of its own address but answers a probe: this finds real
-                // servers that have started to answer ARP.
-                prober.probe(true, turn);
-            }
-            self.announce(vip, false, turn);
-        }
-        let DefenseTimer::Resting { until, again } = self.guard else { return };
-        if turn.now.reached(until) {
-            self.guard = DefenseTimer::Ready;
-            if again {
-                self.defend(vip, turn);
-            }
-        }
-    }
-
-    /// Starts a round of announcements. It lasts some seconds, by when a rival that yields has done so: the
-    /// last announcement that routers receive is this director's.
-    fn defend(&mut self, vip: IpAddr, turn: &mut Turn<'_>) {
-        if let DefenseTimer::Resting { again, .. } = &mut self.guard {
-            *again = true;
-            return;
-        }
-        self.guard = DefenseTimer::Resting { until: turn.later(turn.timing().defend_interval), again: false };
-        self.announced = 0;
-        self.announce(vip, false, turn);
-    }
-
-    /// Announces the VIP, and schedules the next announcement.
-    fn announce(&mut self, address: IpAddr, is_first: bool, turn: &mut Turn<'_>) {
-        turn.counters().announced.add(1);
-        turn.send(InterfaceIndex::CLIENT, Outgoing::Announce { address, is_first });
-        let timing = turn.timing();
-        self.announced = self.announced.saturating_add(1);
-        self.due = if self.announced < timing.announcements {
-            Some(turn.later(timing.announce_gap))
-        } else {
-            Some(timing.announce_interval).filter(|span| *span > Span::default()).map(|span| turn.later(span))
-        };
-    }
-}
-
-impl DefenseTimer {
-    fn until(self) -> Option<Tick> {
-        match self {
-            Self::Ready => None,
-            Self::Resting { until, .. } => Some(until),
-        }
     }
 }

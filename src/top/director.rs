@@ -4,7 +4,7 @@ use super::clock::Clock;
 use crate::control::api;
 use crate::control::api::request::{ChangeRequest, SECONDS_MAX};
 use crate::control::client::Blocking;
-use crate::model::{Diagnostic, ServiceIdentity};
+use crate::model::{Diagnostic, Role, ServiceIdentity};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -56,6 +56,11 @@ pub(super) trait DirectorApi {
     /// Returns the uptime, if it is known.
     fn up(&self) -> Option<Duration>;
 
+    /// Returns the role among several directors; of an older director, that of one alone.
+    fn role(&self) -> Role {
+        Role::default()
+    }
+
     /// Starts to drain a real server.
     ///
     /// # Errors
@@ -70,6 +75,8 @@ pub(super) struct Sample {
     pub(super) at: Duration,
     /// Uptime of the director.
     pub(super) up: Option<Duration>,
+    /// Role of the director.
+    pub(super) role: Role,
     /// Services and their servers.
     pub(super) services: api::Services,
     /// Drop reasons.
@@ -87,7 +94,7 @@ impl Sample {
         let services = director.services()?;
         // Counters that become rates are requested last, right before the time is read.
         let (drops, workers) = (director.drops()?, director.workers()?);
-        Ok(Self { at: clock.now(), up: director.up(), services, drops, workers })
+        Ok(Self { at: clock.now(), up: director.up(), role: director.role(), services, drops, workers })
     }
 }
 
@@ -125,6 +132,10 @@ impl DirectorApi for RemoteDirector {
     fn up(&self) -> Option<Duration> {
         let made = std::fs::metadata(&self.socket).and_then(|socket| socket.modified()).ok()?;
         SystemTime::now().duration_since(made).ok()
+    }
+
+    fn role(&self) -> Role {
+        self.client.role().map(|status| status.role).unwrap_or_default()
     }
 
     fn drain(&self, drain: &DrainRequest) -> Result<(), Diagnostic> {

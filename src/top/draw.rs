@@ -6,6 +6,7 @@ use super::state::{InputMode, ListRow, ScreenState, ViewKind};
 use super::table::{self, aligned, cut_start, window, wrapped};
 use super::{drops, services, workers};
 use crate::control::api;
+use crate::model::Role;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -59,13 +60,17 @@ fn head(state: &ScreenState, width: usize) -> Lines {
     lines
 }
 
-/// Title: the socket, the uptime of the director, the use of its flow tables.
+/// Title: the socket, the role if there are several directors, the uptime of the director, the use of its flow tables.
 fn title(state: &ScreenState, width: usize) -> Line<'static> {
     let sample = &state.sample;
     let up = sample.up.map_or(String::new(), |up| format!("  up {}", age(up)));
     let entries = sample.workers.iter().map(|worker| worker.entries).sum();
     let table = format!("  {} of {} entries", count(entries), count(sample.services.capacity));
-    let right = up + &table;
+    let role = match sample.role {
+        Role::Standalone => String::new(),
+        role => format!("  {role}"),
+    };
+    let right = role + &up + &table;
     let program = "directrix top  ";
     let room = width.saturating_sub(program.len() + right.chars().count());
     let socket = aligned(&cut_start(&state.socket, room), room, table::Side::Left);

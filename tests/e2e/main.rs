@@ -56,6 +56,7 @@ mod readiness;
 mod refusals;
 mod reject;
 mod removed;
+mod roles;
 mod sctp;
 mod servers;
 mod slow_start;

@@ -135,6 +135,7 @@ impl Answers {
             workers: self.workers.iter().map(worker).collect(),
             unbound: 0,
             unfinished: 0,
+            role: api::role::RoleStatus::default(),
             neighbors: NeighborReadings {
                 answered: 1,
                 announced: 2,

@@ -5,6 +5,7 @@ mod conflicts;
 mod directors;
 mod interfaces;
 mod ndp;
+mod roles;
 mod rules;
 mod servers;
 mod simulation;

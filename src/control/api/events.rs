@@ -46,6 +46,8 @@ pub enum EventSource {
     Freeze,
     /// The quorum of a service.
     Quorum,
+    /// The role of this director among several.
+    Role,
 }
 
 impl EventSource {
@@ -62,6 +64,7 @@ impl EventSource {
             Self::Panic => "panic",
             Self::Freeze => "freeze",
             Self::Quorum => "quorum",
+            Self::Role => "role",
         }
     }
 }
@@ -86,8 +89,8 @@ mod tests {
 
     #[test]
     fn names_are_those_in_json() {
-        use EventSource::{Arp, Check, Drain, Freeze, Health, Operator, Panic, Passive, Quorum};
-        for source in [Check, Health, Arp, Operator, Drain, Passive, Panic, Freeze, Quorum] {
+        use EventSource::{Arp, Check, Drain, Freeze, Health, Operator, Panic, Passive, Quorum, Role};
+        for source in [Check, Health, Arp, Operator, Drain, Passive, Panic, Freeze, Quorum, Role] {
             assert_eq!(serde_json::to_string(&source).unwrap(), format!("\"{source}\""));
         }
     }

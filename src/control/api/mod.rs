@@ -11,6 +11,7 @@ pub mod overview;
 mod problem;
 pub mod reasons;
 pub mod request;
+pub mod role;
 mod stats;
 mod strict;
 
@@ -56,6 +57,8 @@ pub mod path {
     pub const REASONS: &str = "/v1/reasons";
     /// [`super::audit::Audit`].
     pub const AUDIT: &str = "/v1/audit";
+    /// [`super::role::RoleStatus`]. Takes a [`super::role::RoleRequest`], too.
+    pub const ROLE: &str = "/v1/role";
     /// "ok" with status 200, or the health problems with status 503.
     pub const HEALTH: &str = "/healthz";
     /// [`super::Timeouts`].
@@ -157,7 +160,7 @@ pub struct Service {
     /// Duration of a slow start in seconds; `None` without slow start.
     #[serde(default)]
     pub slow_start: Option<u32>,
-    /// State of the VIP: "probing", "claimed", or "standby: " and the station that has it.
+    /// State of the VIP: "probing", "claimed", "released", or "standby: " and the station that has it.
     pub state: String,
     /// Servers that take new connections: weight above 0, reachable, below their upper threshold.
     #[serde(default)]

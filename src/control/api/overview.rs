@@ -1,5 +1,6 @@
 //! `GET /v1/status`: a director at a glance.
 
+use super::role::RoleStatus;
 use crate::model::ServiceIdentity;
 use crate::wire::vlan::Vlans;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub struct Status {
     pub capacity: u64,
     /// The director's interfaces.
     pub interfaces: Vec<Interface>,
+    /// The role among several directors; of an older director as without a source.
+    #[serde(default)]
+    pub role: RoleStatus,
     /// Every VIP, in order.
     pub vips: Vec<Vip>,
     /// Every virtual service, in ipvsadm's order.

@@ -23,7 +23,7 @@ pub struct ServerReasons {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// Stable name: "weight-0", "draining", "resolving", "unreachable", "claims-vip", "down", "ejected",
-    /// "forced-down", "unchecked", "standby", "no-quorum", "overloaded", "vip-probing", "vip-standby", "link-down".
+    /// "forced-down", "unchecked", "standby", "no-quorum", "overloaded", "vip-probing", "vip-released", "vip-standby", "link-down".
     pub code: String,
     /// The reason in a sentence, with the remedy.
     pub text: String,

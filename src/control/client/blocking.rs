@@ -2,7 +2,7 @@
 
 use super::api::{self, Draft, Plan};
 use super::{ChangeRequest, Client, Config};
-use crate::model::Diagnostic;
+use crate::model::{Diagnostic, Role};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -87,6 +87,22 @@ impl Blocking {
     /// [`Diagnostic`].
     pub fn audit(&self) -> Result<api::audit::Audit, Diagnostic> {
         self.runtime.block_on(self.client.audit())
+    }
+
+    /// See [`Client::role`].
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub fn role(&self) -> Result<api::role::RoleStatus, Diagnostic> {
+        self.runtime.block_on(self.client.role())
+    }
+
+    /// See [`Client::set_role`].
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub fn set_role(&self, role: Role) -> Result<(), Diagnostic> {
+        self.runtime.block_on(self.client.set_role(role))
     }
 
     /// See [`Client::drops`].

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod error;
+mod role;
 
 pub use blocking::Blocking;
 pub use error::STEP_TIMEOUT;

@@ -8,6 +8,7 @@ use crate::control::config_file::reloads::ReloadQueue;
 use crate::control::host::signals::{DirectorSignals, SignalAction};
 use crate::control::log::audit::Origin;
 use crate::control::query::Query;
+use crate::control::role::RoleReader;
 use crate::control::state::rates;
 use crate::control::state::registry::{Reachability, ServiceEntry, VipState};
 use crate::control::workers::{status, watchdog};
@@ -32,7 +33,7 @@ impl Director {
         self.configure_health();
         self.await_first_results();
         let mut clock = tokio::time::interval(rates::INTERVAL);
-        let mut handshakes = passive::clock();
+        let (mut handshakes, mut role) = (passive::clock(), RoleReader::new(&self.settings.ha.role));
         let mut driver = std::pin::pin!(driver);
         let mut refused = RefusedReceiver::new(Arc::clone(&self.backend.workers.refused))?;
         loop {
@@ -49,6 +50,7 @@ impl Director {
                     }
                 },
                 ended = &mut driver => { ended?; break; }
+                signal = role.next() => self.handle_role_signal(&signal),
                 Some(report) = reports.recv() => {
                     self.handle_report(&report);
                     // A burst of reports, as at the start, makes one snapshot.
@@ -131,6 +133,7 @@ impl Director {
         self.templates.sweep(self.now(), self.registry.keeps_templates());
         self.finish_drains(adopted);
         self.release_kept_vips();
+        self.look_for_stale_frames();
         self.hooks.retry();
         self.update_reserved()?;
         self.send_gateway();

@@ -8,6 +8,7 @@ use crate::control::state::quorum::QuorumChange;
 use crate::control::state::registry::ServiceEntry;
 use crate::model::{CheckKind, Diagnostic, HealthCheck, Rules, VirtualService};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The facts for a program.
 #[derive(Serialize)]
@@ -59,6 +60,15 @@ impl Director {
         if let Some(program) = service.and_then(|service| service.config.effects.hooks.notify.clone()) {
             self.hooks.call(call(program, event, None));
         }
+    }
+
+    /// Calls the programs `notify` of all services for the latest event, each program once.
+    pub(super) fn notify_all(&mut self) {
+        let Some(event) = self.events.latest() else { return };
+        let services = self.registry.services.iter();
+        let programs: BTreeSet<_> =
+            services.filter_map(|one| one.config.effects.hooks.notify.clone()).collect();
+        programs.into_iter().for_each(|program| self.hooks.call(call(program, event, None)));
     }
 
     /// Follows the quorums of the services, once the director is ready. Returns true if one has changed.

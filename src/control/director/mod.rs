@@ -18,6 +18,7 @@ mod pings;
 mod publish;
 mod queries;
 mod readiness;
+mod role;
 pub mod run;
 mod startup;
 mod status;
@@ -37,6 +38,7 @@ use crate::control::metrics::Meter;
 use crate::control::neighbor::sockets::NeighborSockets;
 use crate::control::neighbor::vlans::NeighborCommand;
 use crate::control::ping::PingResponder;
+use crate::control::role::RoleState;
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::events::EventRing;
 use crate::control::state::registry::Registry;
@@ -103,6 +105,7 @@ struct Director {
     events: EventRing,
     hooks: HookRunner,
     symptoms: Symptoms,
+    role: RoleState,
     /// Claimed VIPs without a service.
     kept_vips: BTreeMap<IpAddr, KeptVip>,
     /// Readiness for traffic, as other daemons are told.

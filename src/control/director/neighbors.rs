@@ -42,6 +42,7 @@ impl Director {
         for server in &self.host.servers {
             self.send_neighbor_event(NeighborEvent::AddServer(*server));
         }
+        self.send_neighbor_event(NeighborEvent::Role(self.role.role()));
         self.host.vips.clone().into_iter().for_each(|vip| self.add_vip(vip));
         if self.settings.ha.vips == VipReach::Routed {
             self.publish()?; // no report follows
@@ -64,10 +65,16 @@ impl Director {
         let now = Instant::now();
         self.limiter.log(report.about(), now, || log_report(report, &self.registry, &self.settings));
         self.record_neighbor(report);
+        self.follow_split_brain(report);
         match *report {
             NeighborReport::Claimed { vip } => self.registry.set_vip(vip, VipState::Claimed),
             NeighborReport::Standby { vip, mac } => {
                 self.registry.set_vip(vip, VipState::Standby(mac));
+                self.drop_kept_vip(vip);
+            }
+            NeighborReport::Released { vip } => {
+                self.registry.forget_holders(vip);
+                self.registry.set_vip(vip, VipState::Released);
                 self.drop_kept_vip(vip);
             }
             NeighborReport::Held { vip, mac, .. } => {

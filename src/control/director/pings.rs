@@ -17,7 +17,7 @@ impl Director {
         let (registry, local) = (&self.registry, &self.local_vips);
         let answers = |vlans: Vlans, vip: IpAddr, source: &IpAddr| {
             let is_ours = registry.vlan(vip) == vlans
-                && registry.vip(vip) == Some(VipState::Claimed)
+                && matches!(registry.vip(vip), Some(VipState::Claimed | VipState::Released))
                 && local.list().all(|local| local != vip);
             let is_reserved = vlans.is_none() && registry.reserved.contains(source);
             is_ours && !is_reserved && wants_reply(registry, vip)

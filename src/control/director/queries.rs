@@ -28,6 +28,8 @@ impl Director {
             Query::Events(reply) => drop(reply.send(self.events.list())),
             Query::Reasons(reply) => self.report_reasons(reply),
             Query::Audit(reply) => self.report_audit(reply),
+            Query::Role(reply) => drop(reply.send(self.role_status())),
+            Query::SetRole(role, origin, reply) => drop(reply.send(self.set_role(role, &origin))),
             Query::Health(reply) => drop(reply.send(self.health_problems())),
             Query::Services(reply) => drop(reply.send(view.services())),
             Query::Drops(reply) => drop(reply.send(view.drops())),
@@ -38,7 +40,7 @@ impl Director {
                 self.meter.read(
                     &view,
                     self.backend.name,
-                    (config, self.health_overview(), self.audit_findings()),
+                    (config, self.role_status(), self.health_overview(), self.audit_findings()),
                     reply,
                 );
             }

@@ -27,6 +27,7 @@ use crate::control::metrics::Meter;
 use crate::control::neighbor::sockets::NeighborSockets;
 use crate::control::ping::{PingResponder, PingSocket};
 use crate::control::readiness::{ReadyFile, ReadySignals};
+use crate::control::role::{KeptRole, RoleState};
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::events::EventRing;
 use crate::control::state::registry::Registry;
@@ -39,6 +40,7 @@ use crate::io::claim::Claim;
 use crate::model::{BackendChoice, Config, Diagnostic, DirectorConfig, OnConflict};
 use crate::neighbor::{NeighborSettings, Neighbors, Timing};
 use crate::schedule::{Loads, Templates};
+use crate::time::Tick;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -109,7 +111,8 @@ async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(),
     };
     let device = config.director.ha.tun.as_deref().map(CarrierDevice::create).transpose();
     let device = device.map_err(|refusal| refusal.at(config.places.director_key("ha.tun")))?;
-    let mut director = Director::start(&config, host, &privileges, on_ready)?;
+    let role = RoleState::new(&config.director.ha, KeptRole::beside(path), Tick(0));
+    let mut director = Director::start(&config, host, &privileges, (role, on_ready))?;
     director.set_ready_signals(ReadySignals::new(ready_file, device)).map_err(at_ready_file(&config))?;
     check_programs(&config.rules())?; // privileges have been dropped
     let reloads = ReloadQueue::new(read_config, backend);
@@ -121,10 +124,9 @@ impl Director {
         config: &Config,
         host: ResolvedHost,
         privileges: &Privileges,
-        on_ready: Box<dyn FnMut()>,
+        (role, on_ready): (RoleState, Box<dyn FnMut()>),
     ) -> Result<Self, DirectorError> {
-        let (settings, epoch) = (&config.director, Instant::now());
-        let servers = usize::from(u16::MAX);
+        let (settings, epoch, servers) = (&config.director, Instant::now(), usize::from(u16::MAX));
         let mut registry = new_registry(config, &host)?;
         let loads = Arc::new(Loads::new(servers));
         let capacity = settings.connections as usize;
@@ -142,8 +144,7 @@ impl Director {
         let neighbors = Neighbors::new(neighbor_settings(config, &host)?);
         let auditor = Auditor::new(audit_settings(settings, neighbors.own_macs())?);
         let (mut sockets, mut answers, mut pings) = (Vec::new(), None, None);
-        let vip_prober = open_prober(config, &host)?;
-        let plan = backend::plan(settings, &host.interfaces);
+        let (vip_prober, plan) = (open_prober(config, &host)?, backend::plan(settings, &host.interfaces));
         let backend = backend::launch(settings.backend, &plan, &workers, &mut |steering| {
             sockets = host.interfaces.iter().map(NeighborSockets::open).collect::<Result<_, _>>()?;
             answers = Some(ClientAnswers::open(&host.interfaces)?);
@@ -179,6 +180,7 @@ impl Director {
             limiter: LogLimiter::default(),
             local_vips: LocalVips::default(),
             symptoms: Symptoms::new(),
+            role,
             watchdog: Watchdog::new(),
             availability: AvailabilityWatch::default(),
             events: EventRing::default(),

@@ -64,6 +64,7 @@ impl Director {
             connections: workers.iter().map(|worker| worker.counters.entries.get()).sum(),
             capacity: self.settings.connections.into(),
             interfaces: self.interfaces(),
+            role: self.role_status(),
             vips: self.vips(),
             services: self.summaries(),
             drops: drops(&self.view()),
@@ -128,6 +129,12 @@ impl Director {
             let text = format!("the VIP {vip} is an address of this host: see the log for the line to type");
             warnings.push(Warning::new("vip-own-address", text));
         }
+        for (vip, mac) in self.role.rivals() {
+            let text =
+                format!("split brain: {mac} answers for the VIP {vip}, too, and this director is master");
+            warnings.push(Warning::new("split-brain", text));
+        }
+        warnings.extend(self.stale_warning().map(|text| Warning::new("stale-frames", text)));
         warnings.extend(self.host.vips.iter().filter_map(|vip| self.vip_warning(*vip)));
         for service in self.summaries().iter().filter(|service| service.available == 0) {
             let text = format!("{} has no available real server: {}", service.identity, service.detail);

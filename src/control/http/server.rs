@@ -87,6 +87,10 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
         .route(path::EVENTS, get(async |State(queries): Queries| reply(&queries, Query::Events).await))
         .route(path::REASONS, get(async |State(queries): Queries| reply(&queries, Query::Reasons).await))
         .route(path::AUDIT, get(async |State(queries): Queries| reply(&queries, Query::Audit).await))
+        .route(
+            path::ROLE,
+            get(async |State(queries): Queries| reply(&queries, Query::Role).await).post(set_role),
+        )
         .route(path::CONNECTIONS, get(connections))
         .route(path::CONFIG, get(config))
         .route(path::CHECK_REPORT, post(report_check))
@@ -159,6 +163,23 @@ async fn read_body<T: DeserializeOwned>(request: axum::extract::Request) -> Resu
         Ok(Ok(Json(body))) => Ok(body),
         Ok(Err(rejection)) => Err((rejection.status(), rejection.body_text())),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time".into())),
+    }
+}
+
+/// Sets the role, if commands are its source.
+async fn set_role(
+    State(queries): Queries,
+    Extension(requester): Extension<Requester>,
+    request: axum::extract::Request,
+) -> Response {
+    let role = match read_body::<api::role::RoleRequest>(request).await {
+        Ok(api::role::RoleRequest { role }) => role,
+        Err((status, error)) => return problem(status, error),
+    };
+    match query_loop(&queries, |reply| Query::SetRole(role, requester.origin, reply)).await {
+        Ok(Ok(())) => Json(()).into_response(),
+        Ok(Err(error)) => (StatusCode::CONFLICT, Json(api::Problem::from(&error))).into_response(),
+        Err(error) => error,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::audit::{AuditCounters, AuditFinding, Auditor};
 use crate::control::answers::AnswerCounters;
 use crate::control::api::audit::Audit;
 use crate::control::api::checks::Checks;
+use crate::control::api::role::RoleStatus;
 use crate::control::config_file::{ConfigFile, History, METRICS_AGE, RunningConfig};
 use crate::control::health::{HealthOverview, listing};
 use crate::control::neighbor::findings;
@@ -61,8 +62,9 @@ impl Meter {
         &self,
         view: &RuntimeView<'_>,
         backend: &str,
-        (config, checks, audit): (
+        (config, role, checks, audit): (
             ConfigReader,
+            RoleStatus,
             oneshot::Receiver<HealthOverview>,
             oneshot::Receiver<Vec<AuditFinding>>,
         ),
@@ -80,6 +82,7 @@ impl Meter {
             workers: Vec::new(),
             unbound: view.templates.unbound(),
             unfinished: view.workers.handles().iter().map(|handle| handle.counters.unfinished.get()).sum(),
+            role,
             neighbors: self.neighbors(),
             pings: PingReadings { answered: self.pings.answered.get(), limited: self.pings.limited.get() },
             answers: self.answers(),

@@ -13,6 +13,7 @@ mod meter;
 mod page;
 mod process;
 pub mod readings;
+mod role;
 mod services;
 mod workers;
 
@@ -70,6 +71,7 @@ impl Collector for Readings {
         workers::write(&self.workers, &mut page)?;
         table(self, &mut page)?;
         neighbors(&self.neighbors, &mut page)?;
+        role::write(&self.role, &mut page)?;
         clients(self, &mut page)
     }
 }

@@ -31,6 +31,8 @@ pub struct Readings {
     pub unbound: u64,
     /// Connections whose first frame had an unfinished TCP, UDP or SCTP checksum.
     pub unfinished: u64,
+    /// The role among several directors.
+    pub role: api::role::RoleStatus,
     /// Counters of ARP and neighbor discovery.
     pub neighbors: NeighborReadings,
     /// Pings of VIPs.

@@ -7,7 +7,7 @@ use prometheus_client::registry::Unit;
 use std::fmt;
 
 /// Known states of a service; each has a sample.
-const SERVICE_STATES: &[&str] = &["probing", "claimed", "standby"];
+const SERVICE_STATES: &[&str] = &["probing", "claimed", "released", "standby"];
 /// Known states of a real server.
 const SERVER_STATES: &[&str] = &[
     "resolving",
@@ -197,9 +197,9 @@ mod tests {
     #[test]
     fn each_known_state_has_a_sample_and_one_is_set() {
         let named = |rows: [(&str, u32); 3]| rows.map(|(state, is)| (state.to_owned(), is)).to_vec();
-        assert_eq!(of("claimed"), named([("probing", 0), ("claimed", 1), ("standby", 0)]));
+        assert_eq!(of("claimed"), named([("probing", 0), ("claimed", 1), ("released", 0), ("standby", 0)]));
         let standby = of("standby: 02:00:00:00:00:09 answers for it");
-        assert_eq!(standby, named([("probing", 0), ("claimed", 0), ("standby", 1)]));
+        assert_eq!(standby, named([("probing", 0), ("claimed", 0), ("released", 0), ("standby", 1)]));
     }
 
     #[test]

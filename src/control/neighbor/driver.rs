@@ -123,7 +123,9 @@ impl NeighborDriver {
             NeighborEvent::LinkLocal { interface: InterfaceIndex::CLIENT, address } => {
                 client.set_link_local(address);
             }
-            NeighborEvent::AddVip(IpAddr::V6(vip)) => client.join_group(vip),
+            NeighborEvent::AddVip(IpAddr::V6(vip)) | NeighborEvent::ReclaimVip(IpAddr::V6(vip)) => {
+                client.join_group(vip)
+            }
             NeighborEvent::RemoveVip(IpAddr::V6(vip)) => client.leave_group(vip),
             _ => {}
         }

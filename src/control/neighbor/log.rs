@@ -15,6 +15,10 @@ pub(in crate::control) fn log_report(
 ) {
     match report {
         NeighborReport::Claimed { vip } => tracing::info!(%vip, "VIP claimed"),
+        NeighborReport::Released { .. } => {} // the change of the role has its event
+        NeighborReport::Conflict { vip, mac, server: None } if !settings.ha.is_standalone() => {
+            tracing::warn!(%vip, %mac, "another host claims the VIP, and this director is master: that host is asked");
+        }
         NeighborReport::Conflict { vip, mac, server } => {
             conflict(&VipClaimant { vip: *vip, mac: *mac, server: *server }, registry, settings.on_conflict);
         }

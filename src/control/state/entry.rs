@@ -56,6 +56,8 @@ pub enum VipState {
     Probing,
     /// This director answers for it and announces it, or routers have routes for it.
     Claimed,
+    /// The role of this director is backup or fault: it does not answer, and forwards the frames that arrive all the same.
+    Released,
     /// The station with this MAC address answers for it. It is claimed when that station no longer answers.
     Standby(MacAddr),
 }

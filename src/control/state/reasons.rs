@@ -234,6 +234,10 @@ fn vips(service: &ServiceEntry) -> Option<Reason> {
             "vip-probing",
             format!("the VIP {vip} is being probed for, and not claimed yet"),
         )),
+        (vip, VipState::Released) => Some(Reason::new(
+            "vip-released",
+            format!("this director is not master: it does not answer for the VIP {vip}"),
+        )),
         (vip, VipState::Standby(mac)) => {
             let text = format!("another station, {mac}, has the VIP {vip}: this director stands by");
             Some(Reason::new("vip-standby", text))

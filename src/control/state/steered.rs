@@ -15,14 +15,20 @@ pub(in crate::control) fn steered(service: &VirtualService) -> impl Iterator<Ite
 }
 
 impl Registry {
-    /// Returns the matches whose VIP is claimed, for the steering set.
+    /// Returns the matches whose VIP is claimed or released, for the steering set.
+    ///
+    /// A released VIP stays: a host with a stale ARP entry is served until it takes the master's announcement, and a takeover
+    /// need not wait for the kernel.
     #[must_use]
     pub fn served(&self) -> Vec<SteeredService> {
         self.services.iter().flat_map(served).collect()
     }
 }
 
-/// Returns the frames of a service to its claimed VIPs.
+/// Returns the frames of a service to its claimed and released VIPs.
 fn served(service: &ServiceEntry) -> impl Iterator<Item = SteeredService> + '_ {
-    steered(&service.config).filter(|of| service.vip_state(of.vip) == Some(VipState::Claimed))
+    let is_served = |of: &SteeredService| {
+        matches!(service.vip_state(of.vip), Some(VipState::Claimed | VipState::Released))
+    };
+    steered(&service.config).filter(is_served)
 }

@@ -178,6 +178,7 @@ pub(in crate::control) fn vip_state(vip: VipState) -> String {
     match vip {
         VipState::Probing => "probing".into(),
         VipState::Claimed => "claimed".into(),
+        VipState::Released => "released".into(),
         VipState::Standby(mac) => format!("standby: {mac} answers for it"),
     }
 }

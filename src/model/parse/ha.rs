@@ -15,7 +15,7 @@ const FILE: &str = r#"add file = "/run/directrix/role", a file with the word mas
 
 /// A value of `role`, before its other keys are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Kind {
+enum RoleWord {
     #[default]
     Standalone,
     Fifo,
@@ -23,19 +23,19 @@ enum Kind {
     Command,
 }
 
-const KINDS: &[(&str, Kind)] = &[
-    ("standalone", Kind::Standalone),
-    ("fifo", Kind::Fifo),
-    ("file", Kind::File),
-    ("command", Kind::Command),
+const ROLE_WORDS: &[(&str, RoleWord)] = &[
+    ("standalone", RoleWord::Standalone),
+    ("fifo", RoleWord::Fifo),
+    ("file", RoleWord::File),
+    ("command", RoleWord::Command),
 ];
 
 /// Keys that only one source has.
-const OF_ONE_SOURCE: [(&str, Kind, &str); 4] = [
-    ("fifo", Kind::Fifo, "fifo"),
-    ("instance", Kind::Fifo, "fifo"),
-    ("on_writer_death", Kind::Fifo, "fifo"),
-    ("file", Kind::File, "file"),
+const OF_ONE_SOURCE: [(&str, RoleWord, &str); 4] = [
+    ("fifo", RoleWord::Fifo, "fifo"),
+    ("instance", RoleWord::Fifo, "fifo"),
+    ("on_writer_death", RoleWord::Fifo, "fifo"),
+    ("file", RoleWord::File, "file"),
 ];
 
 /// Reads the table, and notes the lines of its keys as "ha.KEY".
@@ -45,7 +45,7 @@ pub(super) fn read(
     places: &mut Places,
 ) -> HaConfig {
     let Some(section) = root.table("ha", "[ha]") else { return HaConfig::default() };
-    let kind = section.get("role", choice(KINDS));
+    let kind = section.get("role", choice(ROLE_WORDS));
     let ha = HaConfig {
         role: source(&section, kind.unwrap_or_default()),
         linger: section.get("linger", seconds).unwrap_or(HaConfig::LINGER),
@@ -73,7 +73,7 @@ pub(super) fn read(
     ha
 }
 
-fn source(section: &Section<'_, '_>, kind: Kind) -> RoleSource {
+fn source(section: &Section<'_, '_>, kind: RoleWord) -> RoleSource {
     let lacks = |key, remedy| {
         if !section.has(key) {
             section.lacks(&format!("has role = \"{key}\" and no {key}"), remedy);
@@ -84,27 +84,27 @@ fn source(section: &Section<'_, '_>, kind: Kind) -> RoleSource {
     let instance = section.get("instance", instance);
     let on_writer_death = section.get("on_writer_death", choice(OnWriterDeath::NAMES)).unwrap_or_default();
     match kind {
-        Kind::Standalone => RoleSource::Standalone,
-        Kind::Command => RoleSource::Command,
-        Kind::File => {
+        RoleWord::Standalone => RoleSource::Standalone,
+        RoleWord::Command => RoleSource::Command,
+        RoleWord::File => {
             lacks("file", FILE);
             RoleSource::File { path: file.unwrap_or_default() }
         }
-        Kind::Fifo => {
+        RoleWord::Fifo => {
             lacks("fifo", FIFO);
             RoleSource::Fifo(RoleFifo { path: fifo.unwrap_or_default(), instance, on_writer_death })
         }
     }
 }
 
-fn refuse_keys_of_others(section: &Section<'_, '_>, kind: Kind) {
+fn refuse_keys_of_others(section: &Section<'_, '_>, kind: RoleWord) {
     for (key, of, name) in OF_ONE_SOURCE {
         if kind != of && section.has(key) {
             section
                 .object(key, invalid("has no meaning here", format!("add role = \"{name}\", or remove it")));
         }
     }
-    if kind == Kind::Standalone && section.has("linger") {
+    if kind == RoleWord::Standalone && section.has("linger") {
         let remedy = r#"add role = "fifo", "file" or "command", or remove it"#;
         section.object("linger", invalid("has no meaning here", remedy));
     }

@@ -62,6 +62,7 @@ pub(in super::super) fn sample() -> Sample {
     Sample {
         at: Duration::from_secs(5),
         up: Some(Duration::from_secs(11_525)),
+        role: crate::model::Role::Standalone,
         services: api::Services { capacity: 1 << 20, interfaces: Vec::new(), services: vec![web, secure] },
         drops: drops(&[("ring_full", 0), ("checksum", 40), ("no_service", 7)]),
         workers: vec![worker(0), worker(1)],

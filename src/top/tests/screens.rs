@@ -69,6 +69,14 @@ fn interface_without_carrier_is_red() {
 }
 
 #[test]
+fn the_title_has_the_role_of_one_of_several_directors() {
+    let mut state = start();
+    state.sample.role = crate::model::Role::Backup;
+    let title = screen(&state, 90, 12).lines().next().unwrap().to_owned();
+    assert!(title.contains("  backup  up 3 h 12 min"), "{title}");
+}
+
+#[test]
 fn services_fit_into_80_columns() {
     assert_eq!(screen(&start(), 80, 12), SERVICES);
 }

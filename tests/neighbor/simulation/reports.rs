@@ -38,6 +38,7 @@ impl Reported {
                 self.disputes.remove(&(rip, new));
                 self.moves.push((rip, old, new));
             }
+            NeighborReport::Released { vip } => panic!("{vip}: the director stands alone"),
             NeighborReport::Disputed { rip, mac, claimant, .. } => {
                 assert_eq!(self.resolved[&rip], Some(mac), "the known address");
                 assert!(self.disputes.insert((rip, claimant)), "reported twice");
