@@ -23,7 +23,7 @@
 //! | 4 | `forward` | All policy about frames: the decision and the rewrite. No I/O, no threads, no clock. |
 //! | 4 | `neighbor` | ARP as a machine of (event, now) → actions. No sockets. |
 //! | 4 | `health` | Health checks as a machine of (event, now) → actions. No sockets, no clock. |
-//! | 4 | `sync` | Connection sync in IPVS's messages: bytes to records of names and back. No sockets, no clock. |
+//! | 4 | `sync` | Connection sync in IPVS's messages, as a machine of (event, now) → messages. No sockets, no clock. |
 //! | 5 | `audit` | Hosts that misuse a VIP or a RIP, as a machine of (input, now) → actions. No sockets, no clock. |
 //! | 5 | `io` | Frames in and out over AF_XDP, AF_PACKET and memory; BPF programs; sockets that probe a VIP. No decisions. |
 //! | 6 | `worker` | The loop of a worker: receive, decide, transmit, sweep. |

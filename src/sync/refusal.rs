@@ -56,6 +56,20 @@ refusals! {
     SyncId = "syncid", Message;
     /// The header is neither that of version 1 nor of version 0.
     HeaderVersion = "header_version", Message;
+    /// The sender is none of the configured peers.
+    Peer = "peer", Message;
+    /// More senders than are kept apart have been heard within a minute.
+    Peers = "peers", Message;
+    /// The sender has sent more messages than the limit of a second.
+    Rate = "rate", Message;
+    /// This director has sent the message itself: it came back in a loop, or another one has its boot id.
+    Own = "own", Message;
+    /// A message without records that is not directrix's.
+    ForeignExtension = "foreign_extension", Message;
+    /// A message of directrix of a later version or an unknown kind.
+    ExtensionKind = "extension_kind", Message;
+    /// A message of directrix ends before its last field.
+    ExtensionCut = "extension_cut", Message;
     /// The message ends before its last record: fewer are there than the header says.
     MissingRecord = "missing_record", Rest;
     /// A record is longer than the rest of the message.
@@ -80,6 +94,8 @@ refusals! {
     Protocol = "protocol", Record;
     /// The protocol has no such state.
     State = "state", Record;
+    /// The entry had itself come by sync, and is part of an answer of directrix to another director.
+    SecondHand = "second_hand", Record;
     /// The record is of a persistence engine, such as that of SIP, which directrix has none of.
     PersistenceEngine = "persistence_engine", Record;
 }

@@ -4,3 +4,4 @@
 mod backup;
 mod golden;
 mod recorded;
+mod simulation;
