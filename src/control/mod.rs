@@ -11,6 +11,7 @@
 //! - `program`: the security of hooks and scripts.
 //! - `health`: the thread of the health checks.
 //! - `readiness`: whether this director can take traffic, told to keepalived and routing daemons.
+//! - `sync`: the sockets of connection sync.
 //! - `ping`: the answers to pings of VIPs.
 //! - `config_file`: the configuration file and reloads.
 //! - `metrics`: the page for Prometheus.
@@ -37,5 +38,6 @@ pub mod query;
 pub mod readiness;
 pub(in crate::control) mod role;
 pub mod state;
+pub mod sync;
 pub mod token_bucket;
 pub mod workers;

@@ -3,5 +3,8 @@
 
 mod backup;
 mod golden;
+#[path = "../support/netns.rs"]
+mod netns;
 mod recorded;
 mod simulation;
+mod sockets;
