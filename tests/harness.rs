@@ -12,7 +12,7 @@ use proptest::sample::Index;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use support::frames::{self, End, End6};
-use support::harness::{answer, config, decide, icmp, import, ndp, packet, packet_v6, sync};
+use support::harness::{answer, config, decide, icmp, import, ndp, packet, packet_v6, shadow, sync};
 
 const EXAMPLE: &str = include_str!("../tools/directrix.example.toml");
 const KEEPALIVED: &str = include_str!("fuzz/seeds/import/keepalived.conf");
@@ -220,6 +220,11 @@ proptest! {
     #![proptest_config(cases(300))]
 
     #[test]
+    fn any_bytes_in_the_shadow_memory_cost_entries_alone(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+        shadow::check(&bytes);
+    }
+
+    #[test]
     fn any_bytes_are_imported_or_refused_with_reasons(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         import::check(&bytes);
     }
@@ -268,6 +273,20 @@ fn an_error_that_quotes_sctp_is_parsed() {
         assert!(icmp_error::parse(0x0800, &error[14..], 0).is_ok());
         icmp::check(&error);
     }
+}
+
+/// Ensures that damage is refused in the header alone, and costs the damaged entries elsewhere.
+#[test]
+fn a_damaged_shadow_memory_is_opened_or_refused() {
+    assert_eq!(shadow::check(&[]), shadow::Survival::Opened(68));
+    let whole_word = |at: u8| [0x10, at, 0x55];
+    let names = [(0, "magic"), (1, "version"), (4, "boot"), (3, "size"), (6, "size"), (7, "size")];
+    for (at, name) in names {
+        assert_eq!(shadow::check(&whole_word(at)), shadow::Survival::Refused(name), "word {at}");
+    }
+    let values_of_compact =
+        (0..13).flat_map(|bucket| (4..8).map(move |word| [0x12, 0, bucket * 8 + word, 0xff]));
+    assert_eq!(shadow::check(&values_of_compact.collect::<Vec<_>>().concat()), shadow::Survival::Opened(28));
 }
 
 /// Ensures that the random input reaches every drop reason and verdict.

@@ -11,4 +11,5 @@ mod ledger;
 pub mod ndp;
 pub mod packet;
 pub mod packet_v6;
+pub mod shadow;
 pub mod sync;
