@@ -12,6 +12,9 @@ use std::net::IpAddr;
 const TAKEOVER_GAPS: [Span; 4] =
     [Span::from_millis(50), Span::from_millis(950), Span::from_secs(1), Span::from_secs(3)];
 
+/// Announcements of a master's round by which the former master has let the VIP go.
+const LET_GO: u8 = 2;
+
 #[derive(Debug)]
 pub(super) struct Announcer {
     /// Announcements sent in this round. A claim and a defense start a round.
@@ -49,9 +52,9 @@ impl Announcer {
     pub(super) fn run_due(&mut self, prober: &mut Prober, turn: &mut Turn<'_>) {
         let vip = prober.address();
         if self.due.is_some_and(|due| turn.now.reached(due)) {
-            if self.gap(turn).is_none() {
+            if self.probes_beside(turn) {
                 // Linux ignores an announcement of its own address but answers a probe: this finds real
-                // servers that have started to answer ARP.
+                // servers that have started to answer ARP, and another master.
                 prober.probe(true, turn);
             }
             self.announce(vip, false, turn);
@@ -94,6 +97,15 @@ impl Announcer {
         self.announced = self.announced.saturating_add(1);
         let interval = Some(turn.timing().announce_interval).filter(|span| *span > Span::default());
         self.due = self.gap(turn).or(interval).map(|span| turn.later(span));
+    }
+
+    /// True if a probe goes with the next announcement: after a round, and of a master once the former one has had time to
+    /// let the VIP go.
+    fn probes_beside(&self, turn: &Turn<'_>) -> bool {
+        match turn.common.role {
+            Role::Master => self.announced >= LET_GO,
+            _ => self.gap(turn).is_none(),
+        }
     }
 
     /// Time to the next announcement of the round; `None` if it was the last.

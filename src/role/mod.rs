@@ -11,7 +11,7 @@
 mod line;
 
 use crate::model::{OnWriterDeath, Role, RoleSource};
-use crate::time::Tick;
+use crate::time::{Span, Tick};
 use line::{LineEvent, LineReader, RoleLine, Speaker};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -19,6 +19,9 @@ use std::collections::{BTreeSet, VecDeque};
 const RECENT_MAX: usize = 16;
 /// Most other instances that are named.
 const OTHERS_MAX: usize = 8;
+
+/// Least time between two [`RoleAction::Announce`]; each starts a round of five seconds.
+const ANNOUNCE_GAP: Span = Span::from_secs(1);
 
 /// Input of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,8 @@ pub struct RoleMachine {
     /// The instance that is heard, if none is configured.
     speaker: Option<Speaker>,
     others: BTreeSet<Speaker>,
+    /// Time of the last [`RoleAction::Announce`].
+    announced: Option<Tick>,
 }
 
 impl RoleMachine {
@@ -129,6 +134,7 @@ impl RoleMachine {
             has_writer: false,
             speaker: None,
             others: BTreeSet::new(),
+            announced: None,
         }
     }
 
@@ -217,11 +223,17 @@ impl RoleMachine {
         match event {
             LineEvent::Role(role) => self.change(role, line, now, actions),
             LineEvent::Stopped => self.change(Role::Fault, line, now, actions),
-            LineEvent::LowerMaster => {
-                self.record(line, now);
-                actions.push(RoleAction::Announce);
-            }
+            LineEvent::LowerMaster => self.announce(line, now, actions),
             LineEvent::Priority => self.record(line, now),
+        }
+    }
+
+    /// Has the VIPs announced again. Such a line may come with every advert of the other master, 100 times a second.
+    fn announce(&mut self, line: &str, now: Tick, actions: &mut Vec<RoleAction>) {
+        if self.announced.is_none_or(|last| now.reached(last.after(ANNOUNCE_GAP))) {
+            self.announced = Some(now);
+            self.record(line, now);
+            actions.push(RoleAction::Announce);
         }
     }
 

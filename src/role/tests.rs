@@ -83,6 +83,12 @@ fn a_lower_master_makes_a_master_announce() {
     bench.input(RoleInput::Bytes(LINE_MASTER));
     let heard = bench.input(RoleInput::Bytes(b"INSTANCE \"VI_1\" MASTER_RX_LOWER_PRI 150\n"));
     assert_eq!(heard, [RoleAction::Announce]);
+    // The other one does not hear this one: its adverts go on.
+    let mut announced = 0;
+    for _ in 0..5_000 {
+        announced += bench.input(RoleInput::Bytes(b"INSTANCE \"VI_1\" MASTER_RX_LOWER_PRI 150\n")).len();
+    }
+    assert_eq!(announced, 5, "once a second");
 }
 
 #[test]

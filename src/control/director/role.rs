@@ -58,7 +58,9 @@ impl Director {
     fn change_role(&mut self, from: Role, to: Role, cause: &str) {
         self.send_neighbor_event(NeighborEvent::Role(to)); // first: what follows takes time
         tracing::info!(role = %to, before = %from, cause, "role changed");
-        self.role.changed();
+        // The task runs when the neighbor driver has sent the announcements; one after the other.
+        let pending = self.role.changed();
+        tokio::spawn(async move { pending.store() });
         self.record_role(format!("role {to}, before {from}: {cause}"));
     }
 

@@ -8,13 +8,14 @@ use crate::time::{Span, Tick};
 use crate::wire::MacAddr;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The role, and what belongs to it.
 #[derive(Debug)]
 pub(in crate::control) struct RoleState {
     pub(in crate::control) machine: RoleMachine,
-    pub(in crate::control) kept: KeptRole,
+    kept: Arc<Mutex<KeptRole>>,
     linger: Span,
     since: SystemTime,
     /// Hosts that answer for a VIP while this director is master.
@@ -33,6 +34,20 @@ struct StaleTraffic {
     last: Option<Tick>,
 }
 
+/// A role that is to be kept over a restart. Writing a file takes milliseconds on a busy disk.
+#[must_use]
+pub(in crate::control) struct PendingStore {
+    kept: Arc<Mutex<KeptRole>>,
+    role: Role,
+}
+
+impl PendingStore {
+    /// Writes the file.
+    pub(in crate::control) fn store(self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).store(self.role);
+    }
+}
+
 /// Time after which a lack of frames ends the warning.
 const QUIET: Span = Span::from_secs(60);
 
@@ -41,6 +56,7 @@ impl RoleState {
     pub(in crate::control) fn new(ha: &HaConfig, kept: KeptRole, now: Tick) -> Self {
         let machine = RoleMachine::new(ha.role.clone(), kept.load(), now);
         let (rivals, stale) = (BTreeSet::new(), StaleTraffic::default());
+        let kept = Arc::new(Mutex::new(kept));
         Self { machine, kept, linger: ha.linger, since: SystemTime::now(), rivals, split_brains: 0, stale }
     }
 
@@ -48,12 +64,12 @@ impl RoleState {
         self.machine.role()
     }
 
-    /// Follows a change of the role.
-    pub(in crate::control) fn changed(&mut self) {
+    /// Follows a change of the role. Returns what is left to do once the VIPs are claimed or released.
+    pub(in crate::control) fn changed(&mut self) -> PendingStore {
         self.since = SystemTime::now();
         self.rivals.clear();
         self.stale = StaleTraffic::default();
-        self.kept.store(self.machine.role());
+        PendingStore { kept: Arc::clone(&self.kept), role: self.machine.role() }
     }
 
     /// Records a host that answers for a VIP while this director is master. True if it is new.
@@ -148,7 +164,7 @@ mod tests {
         let mut actions = Vec::new();
         state.machine.handle(RoleInput::Command(role, "a test"), now, &mut actions);
         assert_eq!(actions.len(), 1);
-        state.changed();
+        state.changed().store();
     }
 
     #[test]
@@ -164,7 +180,7 @@ mod tests {
         command(&mut state, Role::Backup, Tick(3));
         let status = state.status(Tick(3));
         assert_eq!((status.split_brain.len(), status.split_brains, status.transitions), (0, 2, 2));
-        assert_eq!(state.kept.load(), Some(Role::Backup));
+        assert_eq!(state.kept.lock().unwrap().load(), Some(Role::Backup));
     }
 
     #[test]
