@@ -132,7 +132,10 @@ options! {
     Engine = "pe",
     SchedFlags = "sched-flags",
     TunnelDetail = "tun-type",
-    SyncDetail = "sync-maxlen",
+    SyncMaxlen = "sync-maxlen",
+    McastGroup = "mcast-group",
+    McastPort = "mcast-port",
+    McastTtl = "mcast-ttl",
 }
 
 /// Switch in front of a service of this protocol.
@@ -254,10 +257,10 @@ pub(crate) const SWITCHES: &[Switch<Meaning>] = &[
     flag("tun-nocsum", None, Opt::TunnelDetail),
     flag("tun-csum", None, Opt::TunnelDetail),
     flag("tun-remcsum", None, Opt::TunnelDetail),
-    value("sync-maxlen", None, Opt::SyncDetail),
-    value("mcast-group", None, Opt::SyncDetail),
-    value("mcast-port", None, Opt::SyncDetail),
-    value("mcast-ttl", None, Opt::SyncDetail),
+    value("sync-maxlen", None, Opt::SyncMaxlen),
+    value("mcast-group", None, Opt::McastGroup),
+    value("mcast-port", None, Opt::McastPort),
+    value("mcast-ttl", None, Opt::McastTtl),
 ];
 
 /// Whether a command takes an option.
@@ -284,9 +287,8 @@ pub(crate) fn rule(command: Command, option: Opt) -> OptionRule {
         (C::AddServer | C::EditServer | C::DeleteServer, O::Service | O::Server) => OptionRule::Needed,
         (C::AddServer | C::EditServer, O::Forward | O::Weight) => OptionRule::Allowed,
         (C::AddServer | C::EditServer, O::UpperThreshold | O::LowerThreshold) => OptionRule::Allowed,
-        (C::AddServer | C::EditServer, O::TunnelDetail) | (C::StartDaemon, O::SyncDetail) => {
-            OptionRule::Allowed
-        }
+        (C::AddServer | C::EditServer, O::TunnelDetail) => OptionRule::Allowed,
+        (C::StartDaemon, O::SyncMaxlen | O::McastGroup | O::McastPort | O::McastTtl) => OptionRule::Allowed,
         (C::StartDaemon, O::McastInterface | O::SyncId) | (C::StopDaemon, O::SyncId) => OptionRule::Allowed,
         (C::Save, O::Numeric) | (C::Zero, O::Service) => OptionRule::Allowed,
         _ => OptionRule::Illegal,

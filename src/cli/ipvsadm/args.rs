@@ -83,13 +83,16 @@ pub(super) fn parse(words: &[String]) -> Result<Invocation, UsageError> {
     Ok(Invocation::Run(line))
 }
 
+/// Longest message of a sync daemon in bytes: the data of a UDP datagram over IPv4.
+const SYNC_MAXLEN_MAX: i64 = 65_507;
+
 const TRY_HELP: &str = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
 
 fn begin(command: Command, value: Option<&str>) -> Result<CommandLine, String> {
     match (command, value) {
         (Command::StartDaemon | Command::StopDaemon, Some("master" | "backup")) => {}
         (Command::StartDaemon, _) => return Err("illegal start-daemon parameter specified".to_owned()),
-        (Command::StopDaemon, _) => return Err("illegal stop-daemon parameter specified".to_owned()),
+        (Command::StopDaemon, _) => return Err("illegal start_daemon specified".to_owned()),
         _ => {}
     }
     Ok(CommandLine::new(command))
@@ -167,6 +170,10 @@ impl CommandLine {
             Opt::UpperThreshold if !within(i64::from(i32::MAX)) => illegal("u_threshold"),
             Opt::LowerThreshold if !within(i64::from(i32::MAX)) => illegal("l_threshold"),
             Opt::SyncId if !within(255) => illegal("syncid"),
+            Opt::SyncMaxlen if number(value, 1, SYNC_MAXLEN_MAX).is_none() => illegal("sync-maxlen"),
+            Opt::McastPort if number(value, 1, 65_535).is_none() => illegal("mcast-port"),
+            Opt::McastTtl if number(value, 1, 255).is_none() => illegal("mcast-ttl"),
+            Opt::McastGroup => multicast_group(value),
             _ => Ok(()),
         }
     }
@@ -249,6 +256,15 @@ fn mark(text: &str) -> Result<NonZeroU32, String> {
 fn timeout(text: &str, min: i64) -> Result<u32, String> {
     let within = number(text, min, TIMEOUT_MAX.into()).and_then(|seconds| u32::try_from(seconds).ok());
     within.ok_or_else(|| format!("invalid timeout value `{text}' specified"))
+}
+
+/// Checks that `text` is a multicast address. With a colon it is one of IPv6.
+fn multicast_group(text: &str) -> Result<(), String> {
+    let (family, is_group) = match text.contains(':') {
+        true => ("IPv6", text.parse().is_ok_and(|address: Ipv6Addr| address.is_multicast())),
+        false => ("IPv4", text.parse().is_ok_and(|address: Ipv4Addr| address.is_multicast())),
+    };
+    if is_group { Ok(()) } else { Err(format!("invalid {family} mcast-group `{text}'")) }
 }
 
 fn number(text: &str, min: i64, max: i64) -> Option<i64> {

@@ -2,9 +2,9 @@
 
 use crate::ipvsadm::{Command, Meaning, Opt, OptionRule, rule};
 
-/// Whether a switch is supported. Details of tunnels and of sync daemons are not.
+/// Whether a switch is supported. Details of tunnels are not.
 pub(super) fn is_supported(meaning: Meaning) -> bool {
-    !matches!(meaning, Meaning::Option(Opt::TunnelDetail | Opt::SyncDetail))
+    !matches!(meaning, Meaning::Option(Opt::TunnelDetail))
 }
 
 /// A set of options.

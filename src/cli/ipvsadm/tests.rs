@@ -80,6 +80,31 @@ fn wrong_arguments_get_ipvsadms_message_and_status() {
     }
 }
 
+/// Part 1 of the transcript: errors in arguments end with status 2, or point to the help. All other lines can be parsed.
+#[test]
+fn arguments_of_sync_daemons_are_judged_as_by_ipvsadm() {
+    let transcript = include_str!("../../../tests/golden/sync/transcript-6.1");
+    let part = transcript.split("=== ").find(|part| part.starts_with("1. ")).unwrap();
+    let (mut wrong, mut right) = (0, 0);
+    for block in part.split("# ipvsadm ").skip(1) {
+        let (line, rest) = block.split_once('\n').unwrap();
+        let message = rest.lines().next().and_then(|line| line.strip_prefix("2> "));
+        let status = if rest.contains("[exit status 2]\n") { 2 } else { 255 };
+        match message.filter(|message| status == 2 || message.starts_with("Try")) {
+            Some(message) => {
+                let error = UsageError { message: message.to_owned(), status };
+                assert_eq!(parse(line), Err(error), "{line}");
+                wrong += 1;
+            }
+            None => {
+                assert!(parse(line).is_ok(), "{line}");
+                right += 1;
+            }
+        }
+    }
+    assert_eq!((wrong, right > 40), (21, true));
+}
+
 /// The expected messages are the output of ipvsadm 1.31.
 #[test]
 fn flags_of_another_scheduler_get_ipvsadms_message() {

@@ -85,7 +85,8 @@ fn accepts(command: Command, option: Opt) -> bool {
 }
 
 fn is_of_daemon(option: Opt) -> bool {
-    matches!(option, Opt::McastInterface | Opt::SyncId | Opt::SyncDetail)
+    use Opt::{McastGroup, McastInterface, McastPort, McastTtl, SyncId, SyncMaxlen};
+    matches!(option, McastInterface | SyncId | SyncMaxlen | McastGroup | McastPort | McastTtl)
 }
 
 impl RuleCommand {
