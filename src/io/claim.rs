@@ -16,12 +16,26 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Claims `interface`.
+    /// Claims `interface`; `None` while another directrix has claimed it.
     ///
     /// # Errors
-    /// [`Diagnostic`] if another directrix has claimed it.
-    pub fn take(interface: &Interface) -> Result<Self, Diagnostic> {
-        bind(interface.index).map(|_socket| Self { _socket }).map_err(|error| refusal(interface, &error))
+    /// [`Diagnostic`] if the system refuses.
+    pub fn try_take(interface: &Interface) -> Result<Option<Self>, Diagnostic> {
+        match bind(interface.index) {
+            Ok(_socket) => Ok(Some(Self { _socket })),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+            Err(error) => Err(Diagnostic::system(format!("claiming {}", interface.name))
+                .cause(error.to_string())
+                .remedy("allow Unix sockets to this process (systemd: RestrictAddressFamilies=… AF_UNIX)")),
+        }
+    }
+
+    /// Error that another directrix has claimed `interface`.
+    #[must_use]
+    pub fn refused(interface: &Interface) -> Diagnostic {
+        Diagnostic::system(format!("claiming {}", interface.name))
+            .cause("another directrix serves this interface")
+            .remedy("stop it first, or give this one another interface")
     }
 
     /// True if another directrix has claimed it.
@@ -41,18 +55,6 @@ pub fn is_any_served() -> bool {
 
 fn bind(index: u32) -> io::Result<UnixDatagram> {
     UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(format!("directrix/{index}"))?)
-}
-
-fn refusal(interface: &Interface, error: &io::Error) -> Diagnostic {
-    let what = format!("claiming {}", interface.name);
-    match error.kind() {
-        io::ErrorKind::AddrInUse => Diagnostic::system(what)
-            .cause("another directrix serves this interface")
-            .remedy("stop it first, or give this one another interface"),
-        _ => Diagnostic::system(what)
-            .cause(error.to_string())
-            .remedy("allow Unix sockets to this process (systemd: RestrictAddressFamilies=… AF_UNIX)"),
-    }
 }
 
 #[cfg(test)]
@@ -77,11 +79,10 @@ mod tests {
     fn an_interface_has_one_director_at_a_time() {
         // No interface has an index this large; the process id keeps parallel test runs apart.
         let interface = interface(0x7000_0000 | std::process::id());
-        let claim = Claim::take(&interface).unwrap();
-        assert!(is_any_served());
-        let refused = Claim::take(&interface).unwrap_err().to_string();
-        assert!(refused.contains(&interface.name) && refused.contains("another directrix"), "{refused}");
+        let claim = Claim::try_take(&interface).unwrap();
+        assert!(claim.is_some() && is_any_served() && Claim::is_taken(&interface));
+        assert!(Claim::try_take(&interface).unwrap().is_none());
         drop(claim);
-        Claim::take(&interface).unwrap();
+        assert!(Claim::try_take(&interface).unwrap().is_some());
     }
 }

@@ -36,7 +36,6 @@ use crate::control::workers::watchdog::Watchdog;
 use crate::control::workers::{WorkerSettings, backend, random_seed};
 use crate::health::passive::PassiveHealth;
 use crate::io::CarrierDevice;
-use crate::io::claim::Claim;
 use crate::model::{BackendChoice, Config, Diagnostic, DirectorConfig, OnConflict};
 use crate::neighbor::{NeighborSettings, Neighbors, Timing};
 use crate::schedule::{Loads, Templates};
@@ -94,7 +93,7 @@ async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(),
             "on_conflict = \"claim\": a VIP that another host has is taken from it, and connections that it directs break"
         );
     }
-    let _claims = host.interfaces.iter().map(Claim::take).collect::<Result<Vec<_>, _>>()?;
+    let _claims = startup::claim(&host.interfaces).await?;
     let ready_file = self::ready_file(&config, ready_file)?;
     on_host(&config);
     let mut socket = match socket {

@@ -11,7 +11,9 @@ use crate::control::http::socket::ControlSocket;
 use crate::control::http::startup::StartupSocket;
 use crate::control::log::limit::LogLimiter;
 use crate::control::workers::watchdog;
-use crate::model::Config;
+use crate::io::Interface;
+use crate::io::claim::Claim;
+use crate::model::{Config, Diagnostic};
 use crate::sys::NetworkWatch;
 use std::future;
 use std::path::Path;
@@ -23,6 +25,10 @@ const REMINDER: Duration = Duration::from_secs(600);
 const TENTATIVE_MAX: Duration = Duration::from_secs(2);
 /// Interval of looks at it, as its end is not always notified.
 const TENTATIVE_POLL: Duration = Duration::from_millis(100);
+/// Longest wait for another directrix to end. Packet memory of gigabytes takes some tenths of a second to be freed.
+const CLAIM_MAX: Duration = Duration::from_secs(1);
+/// Interval of attempts to claim an interface.
+const CLAIM_POLL: Duration = Duration::from_millis(2);
 /// Interval of notifications to the service manager.
 const NOTIFY_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -90,6 +96,24 @@ pub(super) async fn wait_for_host(
             },
         }
     }
+}
+
+/// Claims the interfaces. Another directrix on one of them may be about to end: after SIGKILL the kernel closes its sockets
+/// one by one.
+///
+/// # Errors
+/// If it has not ended within [`CLAIM_MAX`].
+pub(super) async fn claim(interfaces: &[Interface]) -> Result<Vec<Claim>, Diagnostic> {
+    let begin = Instant::now();
+    let mut claims = Vec::new();
+    while let Some(interface) = interfaces.get(claims.len()) {
+        match Claim::try_take(interface)? {
+            Some(claim) => claims.push(claim),
+            None if begin.elapsed() > CLAIM_MAX => return Err(Claim::refused(interface)),
+            None => tokio::time::sleep(CLAIM_POLL).await,
+        }
+    }
+    Ok(claims)
 }
 
 /// Answers the clients of an open socket, without end.
