@@ -79,7 +79,7 @@ fn masters_messages_read_as_decoded() {
             Some(left_out) => (&told[..left_out], &told[left_out + 1..]),
             None => (&told[..], &[][..]),
         };
-        assert!(after.len() > 0 || before.len() == lines.len(), "{name}");
+        assert!(!after.is_empty() || before.len() == lines.len(), "{name}");
         assert_eq!(lines[..before.len()], *before, "{name}");
         assert_eq!(lines[lines.len() - after.len()..], *after, "{name}");
     }

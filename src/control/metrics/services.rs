@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn each_known_state_has_a_sample_and_one_is_set() {
-        let named = |rows: [(&str, u32); 3]| rows.map(|(state, is)| (state.to_owned(), is)).to_vec();
+        let named = |rows: [(&str, u32); 4]| rows.map(|(state, is)| (state.to_owned(), is)).to_vec();
         assert_eq!(of("claimed"), named([("probing", 0), ("claimed", 1), ("released", 0), ("standby", 0)]));
         let standby = of("standby: 02:00:00:00:00:09 answers for it");
         assert_eq!(standby, named([("probing", 0), ("claimed", 0), ("released", 0), ("standby", 1)]));
