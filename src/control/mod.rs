@@ -7,6 +7,7 @@
 //! - `log`: the rate limit and the audit of changes.
 //! - `state`: the registry of services and real servers.
 //! - `workers`: the worker threads, the backend, the listings.
+//! - `keeper`: the thread that writes the shadow table.
 //! - `neighbor`: the driver of the neighbor machine.
 //! - `program`: the security of hooks and scripts.
 //! - `health`: the thread of the health checks.
@@ -29,6 +30,7 @@ pub mod health;
 mod hooks;
 pub mod host;
 pub mod http;
+pub mod keeper;
 pub mod log;
 pub mod metrics;
 pub mod neighbor;

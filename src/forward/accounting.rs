@@ -200,6 +200,19 @@ impl Accounting {
         self.counters.expired.add(1);
     }
 
+    /// Accounts for a connection that was taken over from the shadow table.
+    pub(super) fn adopted<K: FlowKey>(&self, service: Option<ServicePool<'_>>, entry: &FlowEntry<K>) {
+        self.loads.add(entry.server, entry.state.is_active());
+        self.load_changed(service, entry.server);
+        self.counters.adopted.add(1);
+    }
+
+    /// Accounts for a connection that another worker has taken over, which has also taken over its template.
+    pub(super) fn given_up<K: FlowKey>(&self, service: Option<ServicePool<'_>>, entry: &FlowEntry<K>) {
+        self.loads.remove(entry.server, entry.state.is_active());
+        self.load_changed(service, entry.server);
+    }
+
     /// Accounts for an entry that a new one has replaced: expired or evicted.
     pub(super) fn replaced<K: FlowKey>(
         &self,

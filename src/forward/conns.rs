@@ -2,17 +2,20 @@
 
 use super::accounting::Transition;
 use super::context::Context;
+use super::journal::JournalKind;
 use super::received::ReceivedFrame;
+use super::refresh::RefreshPass;
 use super::services::FTP_DATA;
+use super::shadowed::ShadowedKey;
 use super::staged::Staged;
-use crate::flow::{EntryMut, Flow, FlowEntry, FlowKey, FlowTable, Inserted, TableKey};
+use crate::flow::{EntryMut, Flow, FlowEntry, FlowTable, Inserted, TableKey};
 use crate::model::ServerId;
 use crate::stats::DropReason;
 use crate::time::{Span, Tick};
 use crate::wire::Protocol;
 
 /// Duration of a full sweep for expired connections.
-const SWEEP: Span = Span::from_secs(2);
+pub(super) const SWEEP: Span = Span::from_secs(2);
 /// Most buckets swept per call: 16 KiB of IPv4 connections, a few microseconds.
 const SWEEP_BUCKETS: usize = 256;
 
@@ -25,11 +28,18 @@ pub(super) struct Connections<K: TableKey> {
     sweep_due: usize,
     /// Part of a bucket that is not yet due, in [`SWEEP`]ths.
     sweep_remainder: usize,
+    refresh: RefreshPass,
 }
 
-impl<K: FlowKey> Connections<K> {
+impl<K: ShadowedKey> Connections<K> {
     pub(super) fn new(table: FlowTable<K>) -> Self {
-        Self { table, swept: Tick::default(), sweep_due: 0, sweep_remainder: 0 }
+        Self {
+            table,
+            swept: Tick::default(),
+            sweep_due: 0,
+            sweep_remainder: 0,
+            refresh: RefreshPass::default(),
+        }
     }
 
     /// Number of connections.
@@ -129,12 +139,12 @@ impl<K: FlowKey> Connections<K> {
         received: &ReceivedFrame<'_>,
     ) -> Result<ServerId, DropReason> {
         let Some(entry) = self.look_up(staged) else {
-            return self.open(context, staged, now, received);
+            return self.adopt_or_open(context, staged, now, received);
         };
         if now.reached(*entry.deadline) || context.reschedules(&entry, staged.flags) {
             return self.reopen(context, staged, now, received);
         }
-        let EntryMut { deadline, state, server, .. } = entry;
+        let EntryMut { deadline, state, server, template } = entry;
         if context.is_removed(server) {
             return self.open_elsewhere(context, staged, now, received);
         }
@@ -145,12 +155,42 @@ impl<K: FlowKey> Connections<K> {
             return Err(DropReason::Looped);
         }
         let (from, to) = (*state, state.after(staged.flags));
+        (*state, *deadline) = (to, now.after(context.lifetimes[to as usize]));
         if to != from {
             let transition = Transition { server, from, to };
             context.accounting.moved(context.service(staged.key), staged.key.flow(), transition);
+            let changed = FlowEntry { key: staged.key, deadline: *deadline, server, state: to, template };
+            context.record(JournalKind::Changed, &changed);
         }
-        (*state, *deadline) = (to, now.after(context.lifetimes[to as usize]));
         Ok(server)
+    }
+
+    /// Handles a frame without a connection in this table: takes its connection over from the shadow table, or opens one.
+    pub(super) fn adopt_or_open(
+        &mut self,
+        context: &Context,
+        staged: &Staged<K>,
+        now: Tick,
+        received: &ReceivedFrame<'_>,
+    ) -> Result<ServerId, DropReason> {
+        if staged.may_continue() && self.adopt(context, staged, now) {
+            return self.open_or_advance(context, staged, now, received);
+        }
+        self.open(context, staged, now, received)
+    }
+
+    /// Takes the frame's connection over from the shadow table. Returns false if that has none, or this table no room.
+    fn adopt(&mut self, context: &Context, staged: &Staged<K>, now: Tick) -> bool {
+        let Some(entry) = context.shadowed(staged.key, now) else { return false };
+        let entry = FlowEntry { deadline: now.after(context.lifetimes[entry.state as usize]), ..entry };
+        match self.table.insert(entry, staged.buckets, now) {
+            Inserted::Placed => {}
+            Inserted::Replaced(old) => context.accounting.replaced(context.service(old.key), &old, now),
+            Inserted::Full => return false,
+        }
+        context.accounting.adopted(context.service(staged.key), &entry);
+        context.record(JournalKind::Adopted, &entry);
+        true
     }
 
     /// Handles a frame whose server has been removed: drops it and leaves its connection to expire. With
@@ -197,6 +237,7 @@ impl<K: FlowKey> Connections<K> {
     ) -> Result<ServerId, DropReason> {
         if let Some(old) = self.table.remove(staged.key, staged.buckets) {
             context.accounting.expired(context.service(staged.key), &old);
+            context.record(JournalKind::Ended, &old);
         }
         self.open(context, staged, now, received)
     }
@@ -242,6 +283,7 @@ impl<K: FlowKey> Connections<K> {
             }
         }
         accounting.opened(service, &entry);
+        context.record(JournalKind::Changed, &entry);
         Ok(server)
     }
 
@@ -254,6 +296,7 @@ impl<K: FlowKey> Connections<K> {
         let share = self.sweep_due.min(SWEEP_BUCKETS);
         if share > 0 {
             self.sweep_buckets(context, now, share);
+            self.refresh_after(context, now, share);
             self.sweep_due -= share;
         }
         self.sweep_due > 0
@@ -268,6 +311,25 @@ impl<K: FlowKey> Connections<K> {
     fn sweep_buckets(&mut self, context: &Context, now: Tick, buckets: usize) {
         let expired = |entry: FlowEntry<K>| context.accounting.expired(context.service(entry.key), &entry);
         self.table.sweep(now, buckets, expired);
+    }
+
+    /// Records the confirmed connections of the buckets that are due after `swept` more were swept.
+    fn refresh_after(&mut self, context: &Context, now: Tick, swept: usize) {
+        if context.shadow.is_none() {
+            return;
+        }
+        for bucket in self.refresh.advance(swept, context.refresh_sweeps, self.table.buckets()) {
+            for entry in self.table.entries(bucket).filter(|entry| !now.reached(entry.deadline)) {
+                context.record(JournalKind::Refreshed, &entry);
+            }
+        }
+    }
+
+    /// Removes a connection that another worker has taken over.
+    pub(super) fn give_up(&mut self, context: &Context, key: K) {
+        if let Some(entry) = self.table.remove(key, self.table.bucket_pair(key)) {
+            context.accounting.given_up(context.service(key), &entry);
+        }
     }
 
     /// Adds the buckets that have become due, in proportion to the time since the last call.

@@ -1,10 +1,12 @@
 //! State that decisions about all frames share.
 
 use super::accounting::Accounting;
+use super::journal::JournalKind;
+use super::shadowed::{ShadowAccess, ShadowedKey};
 use super::snapshot::{Route, ServicePool, Snapshot};
-use crate::flow::{ConnState, EntryMut, Flow, FlowKey};
+use crate::flow::{ConnState, EntryMut, Flow, FlowEntry, FlowKey};
 use crate::model::ServerId;
-use crate::time::Span;
+use crate::time::{Span, Tick};
 use crate::wire::transport::TcpFlags;
 use std::sync::Arc;
 
@@ -14,6 +16,10 @@ pub(super) struct Context {
     /// Idle timeouts, by state.
     pub(super) lifetimes: [Span; ConnState::COUNT],
     pub(super) accounting: Accounting,
+    /// The shadow table, if there is one.
+    pub(super) shadow: Option<ShadowAccess>,
+    /// Sweeps during one refresh pass.
+    pub(super) refresh_sweeps: usize,
     /// True if a frame of an unknown connection may belong to another worker.
     pub(super) may_hand_over: bool,
     /// True for a frame that was copied: from another worker, or held.
@@ -48,6 +54,21 @@ impl Context {
     /// True if a frame ends the connection because `server` has been removed.
     pub(super) fn expires(&self, server: ServerId) -> bool {
         self.snapshot.policy.expire_nodest_conn && self.is_removed(server)
+    }
+
+    /// Records a connection in the journal, once it is confirmed.
+    #[inline]
+    pub(super) fn record<K: ShadowedKey>(&self, kind: JournalKind, entry: &FlowEntry<K>) {
+        if let Some(shadow) = &self.shadow
+            && !entry.state.is_unconfirmed()
+        {
+            shadow.journal.add(kind, entry);
+        }
+    }
+
+    /// The connection of `key` in the shadow table.
+    pub(super) fn shadowed<K: ShadowedKey>(&self, key: K, now: Tick) -> Option<FlowEntry<K>> {
+        self.shadow.as_ref()?.find(key, now)
     }
 
     /// The service of the flow, if it still exists.

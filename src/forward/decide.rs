@@ -1,10 +1,13 @@
 //! The decision about a batch: the first pass reads headers and prefetches, the second one decides.
 
 use super::accounting::Accounting;
+use super::conns::SWEEP;
 use super::context::Context;
 use super::first_pass::FirstPass;
 use super::fragments::TaggedFragment;
+use super::refresh::RefreshPass;
 use super::second_pass::SecondPass;
+use super::shadowed::ShadowAccess;
 use super::snapshot::{INTERFACES_MAX, Snapshot};
 use super::staged::{Staged, WideFrames};
 use super::tables::Tables;
@@ -47,6 +50,8 @@ impl Forwarder {
             snapshot: Arc::default(),
             lifetimes: [Span::default(); ConnState::COUNT],
             accounting: Accounting::new(loads, templates, counters),
+            shadow: None,
+            refresh_sweeps: 1,
             may_hand_over: false,
             is_handed: false,
         };
@@ -67,6 +72,12 @@ impl Forwarder {
     pub fn set_wide_table(&mut self, table: FlowTable<WideKey>) {
         self.tables.set_wide(table);
         self.tables.set_shared(&self.context.snapshot);
+    }
+
+    /// Sets the shadow table: from now on confirmed connections are recorded for it, and any that this worker misses
+    /// are taken over from it.
+    pub fn set_shadow(&mut self, shadow: ShadowAccess) {
+        self.context.shadow = Some(shadow);
     }
 
     /// Digest of the packet of a fragment; `None` for other frames. Packets with the same one are alike.
@@ -102,6 +113,7 @@ impl Forwarder {
     /// Adopts `snapshot` for all later batches.
     pub fn adopt(&mut self, snapshot: Arc<Snapshot>) {
         self.context.lifetimes = ConnState::timeouts(&snapshot.timeouts);
+        self.context.refresh_sweeps = RefreshPass::sweeps(&self.context.lifetimes, SWEEP);
         self.own_macs =
             std::array::from_fn(|index| snapshot.own_macs.get(index).map_or(NO_MAC, |mac| mac.bits()));
         self.tables.set_shared(&snapshot);
@@ -164,6 +176,7 @@ impl Forwarder {
     /// Returns true if more buckets are due. Called at least every few seconds, it removes every connection
     /// within two seconds of its deadline.
     pub fn sweep(&mut self, now: Tick) -> bool {
+        self.tables.give_up(&self.context);
         let more_due = self.tables.sweep(&self.context, now);
         self.count_entries();
         more_due

@@ -8,10 +8,13 @@ mod context;
 mod decide;
 mod first_pass;
 mod fragments;
+mod journal;
 mod real_servers;
 mod received;
+mod refresh;
 mod second_pass;
 mod services;
+mod shadowed;
 mod snapshot;
 mod staged;
 mod tables;
@@ -19,9 +22,12 @@ mod testing;
 mod vlans;
 
 pub use decide::Forwarder;
+pub use journal::{Journal, JournalEvent, JournalKind};
 pub use real_servers::RealServerAddresses;
+pub use refresh::REFRESH_PERIOD;
 pub use services::{Beside, ServiceMap};
-pub use snapshot::{NextHop, Route, Snapshot};
+pub use shadowed::ShadowAccess;
+pub use snapshot::{NextHop, Route, ServicePool, Snapshot};
 pub use vlans::VlanServices;
 
 use crate::model::InterfaceIndex;

@@ -295,15 +295,16 @@ impl SlowPath<'_> {
         K::connections(self.tables)?.open_or_advance(self.context, staged, self.now, &received)
     }
 
-    /// The server of the frame's connection, if this worker has it.
+    /// The server of the frame's connection, if this worker or the shadow table has it.
     fn known_server<K: ConnectionKey>(&mut self, staged: &Staged<K>) -> Option<ServerId> {
         let Self { context, now, .. } = *self;
         let server = K::connections(self.tables).ok()?.server(staged, now);
-        server.or_else(|| {
+        let server = server.or_else(|| {
             let conns = self.tables.wide.as_mut()?;
             let earlier = earlier(context, conns, staged, now)?;
             conns.server(&earlier, now)
-        })
+        });
+        server.or_else(|| context.shadowed(staged.key, now).map(|entry| entry.server))
     }
 
     /// The server of a frame, and the interface and addresses to send it with.
@@ -333,7 +334,7 @@ impl SlowPath<'_> {
         }
         let conns = K::connections(self.tables)?;
         if self.absent {
-            return conns.open(context, staged, now, received);
+            return conns.adopt_or_open(context, staged, now, received);
         }
         conns.open_or_advance(context, staged, now, received)
     }

@@ -7,6 +7,7 @@ use crate::model::Policy;
 use crate::stats::DropReason;
 use crate::wire::Protocol;
 use crate::wire::packet::IpPacket;
+use crate::wire::sctp::SctpEvent;
 use crate::wire::transport::TcpFlags;
 use std::ops::Range;
 
@@ -152,6 +153,15 @@ impl<K: Copy> Staged<K> {
 }
 
 impl<K> Staged<K> {
+    /// True if the frame may belong to a connection that was confirmed before: it is neither a SYN nor an INIT.
+    pub(super) fn may_continue(&self) -> bool {
+        match self.protocol {
+            Protocol::Udp => true,
+            Protocol::Tcp => !self.flags.any(TcpFlags::SYN),
+            Protocol::Sctp => self.flags != SctpEvent::Init.flags(),
+        }
+    }
+
     /// The first state of a connection that this frame opens.
     ///
     /// # Errors

@@ -4,12 +4,16 @@ use super::ServiceMap;
 use super::conns::Connections;
 use super::context::Context;
 use super::fragments::Fragments;
+use super::shadowed::ShadowedKey;
 use super::snapshot::Snapshot;
 use super::staged::{Staged, WideFrames};
-use crate::flow::{Flow, FlowEntry, FlowKey, FlowTable, V4Key, WideKey};
+use crate::flow::{AnyKey, Flow, FlowEntry, FlowTable, V4Key, WideKey};
 use crate::hash::Seed;
 use crate::stats::DropReason;
 use crate::time::Tick;
+
+/// Most connections given up per call: each costs two cache misses.
+const GIVEN_UP: usize = 16;
 
 /// Connections by type of key.
 pub(super) struct Tables {
@@ -76,6 +80,17 @@ impl Tables {
         self.v4.sweep(context, now) | wide
     }
 
+    /// Removes a bounded number of connections that other workers have taken over.
+    pub(super) fn give_up(&mut self, context: &Context) {
+        let Some(shadow) = &context.shadow else { return };
+        for key in (0..GIVEN_UP).map_while(|_| shadow.journal.take_given_up()) {
+            match key {
+                AnyKey::Compact(key) => self.v4.give_up(context, key),
+                AnyKey::Wide(key) => self.wide.iter_mut().for_each(|wide| wide.give_up(context, key)),
+            }
+        }
+    }
+
     /// The connections of bucket `bucket`, counted through all tables; `None` past the last bucket.
     pub(super) fn connections(&self, bucket: usize) -> Option<impl Iterator<Item = FlowEntry<Flow>>> {
         let Self { v4, wide, .. } = self;
@@ -87,7 +102,7 @@ impl Tables {
 }
 
 /// Key of a connection, which says its table.
-pub(super) trait ConnectionKey: FlowKey {
+pub(super) trait ConnectionKey: ShadowedKey {
     /// The connections with keys of this type.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ pub struct HaConfig {
     /// Time for which frames are expected to arrive once the role is no longer master. They are forwarded then and later,
     /// and later they are a warning.
     pub linger: Span,
-    /// How clients' frames find this director.
+    /// Way of clients' frames to this director.
     pub vips: VipReach,
     /// Absolute path of the file that says 0 while the director is ready to take traffic, and 1 while it is not.
     pub ready_file: Option<String>,
@@ -20,7 +20,7 @@ pub struct HaConfig {
     pub ready_needs_servers: bool,
 }
 
-/// How clients' frames find a director.
+/// Way of clients' frames to a director.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VipReach {
     /// The director claims the VIPs, and answers for them by ARP and neighbor discovery.

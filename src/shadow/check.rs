@@ -1,20 +1,12 @@
 //! Check of the entries of a former process.
 
 use super::key::ShadowKey;
-use super::table::ShadowSlot;
+use super::table::{ShadowSlot, Unchecked};
 use super::value::{ShadowEntry, ShadowValue};
 use super::words::Words;
 use super::writer::ShadowWriter;
 use crate::time::SecondTick;
-use std::collections::HashSet;
 use std::ops::AddAssign;
-
-/// State of the check.
-#[derive(Debug, Default)]
-pub(super) struct Unchecked {
-    /// Entries of this process in buckets that have not been checked: they need no check.
-    pub(super) own: HashSet<ShadowSlot>,
-}
 
 /// Entries that a check has met, by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -34,11 +34,11 @@ pub struct ShadowMemory {
     memory: Arc<SharedWords>,
     layout: ShadowLayout,
     seed: Seed,
-    origin: Origin,
+    origin: MemoryOrigin,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+enum MemoryOrigin {
     /// All zero: there is nothing to be checked.
     New,
     /// Of a former process.
@@ -95,7 +95,7 @@ impl ShadowMemory {
                 SharedWords::create(path, layout.total, prepare).map_err(refusal)?
             }
         };
-        Ok(Self { memory: Arc::new(memory), layout, seed, origin: Origin::New })
+        Ok(Self { memory: Arc::new(memory), layout, seed, origin: MemoryOrigin::New })
     }
 
     /// Opens the file of a former process.
@@ -118,7 +118,7 @@ impl ShadowMemory {
         memory.back(0..memory.len().min(PAGE))?;
         let (layout, seed) = ShadowLayout::read_header(&memory, boot_id()?)?;
         memory.back(layout.head())?;
-        Ok(Self { memory: Arc::new(memory), layout, seed, origin: Origin::Former })
+        Ok(Self { memory: Arc::new(memory), layout, seed, origin: MemoryOrigin::Former })
     }
 
     /// The capacities.
@@ -145,7 +145,7 @@ impl ShadowMemory {
     fn writer<K: ShadowKey>(&self, place: &TablePlace) -> ShadowWriter<K> {
         let region = Region::new(&self.memory, place.words.clone());
         let (written, words) = (region.data(), bucket_words::<K>());
-        let checked = if self.origin == Origin::New { place.buckets } else { 0 };
+        let checked = if self.origin == MemoryOrigin::New { place.buckets } else { 0 };
         let table = ShadowTable::new(region, place.buckets, self.seed, checked);
         for stretch in written {
             table.stripes.set_written(stretch.start / words..stretch.end.div_ceil(words));

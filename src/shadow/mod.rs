@@ -9,7 +9,7 @@
 //! After a kill every word may be the last that was written. Each entry is complete by itself: its value is stored before
 //! its tag, its tag is cleared before its value changes hands, and a displaced entry is copied before it is cleared. A process that opens the
 //! memory of another begins with entries that no table shows. [`ShadowWriter::check`] judges each on its own, and
-//! shows those that pass.
+//! shows the ones that pass.
 //!
 //! # Layout
 //!
@@ -21,6 +21,7 @@
 
 mod atomic;
 mod check;
+mod clock;
 mod digest;
 mod key;
 mod layout;
@@ -35,6 +36,7 @@ mod words;
 mod writer;
 
 pub use check::Checked;
+pub use clock::ShadowClock;
 pub use digest::Digest;
 pub use key::{RestWords, ShadowKey};
 pub use layout::ShadowShape;

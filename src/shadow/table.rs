@@ -6,6 +6,7 @@ use super::value::{ShadowEntry, ShadowValue};
 use super::words::Words;
 use crate::flow::SLOTS;
 use crate::hash::{BucketPair, Seed};
+use std::collections::HashSet;
 use std::marker::PhantomData;
 
 /// Buckets of words, and their stripes.
@@ -23,6 +24,13 @@ pub(super) struct ShadowTable<K, W> {
 pub(super) struct ShadowSlot {
     pub(super) bucket: usize,
     pub(super) slot: usize,
+}
+
+/// State of the check of a former process's entries.
+#[derive(Debug, Default)]
+pub(super) struct Unchecked {
+    /// Entries of this process in buckets that have not been checked: they need no check.
+    pub(super) own: HashSet<ShadowSlot>,
 }
 
 impl ShadowSlot {

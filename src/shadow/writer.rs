@@ -3,10 +3,9 @@
 //! Bucketized cuckoo hashing, as in the flow table: two candidate buckets for a key, four slots each, and up to three
 //! displacements for a new entry. An expired entry gives its slot up. No other entry is evicted: the tables of the workers are full before.
 
-use super::check::Unchecked;
 use super::key::ShadowKey;
 use super::reader::ShadowReader;
-use super::table::{ShadowSlot, ShadowTable};
+use super::table::{ShadowSlot, ShadowTable, Unchecked};
 use super::value::{ShadowEntry, ShadowValue};
 use super::words::{Region, Words};
 use crate::flow::MOVES_MAX;

@@ -132,6 +132,8 @@ pub struct WorkerCounters {
     pub expired: Counter,
     /// Unconfirmed connections that were evicted for a new one.
     pub evicted: Counter,
+    /// Connections that were taken over from the shadow table.
+    pub adopted: Counter,
     /// Source MAC address of the last frame dropped as [`DropReason::Looped`], as
     /// [`crate::wire::MacAddr::bits`]; 0 before the first.
     pub looped_from: Counter,
@@ -160,6 +162,7 @@ impl WorkerCounters {
             entries: Counter::default(),
             expired: Counter::default(),
             evicted: Counter::default(),
+            adopted: Counter::default(),
             looped_from: Counter::default(),
             unfinished: Counter::default(),
             handed_over: Counter::default(),

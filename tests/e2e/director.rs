@@ -179,6 +179,15 @@ impl Director {
         self.home.socket()
     }
 
+    pub(crate) fn home(&self) -> Home {
+        self.home.clone()
+    }
+
+    /// Sends a signal, and does not wait.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
+    }
+
     /// A client of its control socket.
     pub(crate) fn client(&self) -> Blocking {
         Blocking::new(&self.socket()).unwrap()

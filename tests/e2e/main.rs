@@ -39,6 +39,7 @@ mod http;
 mod idle;
 mod include;
 mod ipv6;
+mod kept;
 mod layouts;
 mod lifecycle;
 mod links;

@@ -10,7 +10,7 @@ use directrix::control::api::request::ChangeRequest;
 use directrix::control::host::access::Access;
 use directrix::control::http::{server, socket};
 use directrix::control::metrics::readings::{
-    AnswerReadings, ConfigReadings, NeighborReadings, PingReadings, Readings, WorkerReadings,
+    AnswerReadings, ConfigReadings, NeighborReadings, PingReadings, Readings, ShadowReadings, WorkerReadings,
 };
 use directrix::control::query::Query;
 use directrix::model::{
@@ -66,6 +66,8 @@ impl Answers {
             Query::Events(to) => drop(to.send(Vec::new())),
             Query::Reasons(to) => drop(to.send(Vec::new())),
             Query::Audit(to) => drop(to.send(self.audit.clone())),
+            Query::Role(to) => drop(to.send(api::role::RoleStatus::default())),
+            Query::SetRole(_, _, to) => drop(to.send(Ok(()))),
             Query::Drops(to) => drop(to.send(self.drops.clone())),
             Query::Workers(to) => drop(to.send(self.workers.clone())),
             Query::Timeouts(to) => drop(to.send(self.timeouts)),
@@ -136,6 +138,16 @@ impl Answers {
             unbound: 0,
             unfinished: 0,
             role: api::role::RoleStatus::default(),
+            shadow: ShadowReadings {
+                entries: 5000,
+                adopted: 7,
+                lost: 0,
+                full: 0,
+                kept: 4990,
+                expired: 3,
+                refused: 2,
+                damaged: 1,
+            },
             neighbors: NeighborReadings {
                 answered: 1,
                 announced: 2,

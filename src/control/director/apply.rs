@@ -11,6 +11,7 @@ use crate::control::api::events::EventSource;
 use crate::control::api::request::ChangeRequest;
 use crate::control::host::hints;
 use crate::control::host::resolve::ResolvedHost;
+use crate::control::keeper::memory::write_names;
 use crate::control::log::audit;
 use crate::control::log::audit::Origin;
 use crate::control::state::events::EventSubject;
@@ -147,6 +148,7 @@ impl Director {
         let states: HashMap<_, _> =
             self.host.vips.iter().map(|vip| (*vip, self.registry.vip(*vip))).collect();
         self.registry.apply(rules, totals);
+        write_names(&mut self.names, &self.registry.names());
         let before = std::mem::replace(&mut self.host, host);
         self.update_vlans(&before);
         self.update_neighbors(&before);

@@ -6,12 +6,15 @@ use super::passive;
 use super::symptoms::SymptomContext;
 use crate::control::config_file::reloads::ReloadQueue;
 use crate::control::host::signals::{DirectorSignals, SignalAction};
+use crate::control::keeper::memory::write_names;
 use crate::control::log::audit::Origin;
+use crate::control::neighbor::driver::DriverReport;
 use crate::control::query::Query;
 use crate::control::role::RoleReader;
 use crate::control::state::rates;
 use crate::control::state::registry::{Reachability, ServiceEntry, VipState};
 use crate::control::workers::{status, watchdog};
+use crate::health::HealthReport;
 use crate::sys::NetworkWatch;
 use crate::worker::refused::RefusedReceiver;
 use std::sync::Arc;
@@ -51,25 +54,8 @@ impl Director {
                 },
                 ended = &mut driver => { ended?; break; }
                 signal = role.next() => self.handle_role_signal(&signal),
-                Some(report) = reports.recv() => {
-                    self.handle_report(&report);
-                    // A burst of reports, as at the start, makes one snapshot.
-                    while let Ok(report) = reports.try_recv() {
-                        self.handle_report(&report);
-                    }
-                    self.send_macs();
-                    self.publish()?;
-                }
-                Some(report) = health.recv() => {
-                    let mut changed = self.handle_health_report(&report);
-                    // A burst of reports makes one snapshot.
-                    while let Ok(report) = health.try_recv() {
-                        changed |= self.handle_health_report(&report);
-                    }
-                    if changed {
-                        self.publish()?;
-                    }
-                }
+                Some(report) = reports.recv() => self.handle_reports(&report, &mut reports)?,
+                Some(report) = health.recv() => self.handle_health_reports(&report, &mut health)?,
                 Some(query) = queries.recv() => self.handle_query(query, &mut reloads),
                 read = reloads.read() => {
                     let outcome = read.and_then(|config| self.reload(&config));
@@ -94,6 +80,33 @@ impl Director {
         (self.neighbor_events, self.health) = (None, None);
         tracing::info!("stopping");
         Ok(())
+    }
+
+    /// Handles a report of the neighbor driver, and all that wait behind it: a burst, as at the start, makes one snapshot.
+    fn handle_reports(
+        &mut self,
+        first: &DriverReport,
+        others: &mut mpsc::UnboundedReceiver<DriverReport>,
+    ) -> Result<(), DirectorError> {
+        self.handle_report(first);
+        while let Ok(report) = others.try_recv() {
+            self.handle_report(&report);
+        }
+        self.send_macs();
+        self.publish()
+    }
+
+    /// Likewise for reports of the health checks.
+    fn handle_health_reports(
+        &mut self,
+        first: &HealthReport,
+        others: &mut mpsc::UnboundedReceiver<HealthReport>,
+    ) -> Result<(), DirectorError> {
+        let mut changed = self.handle_health_report(first);
+        while let Ok(report) = others.try_recv() {
+            changed |= self.handle_health_report(&report);
+        }
+        if changed { self.publish() } else { Ok(()) }
     }
 
     /// Calls the readiness callback once no VIP is being probed, no server resolved, and every carrier is up.
@@ -132,6 +145,10 @@ impl Director {
         let adopted = self.reclaim();
         self.templates.sweep(self.now(), self.registry.keeps_templates());
         self.finish_drains(adopted);
+        if self.keeper.is_recovered() && self.registry.has_unused_ids() {
+            self.registry.release_unused_ids();
+            write_names(&mut self.names, &self.registry.names());
+        }
         self.release_kept_vips();
         self.look_for_stale_frames();
         self.hooks.retry();

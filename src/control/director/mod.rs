@@ -12,6 +12,7 @@ mod health;
 mod hooks;
 pub mod inspect;
 mod interfaces;
+mod launch;
 mod neighbors;
 mod passive;
 mod pings;
@@ -33,11 +34,13 @@ use crate::control::hooks::HookRunner;
 use crate::control::host::carriers::Carriers;
 use crate::control::host::hints::LocalVips;
 use crate::control::host::resolve::ResolvedHost;
+use crate::control::keeper::Keeper;
 use crate::control::log::limit::LogLimiter;
 use crate::control::metrics::Meter;
 use crate::control::neighbor::sockets::NeighborSockets;
 use crate::control::neighbor::vlans::NeighborCommand;
 use crate::control::ping::PingResponder;
+use crate::control::readiness::ReadyState;
 use crate::control::role::RoleState;
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::events::EventRing;
@@ -50,10 +53,10 @@ use crate::health::passive::PassiveHealth;
 use crate::model::DirectorConfig;
 use crate::neighbor::Neighbors;
 use crate::schedule::{Loads, Templates};
+use crate::shadow::ShadowNames;
 use crate::time::Tick;
 use crate::wire::vlan::Vlans;
 use arc_swap::ArcSwap;
-use readiness::ReadyState;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,7 +75,11 @@ struct Director {
     replaced: Vec<Arc<Snapshot>>,
     /// Time to free replaced snapshots.
     reclaim_at: Option<Instant>,
+    /// Names of all numbers in the shadow memory.
+    names: ShadowNames,
     backend: RunningBackend,
+    /// Behind the workers, whose last events it takes at the end.
+    keeper: Keeper,
     loads: Arc<Loads>,
     templates: Arc<Templates>,
     /// Tick 0.

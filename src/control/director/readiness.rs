@@ -2,7 +2,7 @@
 
 use super::Director;
 use super::event_loop::is_settled;
-use crate::control::readiness::{Conditions, FirstResults, Readiness, ReadySignals};
+use crate::control::readiness::{ReadyConditions, ReadySignals};
 use crate::control::state::availability::Availability;
 use crate::health::{CheckKey, CheckUse};
 use crate::model::Diagnostic;
@@ -11,18 +11,6 @@ use std::time::{Duration, Instant};
 
 /// Longest time for which a director that has withdrawn goes on forwarding before it ends: other hosts follow meanwhile.
 const STOP_MAX: Duration = Duration::from_secs(1);
-
-/// Readiness with everything around it.
-#[derive(Debug, Default)]
-pub(super) struct ReadyState {
-    readiness: Readiness,
-    signals: ReadySignals,
-    pub(super) first_results: FirstResults,
-    /// The director has been told to stop.
-    stopping: bool,
-    /// Time of the end, while it forwards what still arrives.
-    pub(super) stop_at: Option<Instant>,
-}
 
 impl Director {
     /// Takes the signals of readiness, once privileges have been dropped.
@@ -95,10 +83,10 @@ impl Director {
         false
     }
 
-    fn ready_conditions(&self) -> Conditions {
+    fn ready_conditions(&self) -> ReadyConditions {
         let (services, ready) = (&self.registry.services, &self.ready);
         let starting = !ready.readiness.has_started();
-        Conditions {
+        ReadyConditions {
             stopping: ready.stopping,
             stalled: self.watchdog.stalled().is_some(),
             no_carrier: !self.carriers.are_up(),

@@ -1,7 +1,7 @@
 //! Collects the readings from the counters of the workers and of control.
 
 use super::readings::{
-    AnswerReadings, ConfigReadings, NeighborReadings, PingReadings, Readings, WorkerReadings,
+    AnswerReadings, ConfigReadings, NeighborReadings, PingReadings, Readings, ShadowReadings, WorkerReadings,
 };
 use crate::audit::{AuditCounters, AuditFinding, Auditor};
 use crate::control::answers::AnswerCounters;
@@ -10,6 +10,7 @@ use crate::control::api::checks::Checks;
 use crate::control::api::role::RoleStatus;
 use crate::control::config_file::{ConfigFile, History, METRICS_AGE, RunningConfig};
 use crate::control::health::{HealthOverview, listing};
+use crate::control::keeper::counters::KeeperCounters;
 use crate::control::neighbor::findings;
 use crate::control::ping::PingCounters;
 use crate::control::workers::WorkerClient;
@@ -34,18 +35,20 @@ pub struct Meter {
     audit: Arc<AuditCounters>,
     answers: Arc<AnswerCounters>,
     pings: Arc<PingCounters>,
+    keeper: Arc<KeeperCounters>,
 }
 
 impl Meter {
-    /// Creates the meter of a director that starts now, with the counters of the control thread.
+    /// Creates the meter of a director that starts now, with the counters of the control thread and the keeper.
     #[must_use]
     pub fn new(
         (neighbors, auditor): (&Neighbors, &Auditor),
         answers: Arc<AnswerCounters>,
         pings: Arc<PingCounters>,
+        keeper: Arc<KeeperCounters>,
     ) -> Self {
         let (neighbors, audit) = (neighbors.counters(), auditor.counters());
-        Self { started: SystemTime::now(), neighbors, audit, answers, pings }
+        Self { started: SystemTime::now(), neighbors, audit, answers, pings, keeper }
     }
 
     /// Returns the start time of the director.
@@ -83,6 +86,7 @@ impl Meter {
             unbound: view.templates.unbound(),
             unfinished: view.workers.handles().iter().map(|handle| handle.counters.unfinished.get()).sum(),
             role,
+            shadow: self.shadow(view),
             neighbors: self.neighbors(),
             pings: PingReadings { answered: self.pings.answered.get(), limited: self.pings.limited.get() },
             answers: self.answers(),
@@ -105,6 +109,20 @@ impl Meter {
         let all = self.answers.by_kind();
         all.map(|(kind, of)| AnswerReadings { kind, sent: of.sent.get(), limited: of.limited.get() })
             .collect()
+    }
+
+    fn shadow(&self, view: &RuntimeView<'_>) -> ShadowReadings {
+        let KeeperCounters { entries, full, lost, kept, expired, refused, damaged, .. } = &*self.keeper;
+        ShadowReadings {
+            entries: entries.get(),
+            adopted: view.workers.handles().iter().map(|handle| handle.counters.adopted.get()).sum(),
+            lost: lost.get(),
+            full: full.get(),
+            kept: kept.get(),
+            expired: expired.get(),
+            refused: refused.get(),
+            damaged: damaged.get(),
+        }
     }
 
     fn neighbors(&self) -> NeighborReadings {

@@ -15,6 +15,7 @@ mod process;
 pub mod readings;
 mod role;
 mod services;
+mod shadow;
 mod workers;
 
 pub use format::ExpositionFormat;
@@ -70,6 +71,7 @@ impl Collector for Readings {
         audit::write(self, &mut page)?;
         workers::write(&self.workers, &mut page)?;
         table(self, &mut page)?;
+        shadow::write(&self.shadow, &mut page)?;
         neighbors(&self.neighbors, &mut page)?;
         role::write(&self.role, &mut page)?;
         clients(self, &mut page)

@@ -33,6 +33,8 @@ pub struct Readings {
     pub unfinished: u64,
     /// The role among several directors.
     pub role: api::role::RoleStatus,
+    /// The shadow table.
+    pub shadow: ShadowReadings,
     /// Counters of ARP and neighbor discovery.
     pub neighbors: NeighborReadings,
     /// Pings of VIPs.
@@ -63,6 +65,27 @@ pub struct WorkerReadings {
     pub latency: Option<Box<Histogram<u64>>>,
     /// CPU time of its thread, in seconds; `None` without /proc.
     pub cpu_seconds: Option<f64>,
+}
+
+/// The readings of [`crate::control::keeper::counters::KeeperCounters`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShadowReadings {
+    /// Connections now.
+    pub entries: u64,
+    /// Connections that workers took over.
+    pub adopted: u64,
+    /// Events lost in a full journal.
+    pub lost: u64,
+    /// Events without room in the table.
+    pub full: u64,
+    /// Connections of the process before: kept.
+    pub kept: u64,
+    /// Likewise, expired.
+    pub expired: u64,
+    /// Likewise, of no service, server or timeout of the configuration.
+    pub refused: u64,
+    /// Likewise, damaged or there twice.
+    pub damaged: u64,
 }
 
 /// The totals of [`crate::neighbor::NeighborCounters`].

@@ -4,7 +4,7 @@ pub use crate::control::state::entry::{Drain, Reachability, ServerEntry, Service
 
 use crate::control::api::Stats;
 use crate::control::state::entry::{ServerPlaces, next_generation, places, real_servers};
-use crate::control::state::ids::Ids;
+use crate::control::state::ids::{Ids, NamedIds};
 use crate::control::state::rates::Estimator;
 use crate::control::state::removed::{RemovedCounters, RemovedMatch, RemovedServer, RemovedService};
 use crate::control::state::slow_start::{ServerSlowStart, ServiceSlowStart};
@@ -56,6 +56,8 @@ pub struct Registry {
     /// Longest timeout of a connection in any state, so far.
     pub(in crate::control) lifetime_max: Span,
     pub(in crate::control) server_ids: Ids,
+    /// See [`Registry::recover`].
+    pub(in crate::control) unused_ids: NamedIds,
     /// Placeholder for ids without a service.
     pub(in crate::control) empty_pool: Pool,
 }
@@ -93,6 +95,7 @@ impl Registry {
             match_ids: Ids::default(),
             lifetime_max: Span::default(),
             server_ids: Ids::default(),
+            unused_ids: NamedIds::default(),
             empty_pool: Pool::new([]),
         }
     }
@@ -229,12 +232,6 @@ impl Registry {
     pub fn server_mut(&mut self, service: ServiceIdentity, rip: IpAddr) -> Option<&mut ServerEntry> {
         let service = self.services.iter_mut().find(|entry| entry.config.identity == service)?;
         service.servers.iter_mut().find(|server| server.config.address == rip)
-    }
-
-    /// Returns true if a match's connections have wide keys: it has an IPv6 address or several ports.
-    #[must_use]
-    pub fn has_wide_match(&self) -> bool {
-        self.services.iter().flat_map(|service| &service.matches).any(|(of, _)| !of.is_compact())
     }
 
     /// Creates the entry of an added service, with its old id if that is still reserved.

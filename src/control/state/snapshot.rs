@@ -64,6 +64,12 @@ impl Registry {
         }
     }
 
+    /// Returns true if a match's connections have wide keys: it has an IPv6 address or several ports.
+    #[must_use]
+    pub fn has_wide_match(&self) -> bool {
+        self.services.iter().flat_map(|service| &service.matches).any(|(of, _)| !of.is_compact())
+    }
+
     /// Returns the map of each VLAN, also of none.
     fn service_maps(&self) -> BTreeMap<Vlans, ServiceMap> {
         let mut of_vlans: BTreeMap<_, Vec<_>> = BTreeMap::new();

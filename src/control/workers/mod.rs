@@ -5,13 +5,15 @@ pub mod status;
 pub mod steering_set;
 pub mod watchdog;
 
-use crate::flow::{Flow, FlowEntry, FlowTable};
-use crate::forward::{Forwarder, Snapshot};
+use crate::flow::{Flow, FlowEntry, FlowTable, V4Key, WideKey};
+use crate::forward::{Forwarder, Journal, ShadowAccess, Snapshot};
 use crate::hash::Seed;
 use crate::io::{PortInfo, Ports};
 use crate::model::Wait;
 use crate::schedule::{Loads, Templates};
+use crate::shadow::{ShadowClock, ShadowReader};
 use crate::stats::WorkerCounters;
+use crate::sys::Sleeper;
 use crate::worker::hand_over::HandOver;
 use crate::worker::refused::RefusedFrames;
 use crate::worker::{ConnectionListing, ReplySender, Shared, Worker, WorkerRequest, latency_histogram};
@@ -52,6 +54,27 @@ pub struct WorkerSettings {
     pub wait: Wait,
     /// Tick 0.
     pub epoch: Instant,
+    /// The tables that keep the workers' connections, if any do.
+    pub shadow: Option<ShadowTables>,
+}
+
+/// The shadow tables, for look-ups.
+#[derive(Clone)]
+pub struct ShadowTables {
+    /// Connections with compact keys.
+    pub compact: ShadowReader<V4Key>,
+    /// Connections with wide keys.
+    pub wide: ShadowReader<WideKey>,
+    /// Converts deadlines.
+    pub clock: ShadowClock,
+}
+
+/// The journals of all workers, for the thread that reads them.
+pub struct WorkerJournals {
+    /// By worker.
+    pub journals: Vec<Journal>,
+    /// Woken by each event, if the thread sleeps.
+    pub sleeper: Arc<Sleeper>,
 }
 
 /// The running workers.
@@ -62,6 +85,8 @@ pub struct Workers {
     stop: Arc<AtomicBool>,
     /// Frames that the control thread answers.
     pub refused: Arc<RefusedFrames>,
+    /// Their journals, if there are shadow tables.
+    pub journals: Option<WorkerJournals>,
 }
 
 /// One running worker.
@@ -93,7 +118,11 @@ impl Workers {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let each = settings.connections.div_ceil(ports.len().max(1));
         let refused = Arc::new(RefusedFrames::new()?);
-        let mut workers = Self { handles: Vec::new(), connections: each, stop, refused };
+        let journals = match settings.shadow {
+            Some(_) => Some(WorkerJournals::new(ports.len())?),
+            None => None,
+        };
+        let mut workers = Self { handles: Vec::new(), connections: each, stop, refused, journals };
         let ring = HandOver::ring(ports.len())?;
         for (number, ((ports, info), hand_over)) in ports.into_iter().zip(ring).enumerate() {
             let core = cores.get(number % cores.len().max(1)).copied();
@@ -108,11 +137,19 @@ impl Workers {
                     stop: &workers.stop,
                     refused: &workers.refused,
                     hand_over,
+                    shadow: workers.shadow_of(number, settings),
                 },
             )?;
             workers.handles.push(handle);
         }
         Ok(workers)
+    }
+
+    /// Returns a worker's access to the shadow tables.
+    fn shadow_of(&self, worker: usize, settings: &WorkerSettings) -> Option<ShadowAccess> {
+        let journal = self.journals.as_ref()?.journals[worker].clone();
+        let ShadowTables { compact, wide, clock } = settings.shadow.clone()?;
+        Some(ShadowAccess { worker: worker as u8, journal, compact, wide, clock }) // fewer than 255
     }
 
     /// Sends each worker the flow table of IPv6 and wildcard-port services, if it has none yet.
@@ -161,6 +198,13 @@ impl Workers {
     }
 }
 
+impl WorkerJournals {
+    fn new(workers: usize) -> io::Result<Self> {
+        let (journals, sleeper) = Journal::of_workers(workers)?;
+        Ok(Self { journals, sleeper })
+    }
+}
+
 impl Drop for Workers {
     /// Stops the workers, also after a start that failed.
     fn drop(&mut self) {
@@ -178,11 +222,13 @@ struct WorkerStart<'a> {
     stop: &'a Arc<AtomicBool>,
     refused: &'a Arc<RefusedFrames>,
     hand_over: HandOver,
+    shadow: Option<ShadowAccess>,
 }
 
 impl WorkerHandle {
     fn start<P: Ports + 'static>(ports: P, info: Vec<PortInfo>, start: WorkerStart<'_>) -> io::Result<Self> {
-        let WorkerStart { number, settings, connections, core, stop, refused, hand_over } = start;
+        let WorkerStart { number, settings, connections, core, stop, refused, hand_over, shadow: access } =
+            start;
         let counters = Arc::new(WorkerCounters::new(settings.servers, info.len()));
         let shared = Shared {
             snapshot: Arc::clone(&settings.snapshot),
@@ -192,13 +238,14 @@ impl WorkerHandle {
             hand_over,
             refused: Arc::clone(refused),
         };
-        let forwarder = Forwarder::new(
+        let mut forwarder = Forwarder::new(
             connections,
             random_seed()?,
             Arc::clone(&settings.loads),
             Arc::clone(&settings.templates),
             Arc::clone(&counters),
         );
+        access.into_iter().for_each(|access| forwarder.set_shadow(access));
         let (requests, inbox) = bounded(1);
         let (pinned, is_pinned) = bounded(1);
         let wait = settings.wait;
@@ -309,6 +356,7 @@ mod tests {
             connections: 1024,
             wait: Wait::Adaptive,
             epoch: Instant::now(),
+            shadow: None,
         };
         let ports = (0..workers).map(|_| (MemoryPorts::new(MemoryShape::default()).0, Vec::new()));
         Workers::start(ports.collect(), &settings).unwrap()

@@ -1,4 +1,4 @@
-//! Files: who may use them, and what is refused.
+//! Files: their owners, and what is refused.
 
 use super::super::layout::{MAGIC, VERSION, at};
 use super::*;
@@ -209,7 +209,7 @@ fn an_impossible_shape_is_refused() {
     }
 }
 
-/// Neither look-ups nor checks make pages, and entries make those that they are in.
+/// Neither look-ups nor checks make pages, and entries make the pages that they are in.
 #[test]
 fn memory_is_taken_by_entries_alone() {
     const LARGE: ShadowShape = ShadowShape { compact: 10_000_000, wide: 1_000_000, templates: 100_000 };

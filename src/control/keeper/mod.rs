@@ -1,0 +1,192 @@
+//! The keeper: the thread that writes the shadow table.
+//!
+//! It takes the events of the workers' journals a few milliseconds after the first of them, so that a worker wakes it once for many.
+//! At the start it checks the entries of the process before, in stretches between which it takes events too.
+
+pub mod counters;
+pub mod keeping;
+pub mod memory;
+
+use crate::control::keeper::counters::KeeperCounters;
+use crate::control::keeper::keeping::{KeptConnections, LoadSources};
+use crate::control::workers::{ShadowTables, WorkerSettings, Workers};
+use crate::flow::{V4Key, WideKey};
+use crate::model::ServiceId;
+use crate::shadow::{ShadowClock, ShadowSession, ShadowWriter};
+use crate::sys::{Sleeper, poll};
+use crate::time::{SecondTick, Tick};
+use nix::time::{ClockId, clock_gettime};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Time from the first event of a round until all that wait are taken.
+const GATHER: Duration = Duration::from_millis(2);
+/// Interval of sweeps, each of an eighth of the tables.
+const SWEEP: Duration = Duration::from_millis(250);
+/// Buckets checked in one stretch: about 2 ms.
+const STRETCH: usize = 1 << 15;
+
+/// Parameters of the keeper.
+pub struct KeeperSettings<'a> {
+    /// The workers' loads, templates and snapshots.
+    pub workers: &'a WorkerSettings,
+    /// Services of the real servers, by [`crate::model::ServerId`].
+    pub services: Vec<Option<ServiceId>>,
+    /// Tables of connections.
+    pub writers: (ShadowWriter<V4Key>, ShadowWriter<WideKey>),
+    /// This process as their writer.
+    pub session: ShadowSession,
+}
+
+/// The running keeper. Dropping it stops the thread, which takes the last events before.
+pub struct Keeper {
+    /// Its counters.
+    pub counters: Arc<KeeperCounters>,
+    stop: Arc<AtomicBool>,
+    sleeper: Arc<Sleeper>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(settings: KeeperSettings<'_>, running: &Workers) -> io::Result<Self> {
+        let KeeperSettings { workers, services, writers: (compact, wide), session } = settings;
+        let (Some(journals), Some(ShadowTables { clock, .. })) = (&running.journals, &workers.shadow) else {
+            return Err(io::Error::other("the workers have no journals"));
+        };
+        let stop = Arc::<AtomicBool>::default();
+        let sources = LoadSources {
+            loads: Arc::clone(&workers.loads),
+            templates: Arc::clone(&workers.templates),
+            snapshot: Arc::clone(&workers.snapshot),
+            services,
+        };
+        let kept = KeptConnections::new((compact, wide), sources, journals.journals.clone(), clock.clone());
+        let counters = Arc::clone(kept.counters());
+        let sleeper = Arc::clone(&journals.sleeper);
+        let keeping = Keeping {
+            kept,
+            sleeper: Arc::clone(&sleeper),
+            stop: Arc::clone(&stop),
+            epoch: workers.epoch,
+            swept_at: Instant::now(),
+        };
+        let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
+            keeping.run();
+            session.end();
+        })?;
+        Ok(Self { counters, stop, sleeper, thread: Some(thread) })
+    }
+
+    /// True once all entries of the process before were checked.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        self.counters.is_recovered.get() == 1
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        self.sleeper.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // a panic has been reported
+        }
+    }
+}
+
+/// Clock of the shadow table for a process whose tick 0 is `epoch`.
+#[must_use]
+pub fn clock(epoch: Instant) -> ShadowClock {
+    let now = Tick::from_instant(Instant::now(), epoch);
+    ShadowClock::new(now, SecondTick::from_monotonic(monotonic()))
+}
+
+/// The reading of CLOCK_MONOTONIC.
+fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from) // every Linux has it
+}
+
+/// The loop of the thread.
+struct Keeping {
+    kept: KeptConnections,
+    sleeper: Arc<Sleeper>,
+    stop: Arc<AtomicBool>,
+    epoch: Instant,
+    swept_at: Instant,
+}
+
+impl Keeping {
+    fn run(mut self) {
+        self.recover();
+        while !self.is_stopped() {
+            if self.sleep() {
+                std::thread::sleep(GATHER);
+                self.kept.take_events(self.now());
+            }
+            self.sweep_if_due();
+        }
+        self.kept.take_events(self.now());
+    }
+
+    /// Checks all entries of the process before.
+    fn recover(&mut self) {
+        let begin = Instant::now();
+        while !self.is_stopped() && !self.kept.recover(STRETCH, self.now()) {
+            self.kept.take_events(self.now());
+        }
+        let counters = self.kept.counters();
+        counters.is_recovered.set(1);
+        let (kept, refused, ms) = (
+            counters.kept.get(),
+            counters.refused.get() + counters.damaged.get(),
+            begin.elapsed().as_millis(),
+        );
+        if kept + refused > 0 {
+            tracing::info!(
+                kept,
+                expired = counters.expired.get(),
+                refused,
+                ms,
+                "connections of the process before"
+            );
+        }
+    }
+
+    /// Sleeps until there is an event, a sweep is due, or the thread is to stop. Returns true if there is an event.
+    fn sleep(&self) -> bool {
+        self.sleeper.announce();
+        if self.kept.has_event() || self.is_stopped() {
+            self.sleeper.wake_up();
+            return self.kept.has_event();
+        }
+        let pause = SWEEP.saturating_sub(self.swept_at.elapsed());
+        let _ = poll::readable([&*self.sleeper], pause); // an error ends the wait early
+        self.sleeper.wake_up();
+        self.kept.has_event()
+    }
+
+    fn sweep_if_due(&mut self) {
+        if self.swept_at.elapsed() < SWEEP {
+            return;
+        }
+        self.swept_at = Instant::now();
+        let now = self.now();
+        self.kept.renew(now, SecondTick::from_monotonic(monotonic()));
+        self.kept.sweep(now);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    fn now(&self) -> Tick {
+        Tick::from_instant(Instant::now(), self.epoch)
+    }
+}

@@ -1,0 +1,64 @@
+//! Connections that outlive their director: a kill, a restart, a new configuration.
+
+use crate::deployment::Deployment;
+use crate::director::{Config, Director, Home};
+use crate::on_both_backends;
+use crate::peers::{EchoConnection, PATIENCE, Peers};
+use crate::support::netns::wait_until;
+use nix::sys::signal::Signal;
+
+on_both_backends! {
+    connections_outlive_a_kill_and_an_orderly_end
+    a_director_starts_while_a_killed_one_is_still_ending
+}
+
+/// Connections over each director, in turn.
+const CONNECTIONS: usize = 40;
+
+/// ActiveConn of the echo service's servers.
+fn active(director: &Director) -> usize {
+    director.load("-t 192.168.195.150:7").iter().map(|(active, _)| active).sum()
+}
+
+/// Waits until the keeper has the last events.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(100));
+}
+
+fn connections_outlive_a_kill_and_an_orderly_end(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let config = Config::new(backend).text(&deployment);
+    let mut director = Director::start_in(Home::new(), &deployment.director, &config);
+    let mut connections = Vec::new();
+    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGKILL] {
+        connections.extend((0..CONNECTIONS).map(|_| EchoConnection::open(&deployment.client)));
+        settle();
+        let (_, home) = director.end(signal);
+        director = Director::start_in(home, &deployment.director, &config);
+        wait_until("the loads of all", PATIENCE, || active(&director) == connections.len());
+        connections.iter_mut().for_each(|connection| connection.exchange("data"));
+        settle();
+        assert_eq!(active(&director), connections.len(), "each counts once");
+    }
+    let open = connections.len();
+    connections.drain(..CONNECTIONS).for_each(drop);
+    wait_until("the closed ones are inactive", PATIENCE, || active(&director) == open - CONNECTIONS);
+}
+
+fn a_director_starts_while_a_killed_one_is_still_ending(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let config = Config::new(backend).text(&deployment);
+    let mut director = Director::start_in(Home::new(), &deployment.director, &config);
+    for _ in 0..5 {
+        let mut connection = EchoConnection::open(&deployment.client);
+        settle();
+        let home = director.home();
+        director.signal(Signal::SIGKILL);
+        let mut next = Director::spawn(home, &deployment.director, &config, "");
+        next.wait_ready();
+        drop(std::mem::replace(&mut director, next));
+        connection.exchange("data");
+    }
+}
