@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// Memory of a table: a number of words. Production uses [`Region`]; tests record, replay and model stores.
 pub trait Words {
-    /// Loads a word. Reads and writes meet in [`Stripes`](super::stripes::Stripes), which order them.
+    /// Loads a word. Reads and writes meet in the stripes of `stripes.rs`, which order them.
     fn load(&self, at: usize) -> u64;
 
     /// Stores a word. A kill leaves stores in this order: each is Release, so that no earlier one comes after it. This order is also
-    /// that of [`Stripes`](super::stripes::Stripes).
+    /// that of the stripes of `stripes.rs`.
     fn store(&self, at: usize, word: u64);
 
     /// Makes sure that there is memory for the words, so that no access fails. False if there is none.
