@@ -85,9 +85,12 @@ impl Keepalived {
     fn kill(&self) {
         let child = std::fs::read_to_string(self.files.join("vrrp.pid"));
         let child = child.ok().and_then(|pid| pid.trim().parse().ok());
-        for pid in child.into_iter().chain([self.parent.0.id().cast_signed()]) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        let parent = Pid::from_raw(self.parent.0.id().cast_signed());
+        let _ = kill(parent, Signal::SIGSTOP); // it would start another child
+        if let Some(child) = child {
+            let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
         }
+        let _ = kill(parent, Signal::SIGKILL);
     }
 
     fn stop(&self) {
