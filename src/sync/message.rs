@@ -8,7 +8,7 @@ use super::{RefusalScope, SyncRecord, SyncRefusal, v0, v1};
 /// Messages that a receiver takes, by their syncid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncIdFilter {
-    /// Those of this syncid.
+    /// Messages of this syncid alone.
     Exactly(u8),
     /// Every message, as a kernel with syncid 0 does.
     Any,

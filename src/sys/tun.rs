@@ -15,7 +15,7 @@ pub(crate) const CLONE_DEVICE: &str = "/dev/net/tun";
 /// Creates a TUN device of this name, and returns its only queue. The device ends with the queue.
 ///
 /// # Errors
-/// Those of open(2) on [`CLONE_DEVICE`]. EPERM without CAP_NET_ADMIN, EBUSY if there is a device of this name.
+/// Errors of open(2) on [`CLONE_DEVICE`]. EPERM without CAP_NET_ADMIN, EBUSY if there is a device of this name.
 pub(crate) fn create(name: &str) -> io::Result<OwnedFd> {
     let queue =
         OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(CLONE_DEVICE)?;
