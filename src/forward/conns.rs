@@ -244,7 +244,7 @@ impl<K: ShadowedKey> Connections<K> {
 
     /// Opens a connection for a frame that has none, and does not come from FTP's data port (`ip_vs_schedule` in
     /// net/netfilter/ipvs/ip_vs_core.c). Returns its server.
-    pub(super) fn open(
+    fn open(
         &mut self,
         context: &Context,
         staged: &Staged<K>,
