@@ -1,8 +1,8 @@
 //! Places of everything in the shared memory.
 //!
 //! ```text
-//! header          512 words, of which 20 are used
-//! names           65,536 digests of two words for each of: matches, services, real servers
+//! header          512 words, of which 21 are used
+//! names           65,536 digests of two words for each of: matches, services, real servers, claimed VIPs
 //! compact         buckets of 8 words: 4 tags, 4 values
 //! wide            buckets of 16 words: 4 tags, 4 values, 4 rests of two words
 //! templates       likewise
@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Version of the layout, of keys, values and the hash.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 /// The bytes "dxshadow" as a word of this host: on one of the other byte order they are another word.
 pub(super) const MAGIC: u64 = u64::from_be_bytes(*b"dxshadow");
 /// Words of a page of 4 KiB, the unit of the layout.
@@ -49,6 +49,8 @@ pub(super) mod at {
     pub(in crate::shadow) const EPOCH: usize = 17;
     pub(in crate::shadow) const OWNER_PID: usize = 18;
     pub(in crate::shadow) const OWNER_START: usize = 19;
+    /// Milliseconds of the monotonic clock at which the writer lived.
+    pub(in crate::shadow) const ALIVE: usize = 20;
 }
 
 /// Capacities of the tables, each at least 1.
@@ -73,8 +75,8 @@ pub(super) struct TablePlace {
 /// Places of names and tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ShadowLayout {
-    /// Matches, services, real servers.
-    pub(super) names: [Range<usize>; 3],
+    /// Matches, services, real servers, claimed VIPs.
+    pub(super) names: [Range<usize>; 4],
     pub(super) compact: TablePlace,
     pub(super) wide: TablePlace,
     pub(super) templates: TablePlace,
@@ -86,7 +88,7 @@ impl ShadowShape {
     /// The places of the tables; `None` if a capacity is out of range.
     pub(super) fn layout(self) -> Option<ShadowLayout> {
         let mut end = HEADER;
-        let names = [(); 3].map(|()| take(&mut end, NAMES));
+        let names = [(); 4].map(|()| take(&mut end, NAMES));
         let compact = table::<V4Key>(self.compact, &mut end)?;
         let wide = table::<WideKey>(self.wide, &mut end)?;
         let templates = table::<WideKey>(self.templates, &mut end)?;

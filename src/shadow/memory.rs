@@ -18,6 +18,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::time::Duration;
 
 /// Place of the shared memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,9 @@ pub struct ShadowSession {
     pub epoch: u64,
     /// True if the former writer ended in an orderly way; false after a kill, and for new memory.
     pub was_clean: bool,
+    /// Time of the monotonic clock at which the former writer still lived, a quarter of a second before its end at most; zero for
+    /// new memory.
+    pub lived_at: Duration,
 }
 
 impl ShadowMemory {
@@ -159,16 +163,23 @@ impl ShadowSession {
         let start = process_start()?;
         let store = |at: usize, word: u64| memory[at].store(word, Release); // in this order, also after a kill
         let was_clean = memory[at::CLEAN].load(Relaxed) == 1; // written before the former lock was released
+        let lived_at = Duration::from_millis(memory[at::ALIVE].load(Relaxed));
         let epoch = memory[at::EPOCH].load(Relaxed).wrapping_add(1);
         store(at::CLEAN, 0);
         store(at::EPOCH, epoch);
         store(at::OWNER_PID, std::process::id().into());
         store(at::OWNER_START, start);
-        Ok(Self { memory: Arc::clone(memory), epoch, was_clean })
+        Ok(Self { memory: Arc::clone(memory), epoch, was_clean, lived_at })
     }
 
-    /// Marks an orderly end. To be called once no writer stores anything more.
-    pub fn end(self) {
+    /// Records that this process lives. To be called every quarter of a second.
+    pub fn renew(&self, now: Duration) {
+        self.memory[at::ALIVE].store(now.as_millis() as u64, Relaxed);
+    }
+
+    /// Marks an orderly end at `now` of the monotonic clock. To be called once no writer stores anything more.
+    pub fn end(self, now: Duration) {
+        self.renew(now);
         self.memory[at::CLEAN].store(1, Release); // after all entries
     }
 }

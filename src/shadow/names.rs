@@ -1,4 +1,4 @@
-//! Names behind the numbers: digests of matches, services and real servers, for the next process.
+//! Names behind the numbers: digests of matches, services and real servers, for the next process; and of the claimed VIPs.
 
 use super::digest::Digest;
 use super::layout::{NUMBERS, ShadowLayout};
@@ -13,6 +13,9 @@ pub struct ShadowNames {
     matches: DigestTable,
     services: DigestTable,
     servers: DigestTable,
+    /// By place, without gaps.
+    claims: DigestTable,
+    claimed: usize,
 }
 
 /// Digests by number.
@@ -22,7 +25,9 @@ struct DigestTable(Region);
 impl ShadowNames {
     pub(super) fn new(memory: &Arc<SharedWords>, layout: &ShadowLayout) -> Self {
         let table = |index: usize| DigestTable(Region::new(memory, layout.names[index].clone()));
-        Self { matches: table(0), services: table(1), servers: table(2) }
+        let claims = table(3);
+        let claimed = claims.iter().last().map_or(0, |(place, _)| usize::from(place) + 1);
+        Self { matches: table(0), services: table(1), servers: table(2), claims, claimed }
     }
 
     /// Sets the name of a match; `None` frees the number.
@@ -38,6 +43,22 @@ impl ShadowNames {
     /// Sets the name of a real server; `None` frees the number.
     pub fn set_server(&mut self, id: ServerId, name: Option<Digest>) {
         self.servers.set(id.0, name);
+    }
+
+    /// Sets the names of the VIPs that this process has claimed, in place of those before. Names beyond the 65,536th are left out.
+    pub fn set_claims(&mut self, names: impl Iterator<Item = Digest>) {
+        let mut count = 0;
+        for (place, name) in (0..=u16::MAX).zip(names) {
+            self.claims.set(place, Some(name));
+            count = usize::from(place) + 1;
+        }
+        (count..self.claimed).for_each(|place| self.claims.set(place as u16, None)); // below NUMBERS
+        self.claimed = count;
+    }
+
+    /// The VIPs that are claimed, or were at the end of the process before.
+    pub fn claims(&self) -> impl Iterator<Item = Digest> {
+        self.claims.iter().map(|(_, name)| name)
     }
 
     /// The matches that have a name.

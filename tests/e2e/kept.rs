@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 on_both_backends! {
     connections_outlive_a_kill_and_an_orderly_end
     a_director_starts_while_a_killed_one_is_still_ending
+    a_restarted_director_claims_its_vip_at_once
 }
 
 /// Connections over each director, in turn.
@@ -61,4 +62,21 @@ fn a_director_starts_while_a_killed_one_is_still_ending(backend: &str) {
         drop(std::mem::replace(&mut director, next));
         connection.exchange("data");
     }
+}
+
+fn a_restarted_director_claims_its_vip_at_once(backend: &str) {
+    let deployment = Deployment::reference();
+    let config = Config::new(backend).text(&deployment);
+    let mut director = Director::start_in(Home::new(), &deployment.director, &config);
+    let probes = |director: &Director| director.metric("directrix_neighbor_probed_total");
+    assert_eq!(probes(&director), 3, "the first start probes (RFC 5227)");
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let (_, home) = director.end(signal);
+        director = Director::start_in(home, &deployment.director, &config);
+        assert_eq!(probes(&director), 1, "one beside the announcement: {}", director.log());
+    }
+    let (_, home) = director.end(Signal::SIGKILL);
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    let director = Director::start_in(home, &deployment.director, &config);
+    assert_eq!(probes(&director), 3, "it was away for long: {}", director.log());
 }

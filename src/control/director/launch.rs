@@ -35,15 +35,20 @@ use crate::health::passive::PassiveHealth;
 use crate::model::{Config, DirectorConfig};
 use crate::neighbor::{NeighborSettings, Neighbors, Timing};
 use crate::schedule::{Loads, Templates};
-use crate::shadow::{ShadowNames, ShadowParts, ShadowSession, ShadowWriter};
+use crate::shadow::{Digest, ShadowNames, ShadowParts, ShadowSession, ShadowWriter};
+use crate::sys::boot::monotonic;
 use arc_swap::ArcSwap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Reason for which the sockets exist after the launch.
 const LAUNCHED: &str = "a backend that is launched has called the closure";
+
+/// Longest time since the process before lived after which its VIPs are claimed without probing first. Another director on standby
+/// needs as long on average to find that nothing answers for them.
+const RECLAIM_MAX: Duration = Duration::from_secs(1);
 
 /// Everything that a director is launched with, besides its configuration.
 pub(super) struct LaunchContext<'a> {
@@ -58,6 +63,7 @@ pub(super) struct LaunchContext<'a> {
 struct LaunchTables {
     registry: Registry,
     names: ShadowNames,
+    reclaims: BTreeSet<Digest>,
     workers: WorkerSettings,
     writers: (ShadowWriter<V4Key>, ShadowWriter<WideKey>),
     session: ShadowSession,
@@ -78,7 +84,7 @@ impl Director {
         let LaunchContext { host, shadow, privileges, role, on_ready } = context;
         let tables = LaunchTables::new(config, &host, shadow)?;
         let running = Running::open(config, &host, privileges, &tables.workers)?;
-        let LaunchTables { registry, names, workers, writers, session } = tables;
+        let LaunchTables { registry, names, reclaims, workers, writers, session } = tables;
         let settings =
             KeeperSettings { workers: &workers, services: registry.services_of_servers(), writers, session };
         let keeper = Keeper::start(settings, &running.backend.workers)?;
@@ -91,6 +97,7 @@ impl Director {
             snapshot: workers.snapshot,
             replaced: Vec::new(),
             names,
+            reclaims,
             reclaim_at: None,
             backend,
             keeper,
@@ -129,6 +136,7 @@ impl LaunchTables {
     fn new(config: &Config, host: &ResolvedHost, shadow: OpenedShadow) -> Result<Self, DirectorError> {
         let OpenedShadow { parts, ids } = shadow;
         let ShadowParts { compact, wide, mut names, session, .. } = parts;
+        let reclaims = reclaims(&names, &session);
         let mut registry = new_registry(config, host, ids)?;
         keeper::memory::write_names(&mut names, &registry.names());
         let (epoch, servers) = (Instant::now(), usize::from(u16::MAX));
@@ -147,7 +155,7 @@ impl LaunchTables {
                 clock: keeper::clock(epoch),
             }),
         };
-        Ok(Self { registry, names, workers, writers: (compact, wide), session })
+        Ok(Self { registry, names, reclaims, workers, writers: (compact, wide), session })
     }
 }
 
@@ -178,6 +186,12 @@ impl Running {
             vip_prober,
         })
     }
+}
+
+/// The VIPs that the process before had, if it ended a moment ago.
+fn reclaims(names: &ShadowNames, session: &ShadowSession) -> BTreeSet<Digest> {
+    let is_recent = monotonic().saturating_sub(session.lived_at) <= RECLAIM_MAX;
+    if is_recent { names.claims().collect() } else { BTreeSet::new() }
 }
 
 fn new_registry(config: &Config, host: &ResolvedHost, ids: NamedIds) -> Result<Registry, DirectorError> {

@@ -53,11 +53,11 @@ use crate::health::passive::PassiveHealth;
 use crate::model::DirectorConfig;
 use crate::neighbor::Neighbors;
 use crate::schedule::{Loads, Templates};
-use crate::shadow::ShadowNames;
+use crate::shadow::{Digest, ShadowNames};
 use crate::time::Tick;
 use crate::wire::vlan::Vlans;
 use arc_swap::ArcSwap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -75,8 +75,10 @@ struct Director {
     replaced: Vec<Arc<Snapshot>>,
     /// Time to free replaced snapshots.
     reclaim_at: Option<Instant>,
-    /// Names of all numbers in the shadow memory.
+    /// Names of all numbers and claimed VIPs in the shadow memory.
     names: ShadowNames,
+    /// VIPs that the process before had until a moment ago.
+    reclaims: BTreeSet<Digest>,
     backend: RunningBackend,
     /// Behind the workers, whose last events it takes at the end.
     keeper: Keeper,

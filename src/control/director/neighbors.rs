@@ -44,6 +44,7 @@ impl Director {
         }
         self.send_neighbor_event(NeighborEvent::Role(self.role.role()));
         self.host.vips.clone().into_iter().for_each(|vip| self.add_vip(vip));
+        self.reclaims.clear(); // another claim, later, begins with probing
         if self.settings.ha.vips == VipReach::Routed {
             self.publish()?; // no report follows
         }

@@ -14,6 +14,7 @@ impl Director {
         self.ensure_tables();
         self.check_quorums();
         self.report_sorry_servers();
+        self.record_claims();
         let now = Instant::now();
         self.replaced.push(self.snapshot.swap(Arc::new(self.registry.snapshot(&self.loads, now))));
         let (services, replaced) = (self.registry.services.len(), self.replaced.len());

@@ -4,10 +4,13 @@
 //! be probed again, and clients would wait for more than a second.
 
 use super::{Director, KeptVip};
+use crate::control::state::recovered::vip_name;
 use crate::control::state::registry::VipState;
 use crate::model::VipReach;
 use crate::neighbor::NeighborEvent;
+use crate::shadow::Digest;
 use crate::wire::vlan::Vlans;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -43,6 +46,9 @@ impl Director {
     /// for it.
     pub(super) fn add_vip(&mut self, vip: IpAddr) {
         match self.settings.ha.vips {
+            VipReach::Claimed if self.reclaims.remove(&self.vip_name(vip)) => {
+                self.send_neighbor_event(NeighborEvent::ReclaimVip(vip));
+            }
             VipReach::Claimed => self.send_neighbor_event(NeighborEvent::AddVip(vip)),
             VipReach::Routed => self.registry.set_vip(vip, VipState::Claimed),
         }
@@ -64,6 +70,19 @@ impl Director {
             tracing::info!(%vip, "VIP released: it has no service any more");
             self.drop_kept_vip(vip);
         }
+    }
+
+    /// Records the claimed VIPs for the next process.
+    pub(super) fn record_claims(&mut self) {
+        let vips = self.registry.services.iter().flat_map(|service| &service.vips);
+        let claimed =
+            vips.filter(|(_, state)| *state == VipState::Claimed).map(|(vip, _)| self.vip_name(*vip));
+        let claimed: BTreeSet<_> = claimed.collect();
+        self.names.set_claims(claimed.into_iter());
+    }
+
+    fn vip_name(&self, vip: IpAddr) -> Digest {
+        vip_name(vip, self.registry.vlan(vip), &self.host.interfaces[0].name)
     }
 
     fn release_vip(&mut self, vip: IpAddr) {

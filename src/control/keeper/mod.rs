@@ -13,9 +13,9 @@ use crate::control::workers::{ShadowTables, WorkerSettings, Workers};
 use crate::flow::{V4Key, WideKey};
 use crate::model::ServiceId;
 use crate::shadow::{ShadowClock, ShadowSession, ShadowWriter};
+use crate::sys::boot::monotonic;
 use crate::sys::{Sleeper, poll};
 use crate::time::{SecondTick, Tick};
-use nix::time::{ClockId, clock_gettime};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -76,10 +76,11 @@ impl Keeper {
             stop: Arc::clone(&stop),
             epoch: workers.epoch,
             swept_at: Instant::now(),
+            session,
         };
+        keeping.session.renew(monotonic());
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
-            keeping.run();
-            session.end();
+            keeping.run().end(monotonic());
         })?;
         Ok(Self { counters, stop, sleeper, thread: Some(thread) })
     }
@@ -108,11 +109,6 @@ pub fn clock(epoch: Instant) -> ShadowClock {
     ShadowClock::new(now, SecondTick::from_monotonic(monotonic()))
 }
 
-/// The reading of CLOCK_MONOTONIC.
-fn monotonic() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from) // every Linux has it
-}
-
 /// The loop of the thread.
 struct Keeping {
     kept: KeptConnections,
@@ -120,10 +116,12 @@ struct Keeping {
     stop: Arc<AtomicBool>,
     epoch: Instant,
     swept_at: Instant,
+    session: ShadowSession,
 }
 
 impl Keeping {
-    fn run(mut self) {
+    /// Runs until the thread is to stop.
+    fn run(mut self) -> ShadowSession {
         self.recover();
         while !self.is_stopped() {
             if self.sleep() {
@@ -133,6 +131,7 @@ impl Keeping {
             self.sweep_if_due();
         }
         self.kept.take_events(self.now());
+        self.session
     }
 
     /// Checks all entries of the process before.
@@ -177,6 +176,7 @@ impl Keeping {
             return;
         }
         self.swept_at = Instant::now();
+        self.session.renew(monotonic());
         let now = self.now();
         self.kept.renew(now, SecondTick::from_monotonic(monotonic()));
         self.kept.sweep(now);

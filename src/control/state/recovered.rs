@@ -9,6 +9,7 @@ use crate::control::state::removed::{RemovedMatch, RemovedServer, RemovedService
 use crate::model::{MatchDestination, MatchId, Rules, ServerId, ServiceId, ServiceIdentity};
 use crate::schedule::Pool;
 use crate::shadow::Digest;
+use crate::wire::vlan::Vlans;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -27,6 +28,11 @@ pub(in crate::control) fn match_name(service: ServiceIdentity, of: MatchDestinat
 /// Digest of the name of a service's real server.
 pub(in crate::control) fn server_name(service: ServiceIdentity, rip: IpAddr) -> Digest {
     Digest::of(&format!("{service} {rip}"))
+}
+
+/// Digest of a VIP as it is claimed: another interface or VLAN is another segment.
+pub(in crate::control) fn vip_name(vip: IpAddr, vlans: Vlans, interface: &str) -> Digest {
+    Digest::of(&format!("{vip} {interface} {vlans}"))
 }
 
 impl Registry {

@@ -78,10 +78,28 @@ fn a_file_has_the_entries_for_the_next_process() {
     assert_eq!((parts.session.epoch, parts.session.was_clean), (2, false));
     is_recovered(parts);
     let parts = ShadowMemory::open(&path).unwrap().split().unwrap();
-    parts.session.end();
+    parts.session.end(Duration::from_millis(70_000));
     drop((parts.compact, parts.wide, parts.templates, parts.names));
     let parts = ShadowMemory::open(&path).unwrap().split().unwrap();
     assert_eq!((parts.session.epoch, parts.session.was_clean), (4, true));
+    assert_eq!(parts.session.lived_at, Duration::from_secs(70));
+}
+
+#[test]
+fn the_next_process_knows_the_claimed_vips() {
+    let directory = directory();
+    let (path, mut parts) = created(&directory);
+    let names = |vips: &[&str]| vips.iter().map(|vip| Digest::of(vip)).collect::<Vec<_>>();
+    parts.names.set_claims(names(&["one", "two", "three"]).into_iter());
+    parts.session.renew(Duration::from_millis(1_234));
+    drop(parts);
+    let mut parts = ShadowMemory::open(&path).unwrap().split().unwrap();
+    assert_eq!(parts.session.lived_at, Duration::from_millis(1_234));
+    assert_eq!(parts.names.claims().collect::<Vec<_>>(), names(&["one", "two", "three"]));
+    parts.names.set_claims(names(&["four"]).into_iter());
+    assert_eq!(parts.names.claims().collect::<Vec<_>>(), names(&["four"]), "also of the process before");
+    parts.names.set_claims(std::iter::empty());
+    assert_eq!(parts.names.claims().count(), 0);
 }
 
 #[test]
