@@ -2,7 +2,7 @@
 
 use super::{
     Diagnostic, DiagnosticKind, Diagnostics, FirewallMark, HaConfig, KnownGroup, Places, Policy, Rules,
-    Timeouts, VirtualService,
+    SyncConfig, Timeouts, VirtualService,
 };
 use crate::time::Span;
 use crate::wire::MacAddr;
@@ -90,6 +90,8 @@ pub struct DirectorConfig {
     pub user: Option<String>,
     /// The `[ha]` table.
     pub ha: HaConfig,
+    /// The `[sync]` table.
+    pub sync: Option<SyncConfig>,
 }
 
 impl DirectorConfig {
@@ -118,6 +120,7 @@ impl DirectorConfig {
         ];
         keys.into_iter()
             .chain(self.ha.compare(&new.ha))
+            .chain(SyncConfig::compare(self.sync.as_ref(), new.sync.as_ref()))
             .filter(|(_, same)| !same)
             .map(|(key, _)| key)
             .collect()

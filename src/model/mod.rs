@@ -35,6 +35,7 @@ mod server_role;
 mod service;
 mod service_address;
 mod sources;
+mod sync;
 mod write;
 
 pub use address::host_address;
@@ -68,3 +69,4 @@ pub use server_role::ServerRole;
 pub use service::{FTP, MatchId, Persistence, RealServer, ServerId, ServiceId, VirtualService, Weight};
 pub use service_address::ServiceAddress;
 pub use sources::{INCLUDED_MAX, SourceFile, Sources};
+pub use sync::{SyncConfig, SyncDirection};

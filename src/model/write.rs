@@ -4,7 +4,7 @@ use super::{
     BackendChoice, CheckKind, CheckTarget, CheckTiming, Config, ControlOthers, DirectorConfig, DnsCheck,
     FirewallMark, HaConfig, HealthCheck, HealthEffects, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match,
     OnConflict, OnServerClaim, PassiveMode, Policy, Quorum, RealServer, RoleFifo, RoleSource, ServerRole,
-    ServiceAddress, ServiceIdentity, Timeouts, VirtualService, Wait, WorkerCount,
+    ServiceAddress, ServiceIdentity, SyncConfig, Timeouts, VirtualService, Wait, WorkerCount,
 };
 use crate::time::Span;
 use crate::wire::ethernet::TAG;
@@ -16,6 +16,7 @@ impl Display for Config {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         director(f, &self.director)?;
         ha_unless_default(f, &self.director.ha)?;
+        self.director.sync.iter().try_for_each(|of| sync(f, of))?;
         self.services.iter().try_for_each(|one| service(f, one))?;
         self.marks.iter().try_for_each(|(mark, known)| known_group(f, *mark, known))
     }
@@ -88,6 +89,18 @@ fn ha_unless_default(f: &mut Formatter<'_>, ha: &HaConfig) -> fmt::Result {
         }
     }
     writeln!(f, "linger = {}", ha.linger.secs())
+}
+
+fn sync(f: &mut Formatter<'_>, of: &SyncConfig) -> fmt::Result {
+    let SyncConfig { interface, group, port, ttl, syncid, maxlen, peers, unicast, direction, hello } = of;
+    writeln!(f, "\n[sync]\ninterface = {}\ngroup = \"{group}\"\nport = {port}", quoted(interface))?;
+    writeln!(f, "ttl = {ttl}\nsyncid = {syncid}\ndirection = \"{}\"", direction.name())?;
+    maxlen.iter().try_for_each(|len| writeln!(f, "maxlen = {len}"))?;
+    if !peers.is_empty() {
+        let peers: Vec<_> = peers.iter().map(|peer| format!("\"{peer}\"")).collect();
+        writeln!(f, "peers = [{}]\nunicast = {unicast}", peers.join(", "))?;
+    }
+    writeln!(f, "hello = {}", hello.secs())
 }
 
 fn policy(f: &mut Formatter<'_>, policy: &Policy) -> fmt::Result {
@@ -328,7 +341,7 @@ mod tests {
         BodyPattern, ConnReuseMode, DnsQueryType, DnsRcode, DnsTransport, ExternalCheck, FileCheck, GoodFile,
         Hooks, HttpCheck, HttpMethod, HttpsCheck, OnDown, OnWriterDeath, PeerAddress, Persistence, Ping,
         Places, PortRange, Reject, SLOW_START_MAX, Scheduler, SchedulerFlags, ScriptCheck, SmtpCheck,
-        StatusRange, UdpCheck, VipReach, Weight, parse,
+        StatusRange, SyncDirection, UdpCheck, VipReach, Weight, parse,
     };
     use crate::time::Span;
     use crate::wire::{MacAddr, Protocol};
@@ -360,6 +373,28 @@ mod tests {
             tun,
             ..ha
         })
+    }
+
+    fn a_sync() -> impl Strategy<Value = Option<SyncConfig>> {
+        let numbers = (any::<[u8; 3]>(), 1..=u16::MAX, proptest::option::of(80..=65507u16));
+        let groups = prop_oneof![Just("224.0.0.81"), Just("ff02::81")];
+        let groups = groups.prop_map(|group| group.parse::<IpAddr>().unwrap());
+        let sync = (numbers, groups, 0..3usize, 0..=60u32).prop_map(|(numbers, group, word, hello)| {
+            let ([ttl, syncid, peers], port, maxlen) = numbers;
+            let peers: Vec<IpAddr> = (0..peers % 3).map(|last| [192, 0, 2, last].into()).collect();
+            SyncConfig {
+                group,
+                port,
+                ttl: ttl.max(1),
+                maxlen,
+                unicast: hello > 30 && !peers.is_empty(),
+                peers,
+                direction: SyncDirection::NAMES[word].1,
+                hello: Span::from_secs(hello),
+                ..SyncConfig::new("eth\"1".into(), syncid)
+            }
+        });
+        proptest::option::of(sync)
     }
 
     fn a_director() -> impl Strategy<Value = DirectorConfig> {
@@ -397,6 +432,7 @@ mod tests {
                     },
                     user: two_arms.then(|| "directrix".into()),
                     ha: HaConfig::default(),
+                    sync: None,
                     metrics: two_arms.then(|| ([127, 0, 0, 1], 9310).into()),
                     policy: Policy {
                         conn_reuse_mode: ConnReuseMode((workers % 4) as u8),
@@ -602,12 +638,13 @@ mod tests {
         fn what_is_written_is_read_as_the_same(
             director in a_director(),
             ha in a_role(),
+            sync in a_sync(),
             services in services(),
             marks in marks(),
         ) {
             // It is refused beside a role.
             let on_conflict = if ha.is_standalone() { director.on_conflict } else { OnConflict::Standby };
-            let director = DirectorConfig { ha, on_conflict, ..director };
+            let director = DirectorConfig { ha, sync, on_conflict, ..director };
             let config = Config { director, services, marks, places: Places::default() };
             prop_assert_eq!(config.rules().check(), Ok(()));
             let read = parse(Path::new("d.toml"), &config.to_string()).unwrap();

@@ -55,7 +55,8 @@ pub(super) fn read(root: &Section<'_, '_>, places: &mut Places) -> Option<Direct
         timeouts: timeouts(&section),
         user: section.get("user", user),
         interface: own.clone().unwrap_or_default(),
-        ha: HaConfig::default(), // a table of its own
+        ha: HaConfig::default(), // tables of their own
+        sync: None,
     };
     if own.is_some() && own == director.server_interface {
         let remedy = "remove it: without it the real servers are behind interface";

@@ -13,6 +13,7 @@ mod readers;
 mod report;
 mod section;
 mod service;
+mod sync;
 
 use super::{Config, Diagnostic, DiagnosticKind, Diagnostics, DirectorConfig, Place, Places};
 pub use readers::SECONDS_MAX;
@@ -96,12 +97,13 @@ fn read(texts: &[Text<'_>]) -> Option<Config> {
     let _ = root.get("include", readers::patterns);
     let director = director::read(&root, &mut places);
     let ha = ha::read(&root, director.as_ref(), &mut places);
+    let sync = sync::read(&root, &mut places);
     let included = included.iter().filter_map(|text| text.root(section::INCLUDED));
     let roots: Vec<_> = iter::once(root).chain(included).collect();
     let services = service::read(&roots, &mut places);
     let marks = mark::read(&roots, &services, &places);
     roots.iter().for_each(Section::close);
-    Some(Config { director: DirectorConfig { ha, ..director? }, services, marks, places })
+    Some(Config { director: DirectorConfig { ha, sync, ..director? }, services, marks, places })
 }
 
 fn not_utf8(path: &Path, good: &[u8]) -> Diagnostics {

@@ -3,6 +3,7 @@ mod director;
 mod files;
 mod ha;
 mod services;
+mod sync;
 
 use super::*;
 use crate::model::*;
@@ -89,6 +90,7 @@ fn the_least_that_can_be_written_gets_the_defaults() {
         timeouts: Timeouts::default(),
         user: None,
         ha: HaConfig::default(),
+        sync: None,
     };
     let address = ServiceAddress { protocol: Protocol::Tcp, address: SocketAddr::from(([10, 0, 0, 1], 80)) };
     let servers = vec![RealServer {
@@ -167,6 +169,17 @@ vips = "claimed"
 ready_file = "/run/directrix/ready"
 tun = "dx0"
 ready_needs_servers = true
+[sync]
+interface = "eth2"
+group = "239.1.2.3"
+port = 8849
+ttl = 2
+syncid = 51
+maxlen = 9000
+peers = ["10.0.0.5", "fe80::5"]
+unicast = true
+direction = "receive"
+hello = 5
 [[service]]
 protocol = "udp"
 address = "10.0.0.1:53"
@@ -230,6 +243,18 @@ fn everything_that_is_set_arrives() {
             tun: Some("dx0".into()),
             ready_needs_servers: true,
         },
+        sync: Some(SyncConfig {
+            interface: "eth2".into(),
+            group: [239, 1, 2, 3].into(),
+            port: 8849,
+            ttl: 2,
+            syncid: 51,
+            maxlen: Some(9000),
+            peers: vec![[10, 0, 0, 5].into(), "fe80::5".parse().unwrap()],
+            unicast: true,
+            direction: SyncDirection::Receive,
+            hello: Span::from_secs(5),
+        }),
     };
     assert_eq!(config.director, director);
     let address = ServiceAddress { protocol: Protocol::Udp, address: SocketAddr::from(([10, 0, 0, 1], 53)) };
