@@ -2,6 +2,8 @@
 #![allow(missing_docs)]
 
 mod support;
+#[path = "kept/synced.rs"]
+mod synced;
 
 use arc_swap::ArcSwap;
 use directrix::control::api::Stats;

@@ -17,6 +17,12 @@ impl Digest {
         Self([(hash >> 64) as u64, hash as u64].map(|half| half.max(1)))
     }
 
+    /// The lower half.
+    #[must_use]
+    pub fn lower(self) -> u64 {
+        self.0[1]
+    }
+
     /// The halves, the upper one first.
     pub(super) fn words(self) -> [u64; 2] {
         self.0

@@ -98,6 +98,16 @@ refusals! {
     SecondHand = "second_hand", Record;
     /// The record is of a persistence engine, such as that of SIP, which directrix has none of.
     PersistenceEngine = "persistence_engine", Record;
+    /// This director has no virtual service of the record's protocol, VIP and port.
+    NoService = "no_service", Record;
+    /// The virtual service has no such real server.
+    NoServer = "no_server", Record;
+    /// The connection is not confirmed by its client.
+    Unconfirmed = "unconfirmed", Record;
+    /// This director knows better: the connection is in the table of a worker, or the template has another server.
+    Older = "older", Record;
+    /// The shadow table is full.
+    TableFull = "table_full", Record;
 }
 
 /// Counters of refusals: one writer, any number of readers.

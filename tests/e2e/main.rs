@@ -66,6 +66,7 @@ mod slow_start;
 mod sorry_server;
 mod standby;
 mod stopped_thread;
+mod sync;
 mod traceroute;
 mod unusual;
 mod vlans;

@@ -149,6 +149,7 @@ impl Director {
             self.host.vips.iter().map(|vip| (*vip, self.registry.vip(*vip))).collect();
         self.registry.apply(rules, totals);
         write_names(&mut self.names, &self.registry.names());
+        self.renew_sync_names();
         let before = std::mem::replace(&mut self.host, host);
         self.update_vlans(&before);
         self.update_neighbors(&before);

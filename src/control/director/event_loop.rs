@@ -152,6 +152,7 @@ impl Director {
         self.release_kept_vips();
         self.look_for_stale_frames();
         self.hooks.retry();
+        self.retry_sync();
         self.update_reserved()?;
         self.send_gateway();
         self.ensure_tables();

@@ -27,6 +27,7 @@ use crate::control::state::events::EventRing;
 use crate::control::state::ids::NamedIds;
 use crate::control::state::registry::Registry;
 use crate::control::state::steered::steered;
+use crate::control::sync::SyncState;
 use crate::control::workers::backend::RunningBackend;
 use crate::control::workers::watchdog::Watchdog;
 use crate::control::workers::{ShadowTables, WorkerSettings, backend, random_seed};
@@ -121,6 +122,7 @@ impl Director {
             local_vips: LocalVips::default(),
             symptoms: Symptoms::new(),
             role,
+            sync: SyncState::none(),
             watchdog: Watchdog::new(),
             availability: AvailabilityWatch::default(),
             events: EventRing::default(),

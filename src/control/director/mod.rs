@@ -24,6 +24,7 @@ pub mod run;
 mod startup;
 mod status;
 mod symptoms;
+mod sync;
 mod vip_checks;
 mod vips;
 
@@ -45,6 +46,7 @@ use crate::control::role::RoleState;
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::events::EventRing;
 use crate::control::state::registry::Registry;
+use crate::control::sync::SyncState;
 use crate::control::workers::backend::RunningBackend;
 use crate::control::workers::watchdog::Watchdog;
 use crate::forward::Snapshot;
@@ -115,6 +117,7 @@ struct Director {
     hooks: HookRunner,
     symptoms: Symptoms,
     role: RoleState,
+    sync: SyncState,
     /// Claimed VIPs without a service.
     kept_vips: BTreeMap<IpAddr, KeptVip>,
     /// Readiness for traffic, as other daemons are told.

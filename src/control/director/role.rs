@@ -57,6 +57,7 @@ impl Director {
 
     fn change_role(&mut self, from: Role, to: Role, cause: &str) {
         self.send_neighbor_event(NeighborEvent::Role(to)); // first: what follows takes time
+        self.renew_sync_facts();
         tracing::info!(role = %to, before = %from, cause, "role changed");
         // The task runs when the neighbor driver has sent the announcements; one after the other.
         let pending = self.role.changed();

@@ -14,6 +14,7 @@ use crate::control::http::socket::{self, ControlSocket};
 use crate::control::keeper;
 use crate::control::readiness::{ReadyFile, ReadySignals};
 use crate::control::role::{KeptRole, RoleState};
+use crate::control::sync::SyncState;
 use crate::io::CarrierDevice;
 use crate::model::{BackendChoice, Config, Diagnostic, OnConflict};
 use crate::time::Tick;
@@ -84,8 +85,10 @@ async fn start_and_serve(config: &Config, options: RunOptions<'_>) -> Result<(),
     let role = RoleState::new(&config.director.ha, KeptRole::beside(path), Tick(0));
     let shadow =
         keeper::memory::open(Some(&keeper::memory::path(path)), config.director.connections as usize)?;
+    let sync = SyncState::open(&config.director); // before privileges are dropped
     let context = LaunchContext { host, shadow, privileges: &privileges, role, on_ready };
     let mut director = Director::launch(&config, context)?;
+    director.begin_sync(sync);
     director.set_ready_signals(ReadySignals::new(ready_file, device)).map_err(at_ready_file(&config))?;
     check_programs(&config.rules())?; // privileges have been dropped
     let reloads = ReloadQueue::new(read_config, backend);

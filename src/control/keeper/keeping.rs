@@ -4,11 +4,12 @@
 //! worker counts the connections in its table, and this module the others. Both are counted for a moment where a
 //! worker takes one over.
 
+use super::book::SyncBook;
 use super::counters::KeeperCounters;
 use crate::flow::{AnyKey, ConnState, Flow, FlowKey, V4Key, WideKey};
 use crate::forward::{Journal, JournalEvent, JournalKind, REFRESH_PERIOD, ServicePool, Snapshot};
 use crate::model::{MatchId, ServerId, ServiceId};
-use crate::schedule::{Binding, Loads, TemplateKey, Templates};
+use crate::schedule::{Binding, Loads, Template, TemplateKey, Templates};
 use crate::shadow::{ShadowClock, ShadowEntry, ShadowKey, ShadowValue, ShadowWriter, Stored};
 use crate::time::{SecondTick, Span, Tick};
 use arc_swap::ArcSwap;
@@ -31,21 +32,25 @@ pub struct LoadSources {
 
 /// The writers of both tables of connections, with what depends on their entries.
 pub struct KeptConnections {
-    compact: ShadowWriter<V4Key>,
-    wide: ShadowWriter<WideKey>,
-    unowned: UnownedLoads,
+    pub(super) compact: ShadowWriter<V4Key>,
+    pub(super) wide: ShadowWriter<WideKey>,
+    pub(super) unowned: UnownedLoads,
     /// By worker.
     journals: Vec<Journal>,
-    clock: ShadowClock,
+    pub(super) clock: ShadowClock,
     counters: Arc<KeeperCounters>,
+    /// Names of all entries, while connections are synced.
+    pub(super) book: Option<SyncBook>,
+    /// Templates that an answer to another director has still to tell.
+    pub(super) listed: Vec<Template>,
 }
 
 /// The loads and templates of connections that no worker owns.
-struct UnownedLoads {
-    loads: Arc<Loads>,
-    templates: Arc<Templates>,
+pub(super) struct UnownedLoads {
+    pub(super) loads: Arc<Loads>,
+    pub(super) templates: Arc<Templates>,
     /// Loaded anew each time: control frees a replaced snapshot once no thread holds it.
-    snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     services: Vec<Option<ServiceId>>,
 }
 
@@ -60,7 +65,8 @@ impl KeptConnections {
     ) -> Self {
         let LoadSources { loads, templates, snapshot, services } = sources;
         let unowned = UnownedLoads { loads, templates, snapshot, services };
-        Self { compact, wide, unowned, journals, clock, counters: Arc::default() }
+        let (counters, listed) = (Arc::default(), Vec::new());
+        Self { compact, wide, unowned, journals, clock, counters, book: None, listed }
     }
 
     /// Its counters.
@@ -104,14 +110,16 @@ impl KeptConnections {
         let value = ShadowValue { deadline, owner: Some(worker), server, state, template };
         let second = self.clock.second(now);
         match (key, kind) {
-            (AnyKey::Compact(key), JournalKind::Ended) => end(&mut self.compact, key, worker),
-            (AnyKey::Wide(key), JournalKind::Ended) => end(&mut self.wide, key, worker),
+            (AnyKey::Compact(key), JournalKind::Ended) => end(&mut self.compact, key, worker, &mut self.book),
+            (AnyKey::Wide(key), JournalKind::Ended) => end(&mut self.wide, key, worker, &mut self.book),
             (AnyKey::Compact(key), _) => {
                 let stored = self.compact.put(key, value, second);
+                self.note(kind, key, value, &stored);
                 self.follow(worker, key, stored);
             }
             (AnyKey::Wide(key), _) => {
                 let stored = self.wide.put(key, value, second);
+                self.note(kind, key, value, &stored);
                 self.follow(worker, key, stored);
             }
         }
@@ -140,15 +148,15 @@ impl KeptConnections {
 
     /// Removes expired entries from a part of each table. All are swept in eight calls.
     pub fn sweep(&mut self, now: Tick) {
-        let Self { compact, wide, unowned, clock, .. } = self;
+        let Self { compact, wide, unowned, clock, book, .. } = self;
         let second = clock.second(now);
-        sweep(compact, second, unowned);
-        sweep(wide, second, unowned);
+        sweep(compact, second, unowned, book);
+        sweep(wide, second, unowned, book);
         self.count();
     }
 
     /// Sets the gauges.
-    fn count(&self) {
+    pub(super) fn count(&self) {
         self.counters.entries.set((self.compact.len() + self.wide.len()) as u64);
         self.counters.lost.set(self.journals.iter().map(Journal::lost).sum());
     }
@@ -170,15 +178,29 @@ impl KeptConnections {
 }
 
 /// Removes an entry of a worker that has closed the connection.
-fn end<K: ShadowKey>(writer: &mut ShadowWriter<K>, key: K, worker: u8) {
-    if writer.get(key).is_some_and(|value| value.owner == Some(worker)) {
+fn end<K: ShadowKey + FlowKey>(
+    writer: &mut ShadowWriter<K>,
+    key: K,
+    worker: u8,
+    book: &mut Option<SyncBook>,
+) {
+    if let Some(value) = writer.get(key).filter(|value| value.owner == Some(worker)) {
         writer.remove(key);
+        book.iter_mut().for_each(|book| book.remove(key.flow(), value.server));
     }
 }
 
-fn sweep<K: ShadowKey + FlowKey>(writer: &mut ShadowWriter<K>, now: SecondTick, unowned: &UnownedLoads) {
+fn sweep<K: ShadowKey + FlowKey>(
+    writer: &mut ShadowWriter<K>,
+    now: SecondTick,
+    unowned: &UnownedLoads,
+    book: &mut Option<SyncBook>,
+) {
     let buckets = if writer.is_empty() { 0 } else { writer.buckets().div_ceil(SWEEP_CALLS) };
-    writer.sweep(now, buckets, |entry| unowned.expire(&entry));
+    writer.sweep(now, buckets, |entry| {
+        book.iter_mut().for_each(|book| book.remove(entry.key.flow(), entry.value.server));
+        unowned.expire(&entry);
+    });
 }
 
 impl UnownedLoads {
@@ -225,7 +247,7 @@ impl UnownedLoads {
 
     /// Binds the client of a persistent service again to the server of its connection. Returns the value of
     /// [`crate::flow::FlowEntry::template`].
-    fn bind(&self, service: ServicePool<'_>, flow: Flow, value: ShadowValue, now: Tick) -> u8 {
+    pub(super) fn bind(&self, service: ServicePool<'_>, flow: Flow, value: ShadowValue, now: Tick) -> u8 {
         let Some((persistence, generation)) = service.pool.persistence() else { return 0 };
         let key = TemplateKey { network: persistence.network(flow.client), service: service.id, generation };
         let binding = Binding { key, now, timeout: persistence.timeout, datagram: false };
@@ -237,7 +259,7 @@ impl UnownedLoads {
     }
 
     /// Settles an expired entry.
-    fn expire<K: FlowKey>(&self, entry: &ShadowEntry<K>) {
+    pub(super) fn expire<K: FlowKey>(&self, entry: &ShadowEntry<K>) {
         if entry.value.owner.is_none() {
             self.remove(entry.key.match_id(), entry.value);
             self.release(entry.key.flow(), entry.value);
@@ -245,7 +267,7 @@ impl UnownedLoads {
     }
 
     /// Removes the load of an entry without an owner.
-    fn remove(&self, id: MatchId, value: ShadowValue) {
+    pub(super) fn remove(&self, id: MatchId, value: ShadowValue) {
         self.loads.remove(value.server, value.state.is_active());
         if let Some(ServicePool { pool, .. }) = self.snapshot.load().service(id) {
             pool.changed(value.server, &self.loads);
@@ -253,7 +275,7 @@ impl UnownedLoads {
     }
 
     /// Releases the template of an entry without an owner.
-    fn release(&self, flow: Flow, value: ShadowValue) {
+    pub(super) fn release(&self, flow: Flow, value: ShadowValue) {
         let snapshot = self.snapshot.load();
         let Some((service, (persistence, generation))) =
             snapshot.service(flow.match_id).and_then(|service| Some((service, service.pool.persistence()?)))

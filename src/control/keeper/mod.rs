@@ -3,18 +3,23 @@
 //! It takes the events of the workers' journals a few milliseconds after the first of them, so that a worker wakes it once for many.
 //! At the start it checks the entries of the process before, in stretches between which it takes events too.
 
+mod book;
 pub mod counters;
 pub mod keeping;
 pub mod memory;
+mod received;
+pub mod sync_report;
+pub mod syncing;
 
 use crate::control::keeper::counters::KeeperCounters;
 use crate::control::keeper::keeping::{KeptConnections, LoadSources};
+use crate::control::keeper::syncing::{SyncHandle, Syncing};
 use crate::control::workers::{ShadowTables, WorkerSettings, Workers};
 use crate::flow::{V4Key, WideKey};
 use crate::model::ServiceId;
 use crate::shadow::{ShadowClock, ShadowSession, ShadowWriter};
+use crate::sys::Sleeper;
 use crate::sys::boot::monotonic;
-use crate::sys::{Sleeper, poll};
 use crate::time::{SecondTick, Tick};
 use std::io;
 use std::sync::Arc;
@@ -45,6 +50,8 @@ pub struct KeeperSettings<'a> {
 pub struct Keeper {
     /// Its counters.
     pub counters: Arc<KeeperCounters>,
+    /// Connection sync.
+    pub sync: SyncHandle,
     stop: Arc<AtomicBool>,
     sleeper: Arc<Sleeper>,
     thread: Option<JoinHandle<()>>,
@@ -70,8 +77,10 @@ impl Keeper {
         let kept = KeptConnections::new((compact, wide), sources, journals.journals.clone(), clock.clone());
         let counters = Arc::clone(kept.counters());
         let sleeper = Arc::clone(&journals.sleeper);
+        let (syncing, sync) = Syncing::new(&sleeper);
         let keeping = Keeping {
             kept,
+            syncing,
             sleeper: Arc::clone(&sleeper),
             stop: Arc::clone(&stop),
             epoch: workers.epoch,
@@ -82,7 +91,7 @@ impl Keeper {
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
             keeping.run().end(monotonic());
         })?;
-        Ok(Self { counters, stop, sleeper, thread: Some(thread) })
+        Ok(Self { counters, sync, stop, sleeper, thread: Some(thread) })
     }
 
     /// True once all entries of the process before were checked.
@@ -112,6 +121,7 @@ pub fn clock(epoch: Instant) -> ShadowClock {
 /// The loop of the thread.
 struct Keeping {
     kept: KeptConnections,
+    syncing: Syncing,
     sleeper: Arc<Sleeper>,
     stop: Arc<AtomicBool>,
     epoch: Instant,
@@ -128,9 +138,13 @@ impl Keeping {
                 std::thread::sleep(GATHER);
                 self.kept.take_events(self.now());
             }
+            let now = self.now();
+            self.syncing.turn(&mut self.kept, now);
             self.sweep_if_due();
         }
-        self.kept.take_events(self.now());
+        let now = self.now();
+        self.kept.take_events(now);
+        self.syncing.end(&mut self.kept, now);
         self.session
     }
 
@@ -161,12 +175,12 @@ impl Keeping {
     /// Sleeps until there is an event, a sweep is due, or the thread is to stop. Returns true if there is an event.
     fn sleep(&self) -> bool {
         self.sleeper.announce();
-        if self.kept.has_event() || self.is_stopped() {
+        if self.kept.has_event() || self.syncing.has_order() || self.is_stopped() {
             self.sleeper.wake_up();
             return self.kept.has_event();
         }
         let pause = SWEEP.saturating_sub(self.swept_at.elapsed());
-        let _ = poll::readable([&*self.sleeper], pause); // an error ends the wait early
+        self.syncing.sleep(&self.sleeper, pause, self.now());
         self.sleeper.wake_up();
         self.kept.has_event()
     }

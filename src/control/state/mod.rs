@@ -15,3 +15,4 @@ mod reserved;
 mod slow_start;
 pub(in crate::control) mod snapshot;
 pub(in crate::control) mod steered;
+pub mod sync_names;
