@@ -23,6 +23,7 @@ mod connections;
 mod deployment;
 mod director;
 mod dns;
+mod ecmp;
 mod far;
 mod fault_site;
 mod flood;

@@ -36,6 +36,7 @@ impl Peers {
 }
 
 /// A web server that responds with its name to any path, and stores what is PUT under /files/.
+/// /slow/ has the same files at 100 KiB/s.
 pub(crate) struct Nginx {
     process: Process,
     directory: TempDir,
@@ -92,6 +93,7 @@ fn configuration(place: &str, name: &str) -> String {
                  listen 80 backlog=4096; listen [::]:80 backlog=4096; root {place}/www;
                  location / {{ return 200 \"{name}\\n\"; }}
                  location /files/ {{ dav_methods PUT; }}
+                 location /slow/ {{ alias {place}/www/files/; limit_rate 100k; }}
              }}
          }}"
     )

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// The second director's own address.
-const DIP2: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 148);
+pub(crate) const DIP2: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 148);
 /// The router's addresses towards the directors and towards the client.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 1);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 195, 9, 1);
@@ -139,7 +139,7 @@ pub(crate) struct RoutedSite {
     pub(crate) client: Netns,
     pub(crate) router: Netns,
     pub(crate) second_director: Netns,
-    _peers: Peers,
+    pub(crate) peers: Peers,
 }
 
 impl RoutedSite {
@@ -164,7 +164,7 @@ impl RoutedSite {
         // veth leaves checksums unfinished for a local host, which forwards them as they are.
         router.run("ethtool -K eth0 tx off >/dev/null");
         let peers = Peers::start(&deployment);
-        Self { deployment, client, router, second_director, _peers: peers }
+        Self { deployment, client, router, second_director, peers }
     }
 
     /// The hosts of the directors, with their addresses.
