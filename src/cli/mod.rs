@@ -26,6 +26,7 @@ mod socket;
 mod status;
 mod summary;
 mod top;
+mod upgrade;
 mod why_down;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -64,6 +65,8 @@ enum CliCommand {
     Ipvsadm(ipvsadm::Args),
     /// Reload the configuration file
     Reload,
+    /// Replace the running director by a new process of this program, which takes over its connections
+    Upgrade(upgrade::Args),
     /// Show what a configuration file would change
     Plan(change::PlanArgs),
     /// Write the running configuration as a file
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         CliCommand::Role(args) => role::main(&args, &socket),
         CliCommand::Ipvsadm(args) => ipvsadm::main(&args, &socket),
         CliCommand::Reload => change::reload(&socket),
+        CliCommand::Upgrade(args) => upgrade::main(&args, &socket),
         CliCommand::Plan(args) => change::plan(&args, &socket),
         CliCommand::Save(args) => change::save(&args, &socket),
         CliCommand::Drain(args) => change::drain(&args, &socket),

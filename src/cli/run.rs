@@ -25,6 +25,10 @@ pub(super) struct Args {
     #[arg(long, value_enum, value_name = "BACKEND")]
     backend: Option<BackendArg>,
 
+    /// Take over from the running director with the same control socket: its connections, counters and health states; it ends
+    #[arg(long, conflicts_with = "check")]
+    takeover: bool,
+
     /// Format of the log on stderr
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     log: log::LogFormat,
@@ -81,6 +85,7 @@ pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
         socket,
         read_config: Arc::new(move || load(&again)),
         backend: args.backend.map(Into::into),
+        takes_over: args.takeover,
         on_host: Box::new(log_traps),
         on_ready: Box::new(notify_ready),
     };

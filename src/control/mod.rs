@@ -16,6 +16,7 @@
 //! - `ping`: the answers to pings of VIPs.
 //! - `config_file`: the configuration file and reloads.
 //! - `metrics`: the page for Prometheus.
+//! - `takeover`: the messages of a warm restart.
 //! - `query`, `http`, `client`: the control socket and its client.
 //! - `director`: the event loop and all changes of the state.
 
@@ -41,5 +42,6 @@ pub mod readiness;
 pub(in crate::control) mod role;
 pub mod state;
 pub mod sync;
+mod takeover;
 pub mod token_bucket;
 pub mod workers;

@@ -43,6 +43,12 @@ impl CarrierDevice {
         Ok(Self { name: tun::name(queue.as_fd())?, queue })
     }
 
+    /// The queue, for a process that takes the device over.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.queue
+    }
+
     /// Name of the device.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -138,6 +138,14 @@ impl RoleMachine {
         }
     }
 
+    /// Gives a new machine the role of the process that it takes over from, if its source has roles.
+    pub fn carry_on(&mut self, role: Role) {
+        if self.source != RoleSource::Standalone && role != Role::Standalone {
+            (self.role, self.kept) = (role, Some(role));
+            self.cause = KEPT.to_owned();
+        }
+    }
+
     /// The role.
     #[must_use]
     pub fn role(&self) -> Role {

@@ -11,6 +11,7 @@ pub(crate) mod memory;
 pub(crate) mod netdev;
 pub(crate) mod nftables;
 pub(crate) mod packet_socket;
+pub mod passing;
 pub mod peer;
 pub(crate) mod poll;
 pub mod process;

@@ -100,6 +100,8 @@ impl Home {
 /// A started director, which may not be ready yet.
 pub(crate) struct Director {
     home: Home,
+    /// Names of the files of its log and its notifications: a process that takes over has others.
+    generation: usize,
     process: Process,
     notifications: UnixDatagram,
 }
@@ -119,16 +121,48 @@ impl Director {
 
     /// Starts `directrix run` by `prefix`, a command such as setpriv.
     pub(crate) fn spawn(home: Home, host: &Netns, config: &str, prefix: &str) -> Self {
-        let (path, log) = (home.file("config.toml"), std::fs::File::create(home.file("log")).unwrap());
-        std::fs::write(&path, config).unwrap();
-        let _ = std::fs::remove_file(home.file("notify"));
-        let notifications = UnixDatagram::bind(home.file("notify")).unwrap();
+        std::fs::write(home.file("config.toml"), config).unwrap();
+        Self::spawn_with(home, host, prefix, ("", 0))
+    }
+
+    /// Starts a process that takes over from this one.
+    pub(crate) fn spawn_next(&self, host: &Netns) -> Self {
+        Self::spawn_with(self.home(), host, "", ("--takeover", self.generation + 1))
+    }
+
+    /// Starts a process that takes over where none may run.
+    pub(crate) fn spawn_takeover(home: Home, host: &Netns, config: &str) -> Self {
+        std::fs::write(home.file("config.toml"), config).unwrap();
+        Self::spawn_with(home, host, "", ("--takeover", 1))
+    }
+
+    /// True once it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.0.try_wait().unwrap().is_some()
+    }
+
+    /// Starts a process that takes over, and waits for the end of this one. Returns it, and the exit status of this one.
+    #[track_caller]
+    pub(crate) fn followed(mut self, host: &Netns) -> (Self, ExitStatus) {
+        let mut next = self.spawn_next(host);
+        next.wait_ready();
+        let status = self.wait_end(PATIENCE);
+        (next, status)
+    }
+
+    fn spawn_with(home: Home, host: &Netns, prefix: &str, (option, generation): (&str, usize)) -> Self {
+        let path = home.file("config.toml");
+        let log = std::fs::File::create(home.file(&format!("log{generation}"))).unwrap();
+        let notify = home.file(&format!("notify{generation}"));
+        let _ = std::fs::remove_file(&notify);
+        let notifications = UnixDatagram::bind(&notify).unwrap();
         notifications.set_nonblocking(true).unwrap();
-        set_permissions(home.file("notify"), Permissions::from_mode(0o666)).unwrap();
-        let mut command = host.command(&format!("exec {prefix} {EXE} run --config {}", path.display()));
-        command.env("NOTIFY_SOCKET", home.file("notify")).env("DIRECTRIX_SOCKET", home.socket());
+        set_permissions(&notify, Permissions::from_mode(0o666)).unwrap();
+        let mut command =
+            host.command(&format!("exec {prefix} {EXE} run {option} --config {}", path.display()));
+        command.env("NOTIFY_SOCKET", notify).env("DIRECTRIX_SOCKET", home.socket());
         command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Self { process: Process(command.spawn().unwrap()), home, notifications }
+        Self { process: Process(command.spawn().unwrap()), home, generation, notifications }
     }
 
     /// Starts a director that has to fail; returns its exit status and log.
@@ -163,7 +197,7 @@ impl Director {
 
     /// Its log so far.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.home.file("log")).unwrap()
+        std::fs::read_to_string(self.home.file(&format!("log{}", self.generation))).unwrap()
     }
 
     /// Number of log lines that contain `part`.

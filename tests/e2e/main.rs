@@ -68,6 +68,7 @@ mod sorry_server;
 mod standby;
 mod stopped_thread;
 mod sync;
+mod takeover;
 mod traceroute;
 mod unusual;
 mod vlans;

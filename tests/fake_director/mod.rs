@@ -201,7 +201,10 @@ impl Director {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let (sender, mut queries) = mpsc::channel(16);
-                let serving = server::serve(socket, sender, async { drop(stopped.await) });
+                let serving = server::serve(socket, sender, async {
+                    drop(stopped.await);
+                    server::SocketEnd::Remove
+                });
                 let answering = async {
                     while let Some(query) = queries.recv().await {
                         respond(query);

@@ -20,13 +20,14 @@ pub struct Stats {
 impl std::ops::Add for Stats {
     type Output = Self;
 
+    /// Wraps, as the counters that go on from a former process.
     fn add(self, other: Self) -> Self {
         Self {
-            connections: self.connections + other.connections,
-            in_packets: self.in_packets + other.in_packets,
-            out_packets: self.out_packets + other.out_packets,
-            in_bytes: self.in_bytes + other.in_bytes,
-            out_bytes: self.out_bytes + other.out_bytes,
+            connections: self.connections.wrapping_add(other.connections),
+            in_packets: self.in_packets.wrapping_add(other.in_packets),
+            out_packets: self.out_packets.wrapping_add(other.out_packets),
+            in_bytes: self.in_bytes.wrapping_add(other.in_bytes),
+            out_bytes: self.out_bytes.wrapping_add(other.out_bytes),
         }
     }
 }
@@ -34,14 +35,14 @@ impl std::ops::Add for Stats {
 impl std::ops::Sub for Stats {
     type Output = Self;
 
-    /// Returns the increase since `earlier`. The counters are monotonic.
+    /// Returns the increase since `earlier`, which may lie below 0: at the start of a process that goes on from another.
     fn sub(self, earlier: Self) -> Self {
         Self {
-            connections: self.connections - earlier.connections,
-            in_packets: self.in_packets - earlier.in_packets,
-            out_packets: self.out_packets - earlier.out_packets,
-            in_bytes: self.in_bytes - earlier.in_bytes,
-            out_bytes: self.out_bytes - earlier.out_bytes,
+            connections: self.connections.wrapping_sub(earlier.connections),
+            in_packets: self.in_packets.wrapping_sub(earlier.in_packets),
+            out_packets: self.out_packets.wrapping_sub(earlier.out_packets),
+            in_bytes: self.in_bytes.wrapping_sub(earlier.in_bytes),
+            out_bytes: self.out_bytes.wrapping_sub(earlier.out_bytes),
         }
     }
 }

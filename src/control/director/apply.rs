@@ -64,6 +64,7 @@ impl Director {
         let host = self.evaluate_file(config, &rules)?;
         let differences = self.registry.rules().differences(&rules);
         self.apply(&rules, host);
+        self.handover.file = config.to_string();
         self.events.add_changes(&differences, "a reload");
         Ok(differences.iter().map(ToString::to_string).collect())
     }
@@ -143,6 +144,7 @@ impl Director {
 
     /// Applies the rules that were evaluated, on the host of [`Director::evaluate`].
     fn apply(&mut self, rules: &Rules, host: ResolvedHost) {
+        self.handover.generation += 1;
         let workers = &self.backend.workers;
         let totals: TotalsOf<'_> = &|server| status::totals(workers, server);
         let states: HashMap<_, _> =

@@ -4,6 +4,7 @@ use super::Director;
 use super::error::DirectorError;
 use super::passive;
 use super::symptoms::SymptomContext;
+use super::takeover;
 use crate::control::config_file::reloads::ReloadQueue;
 use crate::control::host::signals::{DirectorSignals, SignalAction};
 use crate::control::keeper::memory::write_names;
@@ -13,6 +14,7 @@ use crate::control::query::Query;
 use crate::control::role::RoleReader;
 use crate::control::state::rates;
 use crate::control::state::registry::{Reachability, ServiceEntry, VipState};
+use crate::control::takeover::TakeoverListener;
 use crate::control::workers::{status, watchdog};
 use crate::health::HealthReport;
 use crate::sys::NetworkWatch;
@@ -21,14 +23,19 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
+/// Inputs of the event loop, besides reports of the director's own threads.
+pub(super) struct LoopInputs {
+    pub(super) queries: mpsc::Receiver<Query>,
+    pub(super) signals: DirectorSignals,
+    pub(super) reloads: ReloadQueue,
+    /// The next process.
+    pub(super) next: TakeoverListener,
+}
+
 impl Director {
-    /// Handles events until a signal stops the director.
-    pub(super) async fn run_event_loop(
-        &mut self,
-        mut queries: mpsc::Receiver<Query>,
-        mut signals: DirectorSignals,
-        mut reloads: ReloadQueue,
-    ) -> Result<(), DirectorError> {
+    /// Handles events until a signal stops the director, or another process has taken over.
+    pub(super) async fn run_event_loop(&mut self, inputs: LoopInputs) -> Result<(), DirectorError> {
+        let LoopInputs { mut queries, mut signals, mut reloads, mut next } = inputs;
         // Opened before the carriers are first checked, so that no change is missed.
         let mut watch = NetworkWatch::open()?;
         let (driver, mut reports) = self.start_neighbors()?;
@@ -53,6 +60,14 @@ impl Director {
                     }
                 },
                 ended = &mut driver => { ended?; break; }
+                request = next.request() => if self.answer_takeover(&request, &mut next) {
+                    self.hand_over(&mut next)?;
+                    tokio::select! {
+                        ended = &mut driver => ended?,
+                        end = takeover::finished(&mut next) => end?,
+                    }
+                    break;
+                },
                 signal = role.next() => self.handle_role_signal(&signal),
                 Some(report) = reports.recv() => self.handle_reports(&report, &mut reports)?,
                 Some(report) = health.recv() => self.handle_health_reports(&report, &mut health)?,

@@ -4,6 +4,7 @@ use super::Director;
 use super::audit::audit_settings;
 use super::error::DirectorError;
 use super::symptoms::Symptoms;
+use super::takeover::Handover;
 use super::vip_checks::open_prober;
 use crate::audit::Auditor;
 use crate::control::answers::ClientAnswers;
@@ -25,9 +26,10 @@ use crate::control::role::RoleState;
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::events::EventRing;
 use crate::control::state::ids::NamedIds;
-use crate::control::state::registry::Registry;
+use crate::control::state::registry::{Registry, VipState};
 use crate::control::state::steered::steered;
 use crate::control::sync::SyncState;
+use crate::control::takeover::HandedState;
 use crate::control::workers::backend::RunningBackend;
 use crate::control::workers::watchdog::Watchdog;
 use crate::control::workers::{ShadowTables, WorkerSettings, backend, random_seed};
@@ -57,6 +59,9 @@ pub(super) struct LaunchContext<'a> {
     pub(super) shadow: OpenedShadow,
     pub(super) privileges: &'a Privileges,
     pub(super) role: RoleState,
+    /// State of the process that this one takes over from.
+    pub(super) inherited: Option<HandedState>,
+    pub(super) handover: Handover,
     pub(super) on_ready: Box<dyn FnMut()>,
 }
 
@@ -82,14 +87,16 @@ struct Running {
 impl Director {
     /// Starts the workers and the keeper. Drops privileges in between.
     pub(super) fn launch(config: &Config, context: LaunchContext<'_>) -> Result<Self, DirectorError> {
-        let LaunchContext { host, shadow, privileges, role, on_ready } = context;
-        let tables = LaunchTables::new(config, &host, shadow)?;
+        let LaunchContext { host, shadow, privileges, mut role, inherited, mut handover, on_ready } = context;
+        handover.keep_shadow(&shadow.parts.session);
+        let tables = LaunchTables::new(config, &host, shadow, inherited.as_ref())?;
         let running = Running::open(config, &host, privileges, &tables.workers)?;
         let LaunchTables { registry, names, reclaims, workers, writers, session } = tables;
         let settings =
             KeeperSettings { workers: &workers, services: registry.services_of_servers(), writers, session };
         let keeper = Keeper::start(settings, &running.backend.workers)?;
         let Running { backend, neighbors: (machines, sockets), answers, pings, vip_prober } = running;
+        inherited.and_then(|of| of.role).into_iter().for_each(|former| role.machine.carry_on(former));
         let (health_reports, health_received) = mpsc::unbounded_channel();
         let (answered, pinged, kept) = (answers.counters(), pings.counters(), Arc::clone(&keeper.counters));
         Ok(Self {
@@ -129,17 +136,24 @@ impl Director {
             hooks: HookRunner::default(),
             kept_vips: BTreeMap::new(),
             ready: ReadyState::default(),
+            handover,
             on_ready: Some(on_ready),
         })
     }
 }
 
 impl LaunchTables {
-    fn new(config: &Config, host: &ResolvedHost, shadow: OpenedShadow) -> Result<Self, DirectorError> {
+    fn new(
+        config: &Config,
+        host: &ResolvedHost,
+        shadow: OpenedShadow,
+        inherited: Option<&HandedState>,
+    ) -> Result<Self, DirectorError> {
         let OpenedShadow { parts, ids } = shadow;
         let ShadowParts { compact, wide, mut names, session, .. } = parts;
         let reclaims = reclaims(&names, &session);
         let mut registry = new_registry(config, host, ids)?;
+        inherited.into_iter().for_each(|state| restore(&mut registry, state));
         keeper::memory::write_names(&mut names, &registry.names());
         let (epoch, servers) = (Instant::now(), usize::from(u16::MAX));
         let (connections, loads) = (config.director.connections as usize, Arc::new(Loads::new(servers)));
@@ -204,6 +218,13 @@ fn new_registry(config: &Config, host: &ResolvedHost, ids: NamedIds) -> Result<R
     registry.check_ids(&rules)?;
     registry.apply(&rules, &|_| api::Stats::default());
     Ok(registry)
+}
+
+/// Gives a new registry the state of the process before.
+fn restore(registry: &mut Registry, state: &HandedState) {
+    let now = Instant::now();
+    state.services.iter().for_each(|service| service.restore(registry, now));
+    state.claimed.iter().for_each(|vip| registry.set_vip(*vip, VipState::Claimed));
 }
 
 fn neighbor_settings(config: &Config, host: &ResolvedHost) -> Result<NeighborSettings, DirectorError> {

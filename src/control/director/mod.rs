@@ -21,10 +21,12 @@ mod queries;
 mod readiness;
 mod role;
 pub mod run;
+mod start;
 mod startup;
 mod status;
 mod symptoms;
 mod sync;
+mod takeover;
 mod vip_checks;
 mod vips;
 
@@ -64,6 +66,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use symptoms::Symptoms;
+use takeover::Handover;
 use tokio::sync::mpsc;
 
 /// A running director.
@@ -122,6 +125,8 @@ struct Director {
     kept_vips: BTreeMap<IpAddr, KeptVip>,
     /// Readiness for traffic, as other daemons are told.
     ready: ReadyState,
+    /// For the next process.
+    handover: Handover,
     /// Callback of readiness, until the director is ready.
     on_ready: Option<Box<dyn FnMut()>>,
 }

@@ -2,7 +2,7 @@
 
 use super::Director;
 use super::event_loop::is_settled;
-use crate::control::readiness::{ReadyConditions, ReadySignals};
+use crate::control::readiness::{ReadyConditions, ReadySignals, TrafficReadiness};
 use crate::control::state::availability::Availability;
 use crate::health::{CheckKey, CheckUse};
 use crate::model::Diagnostic;
@@ -13,12 +13,20 @@ use std::time::{Duration, Instant};
 const STOP_MAX: Duration = Duration::from_secs(1);
 
 impl Director {
-    /// Takes the signals of readiness, once privileges have been dropped.
+    /// Takes the signals of readiness, once privileges have been dropped. `carries_on`: of a process that was ready.
     ///
     /// # Errors
     /// [`Diagnostic`] if this user cannot write the file.
-    pub(super) fn set_ready_signals(&mut self, signals: ReadySignals) -> Result<(), Diagnostic> {
+    pub(super) fn set_ready_signals(
+        &mut self,
+        signals: ReadySignals,
+        carries_on: bool,
+    ) -> Result<(), Diagnostic> {
         self.ready.signals = signals;
+        if carries_on {
+            self.ready.readiness = TrafficReadiness::carried_on();
+            self.ready.signals.tell(true);
+        }
         self.ready.signals.check()
     }
 
@@ -67,7 +75,7 @@ impl Director {
 
     /// Withdraws this director. Returns true if it may end at once; a second request ends it in any case.
     pub(super) fn begin_stop(&mut self) -> bool {
-        if std::mem::replace(&mut self.ready.stopping, true) {
+        if std::mem::replace(&mut self.ready.stopping, true) || self.handover.is_over {
             return true;
         }
         self.update_readiness();

@@ -13,7 +13,7 @@ use crate::control::log::limit::LogLimiter;
 use crate::control::workers::watchdog;
 use crate::io::Interface;
 use crate::io::claim::Claim;
-use crate::model::{Config, Diagnostic};
+use crate::model::{BackendChoice, Config, Diagnostic};
 use crate::sys::NetworkWatch;
 use std::future;
 use std::path::Path;
@@ -31,6 +31,22 @@ const CLAIM_MAX: Duration = Duration::from_secs(1);
 const CLAIM_POLL: Duration = Duration::from_millis(2);
 /// Interval of notifications to the service manager.
 const NOTIFY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The environment of a director.
+pub struct RunOptions<'a> {
+    /// Path of the control socket.
+    pub socket: &'a Path,
+    /// Reads the configuration file again.
+    pub read_config: ReadConfig,
+    /// Backend of the command line, which overrides the file's.
+    pub backend: Option<BackendChoice>,
+    /// True to take over from the running director with the same control socket.
+    pub takes_over: bool,
+    /// Called once the host has what the configuration names, before the director changes anything on it.
+    pub on_host: Box<dyn Fn(&Config)>,
+    /// Called once every VIP is claimed or on standby, and every real server is reachable or unreachable.
+    pub on_ready: Box<dyn FnMut()>,
+}
 
 /// A configuration and the host that it resolves on.
 pub(super) struct StartContext {

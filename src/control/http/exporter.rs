@@ -13,6 +13,7 @@ use axum::response::Response;
 use axum::routing::get;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -34,6 +35,23 @@ impl Exporter {
     pub async fn bind(address: SocketAddr) -> Result<Self, Diagnostic> {
         let listener = TcpListener::bind(address).await;
         listener.map(|listener| Self { listener }).map_err(|cause| bind_error(address, &cause))
+    }
+
+    /// Takes over the listener of the process before; `None` if it has another address.
+    ///
+    /// # Errors
+    /// Of getsockname(2) and epoll(7).
+    pub fn adopt(listener: OwnedFd, address: SocketAddr) -> io::Result<Option<Self>> {
+        let listener = Self { listener: TcpListener::from_std(listener.into())? };
+        Ok((listener.address()? == address).then_some(listener))
+    }
+
+    /// Returns a copy of the listener for the next process.
+    ///
+    /// # Errors
+    /// If the process has no file descriptor left.
+    pub fn passed(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
     }
 
     /// Returns the bound address.

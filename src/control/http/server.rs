@@ -36,7 +36,16 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Chunks of connections buffered for a slow client.
 const CHUNKS_MAX: usize = 4;
 
-/// Serves `socket` until `shutdown` completes, then waits a second for pending requests and removes the socket.
+/// What becomes of a socket's file at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketEnd {
+    /// It is removed.
+    Remove,
+    /// Another process has it.
+    Leave,
+}
+
+/// Serves `socket` until `shutdown` completes, then waits a second for pending requests.
 ///
 /// A socket whose file was deleted is recreated. The control loop replies to `queries`.
 ///
@@ -45,22 +54,26 @@ const CHUNKS_MAX: usize = 4;
 pub async fn serve(
     mut socket: ControlSocket,
     queries: mpsc::Sender<Query>,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = SocketEnd>,
 ) -> io::Result<()> {
     let router = router(queries);
     let mut clients = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
-    loop {
+    let end = loop {
         let acceptor = Acceptor::new(UnixListener::from_std(socket.listener()?)?, socket.access().clone());
         let recreated = tokio::select! {
-            () = &mut shutdown => break,
-            () = connection::serve_clients(&acceptor, &router, CLIENTS_MAX, &mut clients) => break,
-            () = report_suppressed(acceptor.refusals()) => break,
+            biased;
+            end = &mut shutdown => break end,
+            () = connection::serve_clients(&acceptor, &router, CLIENTS_MAX, &mut clients) => break SocketEnd::Remove,
+            () = report_suppressed(acceptor.refusals()) => break SocketEnd::Remove,
             recreated = recreated(&socket) => recreated,
         };
         socket = recreated;
+    };
+    match end {
+        SocketEnd::Remove => drop(socket),
+        SocketEnd::Leave => socket.leave(),
     }
-    drop(socket);
     let _ = tokio::time::timeout(GRACE, async { while clients.join_next().await.is_some() {} }).await;
     Ok(())
 }

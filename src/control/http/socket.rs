@@ -127,6 +127,31 @@ impl ControlSocket {
         lchown(directory, Some(user), Some(group)).map_err(|cause| refused(directory, cause))
     }
 
+    /// Returns a copy of the listener for the next process; `None` if the file was deleted or replaced.
+    ///
+    /// # Errors
+    /// If the process has no file descriptor left.
+    pub(in crate::control) fn passed(&self) -> io::Result<Option<OwnedFd>> {
+        let is_own = identity(&self.path).is_ok_and(|now| now == self.identity);
+        is_own.then(|| Ok(self.listener.try_clone()?.into())).transpose()
+    }
+
+    /// Takes over the listener of the process before. Its file and directory have the access that this one gave them.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub(in crate::control) fn adopt(listener: OwnedFd, path: &Path) -> io::Result<Self> {
+        // Again, so that clients see the credentials of this process (SO_PEERCRED, unix(7)).
+        listen(&listener, Backlog::new(BACKLOG)?)?;
+        let (listener, identity) = (UnixListener::from(listener), identity(path)?);
+        Ok(Self { listener, path: path.to_owned(), identity, created: Vec::new(), access: Access::default() })
+    }
+
+    /// Ends without a change of the file, for another process that has taken the listener over.
+    pub(in crate::control) fn leave(mut self) {
+        self.identity = (0, 0); // of no file
+    }
+
     /// Duplicates the non-blocking listener. The file stays with `self`.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use crate::control::state::ids::NamedIds;
 use crate::model::{Diagnostic, MatchId, ServerId, ServiceId};
 use crate::shadow::{ShadowMemory, ShadowNames, ShadowParts, ShadowPlace, ShadowRefusal, ShadowShape};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -34,11 +35,29 @@ pub fn path(socket: &Path) -> PathBuf {
 /// # Errors
 /// If no memory can be had.
 pub fn open(file: Option<&Path>, connections: usize) -> Result<OpenedShadow, Diagnostic> {
-    let shape =
-        ShadowShape { compact: connections, wide: connections, templates: connections.div_ceil(TEMPLATES) };
-    let former = file.and_then(|file| former(file, shape));
+    let shape = shape_of(connections);
+    let former = file.and_then(|file| usable(&file.display().to_string(), open_free(file), shape));
     let named = former.or_else(|| create(file?, shape));
-    let memory = named.map_or_else(|| ShadowMemory::create(shape, &ShadowPlace::Anonymous), Ok);
+    split(named.map_or_else(|| ShadowMemory::create(shape, &ShadowPlace::Anonymous), Ok))
+}
+
+/// Takes over the memory that the process before has passed; if it does not fit, as [`open`].
+///
+/// # Errors
+/// If no memory can be had.
+pub fn adopt(passed: OwnedFd, file: &Path, connections: usize) -> Result<OpenedShadow, Diagnostic> {
+    let memory = ShadowMemory::from_descriptor(passed);
+    match usable("the memory that was handed over", memory, shape_of(connections)) {
+        Some(memory) => split(Ok(memory)),
+        None => open(Some(file), connections),
+    }
+}
+
+fn shape_of(connections: usize) -> ShadowShape {
+    ShadowShape { compact: connections, wide: connections, templates: connections.div_ceil(TEMPLATES) }
+}
+
+fn split(memory: Result<ShadowMemory, ShadowRefusal>) -> Result<OpenedShadow, Diagnostic> {
     let parts = memory.and_then(|memory| Ok(memory.split()?)).map_err(|refusal| failed(&refusal))?;
     let ids = NamedIds {
         services: parts.names.services().map(|(id, name)| (name, id.0)).collect(),
@@ -49,14 +68,18 @@ pub fn open(file: Option<&Path>, connections: usize) -> Result<OpenedShadow, Dia
 }
 
 /// The memory of the process before, if it has this shape.
-fn former(file: &Path, shape: ShadowShape) -> Option<ShadowMemory> {
-    let reason = match open_free(file) {
+fn usable(
+    file: &str,
+    former: Result<ShadowMemory, ShadowRefusal>,
+    shape: ShadowShape,
+) -> Option<ShadowMemory> {
+    let reason = match former {
         Ok(memory) if memory.shape() == shape => return Some(memory),
         Ok(_) => "the capacity of the tables is another one".to_owned(),
         Err(ShadowRefusal::Absent) => return None,
         Err(refusal) => refusal.to_string(),
     };
-    tracing::warn!(file = %file.display(), reason, "connections of the process before are lost");
+    tracing::warn!(file, reason, "connections of the process before are lost");
     None
 }
 

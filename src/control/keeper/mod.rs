@@ -103,6 +103,13 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Keeper {
+    /// Stops the thread, as dropping does.
+    pub fn stop(&mut self) {
         self.stop.store(true, Relaxed);
         self.sleeper.wake();
         if let Some(thread) = self.thread.take() {

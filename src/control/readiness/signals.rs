@@ -3,6 +3,7 @@
 use super::file::ReadyFile;
 use crate::io::CarrierDevice;
 use crate::model::Diagnostic;
+use std::os::fd::OwnedFd;
 
 /// The signals of readiness that are configured.
 #[derive(Debug, Default)]
@@ -68,6 +69,12 @@ impl ReadySignals {
             let file = file.path().display();
             tracing::error!(%file, %error, "writing the ready_file failed");
         }
+    }
+
+    /// Ends without a change of file and carrier, for the next process. Returns the queue of the TUN device.
+    pub fn pass(&mut self) -> Option<OwnedFd> {
+        self.file.take().into_iter().for_each(ReadyFile::leave);
+        self.device.take().map(CarrierDevice::into_fd)
     }
 
     /// Withdraws for the end of the director: removes the TUN device, which routing daemons see at once. It cannot be made

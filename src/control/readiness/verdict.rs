@@ -78,6 +78,12 @@ impl Default for TrafficReadiness {
 }
 
 impl TrafficReadiness {
+    /// Readiness of a process that goes on from one that was ready.
+    #[must_use]
+    pub fn carried_on() -> Self {
+        Self { reason: None, started: true }
+    }
+
     /// True once all that is needed at the start is there.
     #[must_use]
     pub fn has_started(&self) -> bool {

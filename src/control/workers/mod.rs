@@ -102,7 +102,8 @@ pub struct WorkerHandle {
     client: WorkerClient,
     /// True once it has the flow table of wildcard-port services.
     has_wide_table: bool,
-    thread: JoinHandle<io::Result<()>>,
+    /// `None` once it was stopped.
+    thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Workers {
@@ -177,20 +178,17 @@ impl Workers {
     /// Returns true while every worker runs.
     #[must_use]
     pub fn all_running(&self) -> bool {
-        self.handles.iter().all(|handle| !handle.thread.is_finished())
+        self.handles.iter().all(|handle| handle.thread.as_ref().is_some_and(|thread| !thread.is_finished()))
     }
 
-    /// Stops all workers and waits for them, as dropping does.
+    /// Stops all workers and waits for them, as dropping does. Their counters stay.
     ///
     /// # Errors
     /// The first error of a worker.
-    pub fn stop(mut self) -> io::Result<()> {
-        self.join()
-    }
-
-    fn join(&mut self) -> io::Result<()> {
+    pub fn stop(&mut self) -> io::Result<()> {
         self.stop.store(true, Relaxed);
-        let ends: Vec<_> = self.handles.drain(..).map(|handle| handle.thread.join()).collect();
+        let threads = self.handles.iter_mut().filter_map(|handle| handle.thread.take());
+        let ends: Vec<_> = threads.map(JoinHandle::join).collect();
         for end in ends {
             end.map_err(|_| io::Error::other("a worker panicked"))??;
         }
@@ -208,7 +206,7 @@ impl WorkerJournals {
 impl Drop for Workers {
     /// Stops the workers, also after a start that failed.
     fn drop(&mut self) {
-        let _ = self.join(); // `stop` returns the error
+        let _ = self.stop(); // another call returns the error
     }
 }
 
@@ -258,7 +256,15 @@ impl WorkerHandle {
         let core = core.filter(|_| pinned).map(|core| core.id);
         tracing::debug!(worker = number, core, connections, ?wait, "worker started");
         let client = WorkerClient(requests);
-        Ok(Self { core, ports: info, counters, thread_id, client, has_wide_table: false, thread })
+        Ok(Self {
+            core,
+            ports: info,
+            counters,
+            thread_id,
+            client,
+            has_wide_table: false,
+            thread: Some(thread),
+        })
     }
 
     /// Returns a client of the worker, for any thread.

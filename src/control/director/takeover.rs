@@ -1,0 +1,170 @@
+//! Warm restart: the next process takes over from this one, or this one from the former.
+
+use super::Director;
+use super::error::DirectorError;
+use crate::control::http::server::SocketEnd;
+use crate::control::takeover::{
+    HandedDescriptor, HandedService, HandedState, Offer, TakeoverListener, TakeoverRequest, claimed,
+};
+use crate::control::workers::status;
+use crate::io::claim::Claim;
+use crate::model::{Config, Diagnostic, DirectorConfig, Places, parse};
+use crate::shadow::ShadowSession;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+/// Longest wait for the next process, which answers for the VIPs within a second as a rule.
+pub(super) const FINISH_MAX: Duration = Duration::from_secs(10);
+
+/// Everything that ends once another process takes over.
+#[derive(Default)]
+pub(super) struct Handover {
+    /// Exclusive rights to the interfaces.
+    pub(super) claims: Vec<Claim>,
+    /// Copies of descriptors for the next process.
+    pub(super) passed: Vec<(HandedDescriptor, OwnedFd)>,
+    /// Ends the server of the control socket.
+    pub(super) stop_server: Option<oneshot::Sender<SocketEnd>>,
+    /// Ends the listener of the metrics.
+    pub(super) exporting: Option<AbortHandle>,
+    /// The configuration of the file when it was last read.
+    pub(super) file: String,
+    /// Changes of the rules so far.
+    pub(super) generation: u64,
+    /// True once the workers have been stopped for the next process.
+    pub(super) is_over: bool,
+}
+
+impl Handover {
+    /// Keeps a descriptor for the next process. Without one, that process opens its own.
+    pub(super) fn keep(&mut self, name: HandedDescriptor, descriptor: io::Result<Option<OwnedFd>>) {
+        match descriptor {
+            Ok(Some(descriptor)) => self.passed.push((name, descriptor)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(?name, %error, "a descriptor cannot be handed over at a warm restart")
+            }
+        }
+    }
+
+    /// Keeps the shadow memory for the next process.
+    pub(super) fn keep_shadow(&mut self, session: &ShadowSession) {
+        self.keep(HandedDescriptor::Shadow, session.as_fd().try_clone_to_owned().map(Some));
+    }
+
+    /// Ends the service of clients: those that connect from now on are the next process's.
+    fn end_service(&mut self) {
+        self.claims.clear();
+        self.exporting.take().inspect(AbortHandle::abort);
+        if let Some(stop) = self.stop_server.take() {
+            let _ = stop.send(SocketEnd::Leave); // a server that has ended needs no stop
+        }
+    }
+}
+
+impl Director {
+    /// Answers a request of the next process. True if everything is to be handed over now.
+    pub(super) fn answer_takeover(&self, request: &TakeoverRequest, next: &mut TakeoverListener) -> bool {
+        let generation = self.handover.generation;
+        match request {
+            TakeoverRequest::Begin { program } => {
+                tracing::info!(process = next.process(), program, "another process is to take over");
+            }
+            TakeoverRequest::Commit { generation: known } if *known == generation => return true,
+            TakeoverRequest::Commit { .. } => {}
+        }
+        next.offer(&Offer {
+            generation,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            running: self.config().to_string(),
+            file: self.handover.file.clone(),
+        });
+        false
+    }
+
+    /// Stops forwarding, and hands everything over. The neighbor driver still answers for the VIPs.
+    pub(super) fn hand_over(&mut self, next: &mut TakeoverListener) -> Result<(), DirectorError> {
+        let begin = Instant::now();
+        let (is_ready, role) = (self.ready.readiness.reason().is_none(), Some(self.role.role()));
+        self.handover.is_over = true;
+        self.handover.end_service();
+        self.backend.steering.stop();
+        let stopped = self.backend.workers.stop();
+        self.keeper.stop();
+        let tun = self.ready.signals.pass();
+        self.handover.keep(HandedDescriptor::Tun, Ok(tun));
+        let workers = &self.backend.workers;
+        let totals = |server| status::totals(workers, server);
+        let state = HandedState {
+            descriptors: self.handover.passed.iter().map(|(name, _)| *name).collect(),
+            is_ready,
+            role,
+            claimed: claimed(&self.registry),
+            services: HandedService::all_of(&self.registry, &totals, begin),
+        };
+        let descriptors: Vec<BorrowedFd<'_>> =
+            self.handover.passed.iter().map(|(_, descriptor)| descriptor.as_fd()).collect();
+        next.hand_over(&state, &descriptors)?;
+        let ms = begin.elapsed().as_millis();
+        tracing::info!(process = next.process(), ms, "handed over: the next process forwards");
+        stopped.map_err(|error| DirectorError::worker_ended(error.to_string()))
+    }
+}
+
+/// Waits until the next process has taken over, and tells the service manager of it.
+///
+/// # Errors
+/// The next process has ended, and nothing forwards.
+pub(super) async fn finished(next: &mut TakeoverListener) -> Result<(), DirectorError> {
+    let process = next.process();
+    let failed = || {
+        let what = "the next process has ended before it had taken over";
+        Diagnostic::system(what).remedy("see its log; connections are kept for the next start")
+    };
+    match tokio::time::timeout(FINISH_MAX, next.finished()).await {
+        Ok(true) => {}
+        Ok(false) => return Err(failed().into()),
+        Err(_) => tracing::warn!(process, "the next process does not say that it has taken over"),
+    }
+    if let Ok(process) = u32::try_from(process)
+        && let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::MainPid(process)])
+    {
+        tracing::warn!(%error, "notifying the service manager of the next process failed (NOTIFY_SOCKET)");
+    }
+    Ok(())
+}
+
+/// The configuration of a process that takes over: its file's, with the running rules unless the file has been changed since it was last
+/// read.
+pub(super) fn inherited_rules(config: &Config, offer: &Offer) -> Config {
+    let read = |text: &str| parse(Path::new("the running configuration"), text);
+    match (read(&offer.file), read(&offer.running)) {
+        (Ok(file), Ok(running)) if file.rules().differences(&config.rules()).is_empty() => {
+            with_rules_of(config, running)
+        }
+        (Ok(_), Ok(_)) => {
+            tracing::info!("the configuration file has been changed: its rules apply, not the running ones");
+            config.clone()
+        }
+        (Err(errors), _) | (_, Err(errors)) => {
+            tracing::warn!(%errors, "the running rules cannot be read: those of the configuration file apply");
+            config.clone()
+        }
+    }
+}
+
+/// A configuration with the rules of another, and their places.
+fn with_rules_of(config: &Config, running: Config) -> Config {
+    let DirectorConfig { timeouts, policy, .. } = running.director;
+    let Places { services, servers, .. } = running.places;
+    Config {
+        director: DirectorConfig { timeouts, policy, ..config.director.clone() },
+        services: running.services,
+        marks: running.marks,
+        places: Places { services, servers, ..config.places.clone() },
+    }
+}
