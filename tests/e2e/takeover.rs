@@ -15,7 +15,7 @@ on_both_backends! {
     the_vip_is_answered_for_throughout
     a_changed_file_applies_at_a_takeover
     a_next_process_that_fails_changes_nothing
-    a_next_process_that_dies_after_the_switch_costs_no_connection
+    a_next_process_that_dies_costs_no_connection
     there_has_to_be_a_director_to_take_over_from
     the_command_upgrade_starts_the_next_process
 }
@@ -123,7 +123,7 @@ fn a_next_process_that_fails_changes_nothing(backend: &str) {
     connection.exchange("data");
 }
 
-fn a_next_process_that_dies_after_the_switch_costs_no_connection(backend: &str) {
+fn a_next_process_that_dies_costs_no_connection(backend: &str) {
     let deployment = Deployment::reference();
     let _peers = Peers::start(&deployment);
     let config = Config::new(backend).text(&deployment);

@@ -3,8 +3,8 @@
 use super::Director;
 use super::audit::audit_settings;
 use super::error::DirectorError;
+use super::handover::Handover;
 use super::symptoms::Symptoms;
-use super::takeover::Handover;
 use super::vip_checks::open_prober;
 use crate::audit::Auditor;
 use crate::control::answers::ClientAnswers;

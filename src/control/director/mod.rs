@@ -8,6 +8,7 @@ mod audit;
 pub mod error;
 mod event_loop;
 mod events;
+mod handover;
 mod health;
 mod hooks;
 pub mod inspect;
@@ -61,12 +62,12 @@ use crate::shadow::{Digest, ShadowNames};
 use crate::time::Tick;
 use crate::wire::vlan::Vlans;
 use arc_swap::ArcSwap;
+use handover::Handover;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use symptoms::Symptoms;
-use takeover::Handover;
 use tokio::sync::mpsc;
 
 /// A running director.

@@ -2,10 +2,11 @@
 
 use super::Director;
 use super::error::DirectorError;
+use super::handover::Handover;
 use super::hooks::check_programs;
 use super::launch::LaunchContext;
 use super::startup::{self, RunOptions, StartContext};
-use super::takeover::{Handover, inherited_rules};
+use super::takeover::inherited_rules;
 use crate::control::host::signals::DirectorSignals;
 use crate::control::http::exporter::Exporter;
 use crate::control::http::socket::{self, ControlSocket};

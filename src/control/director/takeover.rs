@@ -2,69 +2,17 @@
 
 use super::Director;
 use super::error::DirectorError;
-use crate::control::http::server::SocketEnd;
 use crate::control::takeover::{
     HandedDescriptor, HandedService, HandedState, Offer, TakeoverListener, TakeoverRequest, claimed,
 };
 use crate::control::workers::status;
-use crate::io::claim::Claim;
 use crate::model::{Config, Diagnostic, DirectorConfig, Places, parse};
-use crate::shadow::ShadowSession;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
 
 /// Longest wait for the next process, which answers for the VIPs within a second as a rule.
 pub(super) const FINISH_MAX: Duration = Duration::from_secs(10);
-
-/// Everything that ends once another process takes over.
-#[derive(Default)]
-pub(super) struct Handover {
-    /// Exclusive rights to the interfaces.
-    pub(super) claims: Vec<Claim>,
-    /// Copies of descriptors for the next process.
-    pub(super) passed: Vec<(HandedDescriptor, OwnedFd)>,
-    /// Ends the server of the control socket.
-    pub(super) stop_server: Option<oneshot::Sender<SocketEnd>>,
-    /// Ends the listener of the metrics.
-    pub(super) exporting: Option<AbortHandle>,
-    /// The configuration of the file when it was last read.
-    pub(super) file: String,
-    /// Changes of the rules so far.
-    pub(super) generation: u64,
-    /// True once the workers have been stopped for the next process.
-    pub(super) is_over: bool,
-}
-
-impl Handover {
-    /// Keeps a descriptor for the next process. Without one, that process opens its own.
-    pub(super) fn keep(&mut self, name: HandedDescriptor, descriptor: io::Result<Option<OwnedFd>>) {
-        match descriptor {
-            Ok(Some(descriptor)) => self.passed.push((name, descriptor)),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(?name, %error, "a descriptor cannot be handed over at a warm restart")
-            }
-        }
-    }
-
-    /// Keeps the shadow memory for the next process.
-    pub(super) fn keep_shadow(&mut self, session: &ShadowSession) {
-        self.keep(HandedDescriptor::Shadow, session.as_fd().try_clone_to_owned().map(Some));
-    }
-
-    /// Ends the service of clients: those that connect from now on are the next process's.
-    fn end_service(&mut self) {
-        self.claims.clear();
-        self.exporting.take().inspect(AbortHandle::abort);
-        if let Some(stop) = self.stop_server.take() {
-            let _ = stop.send(SocketEnd::Leave); // a server that has ended needs no stop
-        }
-    }
-}
 
 impl Director {
     /// Answers a request of the next process. True if everything is to be handed over now.

@@ -36,7 +36,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Chunks of connections buffered for a slow client.
 const CHUNKS_MAX: usize = 4;
 
-/// What becomes of a socket's file at the end.
+/// Fate of a socket's file at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketEnd {
     /// It is removed.

@@ -20,7 +20,7 @@ pub(in crate::control) struct Former {
     socket: OwnedFd,
 }
 
-/// What the running director has handed over.
+/// Everything that the running director has handed over.
 #[derive(Debug)]
 pub(in crate::control) struct Inheritance {
     /// State without descriptors.
