@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 on_both_backends! {
     a_killed_master_is_followed_and_does_not_come_back
@@ -25,6 +25,7 @@ on_both_backends! {
     a_restarted_director_keeps_its_role
     a_line_is_an_announcement_within_milliseconds
     a_role_file_and_a_command_set_the_role
+    a_planned_stop_hands_over_first
 }
 
 const SECOND: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 148);
@@ -106,8 +107,16 @@ impl Drop for Keepalived {
 
 impl Member {
     fn start(deployment: &Deployment, host: &Netns, backend: &str, priority: u8) -> Self {
-        let home = Home::new();
-        let ha = format!("[ha]\nrole = \"fifo\"\nfifo = \"{}/vrrp.fifo\"\n", home.path().display());
+        Self::start_in(Home::new(), deployment, host, backend, priority)
+    }
+
+    /// Likewise; with a file `sick` in the home, it is that of the director's readiness.
+    fn start_in(home: Home, deployment: &Deployment, host: &Netns, backend: &str, priority: u8) -> Self {
+        let mut ha = format!("[ha]\nrole = \"fifo\"\nfifo = \"{}/vrrp.fifo\"\n", home.path().display());
+        let sick = home.path().join("sick");
+        if sick.exists() {
+            ha += &format!("ready_file = {sick:?}\n");
+        }
         let config = Config { tables: ha, ..Config::new(backend) };
         let director = Director::start_in(home.clone(), host, &config.text(deployment));
         Self { director, home, keepalived: None, mac: mac(host), priority }
@@ -143,11 +152,15 @@ struct Site {
 
 impl Site {
     fn start(backend: &str) -> Self {
+        Self::start_in([Home::new(), Home::new()], backend)
+    }
+
+    fn start_in([home, second_home]: [Home; 2], backend: &str) -> Self {
         let deployment = Deployment::reference();
         let peers = Peers::start(&deployment);
         let second_host = deployment.plug("second", SECOND);
-        let mut first = Member::start(&deployment, &deployment.director, backend, 150);
-        let mut second = Member::start(&deployment, &second_host, backend, 100);
+        let mut first = Member::start_in(home, &deployment, &deployment.director, backend, 150);
+        let mut second = Member::start_in(second_home, &deployment, &second_host, backend, 100);
         assert_eq!([first.role(), second.role()], [Role::Backup; 2], "before a line of keepalived");
         assert_eq!(answers(&deployment.client), [""; 0], "a backup is silent");
         first.start_keepalived(&deployment.director);
@@ -226,6 +239,23 @@ fn a_fault_hands_over(backend: &str) {
     std::fs::write(&sick, "0\n").unwrap();
     site.first.wait_for(Role::Backup);
     site.assert_served_by(&site.second);
+}
+
+/// keepalived follows the file of readiness.
+fn a_planned_stop_hands_over_first(backend: &str) {
+    let homes = [Home::new(), Home::new()];
+    homes.iter().for_each(|home| std::fs::write(home.path().join("sick"), "1\n").unwrap());
+    let site = Site::start_in(homes, backend);
+    let client = &site.deployment.client;
+    let told = Instant::now();
+    site.first.director.signal(Signal::SIGTERM);
+    entry_follows(client, &site.second);
+    let Site { first: Member { director, home, keepalived: _keepalived, .. }, second, .. } = &site;
+    wait_until("the first director ends", PATIENCE, || !director.socket().exists());
+    println!("{backend}: followed and ended in {:?}", told.elapsed());
+    assert_eq!(director.logged("handed over: another director is master"), 1, "{}", director.log());
+    assert_eq!(std::fs::read_to_string(home.path().join("sick")).unwrap(), "1\n");
+    site.assert_served_by(second);
 }
 
 /// Drops the adverts that arrive at both hosts: each becomes master, and ARP goes on.

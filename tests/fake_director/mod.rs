@@ -138,6 +138,7 @@ impl Answers {
             unbound: 0,
             unfinished: 0,
             role: api::role::RoleStatus::default(),
+            ready: true,
             shadow: ShadowReadings {
                 entries: 5000,
                 adopted: 7,

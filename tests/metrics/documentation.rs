@@ -73,7 +73,7 @@ fn promtool_accepts_the_examples() {
     }
     let place = place.path().display();
     let rules = host(&format!("promtool check rules {place}/directrix.rules.yml"));
-    assert!(rules.contains("SUCCESS: 19 rules found"), "{rules}");
+    assert!(rules.contains("SUCCESS: 20 rules found"), "{rules}");
     let config = host(&format!("promtool check config {place}/prometheus.yml"));
     assert!(config.contains("prometheus.yml is valid prometheus config file syntax"), "{config}");
 }

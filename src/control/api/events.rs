@@ -48,6 +48,8 @@ pub enum EventSource {
     Quorum,
     /// The role of this director among several.
     Role,
+    /// Its readiness for traffic.
+    Readiness,
 }
 
 impl EventSource {
@@ -65,6 +67,7 @@ impl EventSource {
             Self::Freeze => "freeze",
             Self::Quorum => "quorum",
             Self::Role => "role",
+            Self::Readiness => "readiness",
         }
     }
 }

@@ -40,7 +40,12 @@ impl Director {
                 self.meter.read(
                     &view,
                     self.backend.name,
-                    (config, self.role_status(), self.health_overview(), self.audit_findings()),
+                    (
+                        config,
+                        (self.role_status(), self.is_ready_for_traffic()),
+                        self.health_overview(),
+                        self.audit_findings(),
+                    ),
                     reply,
                 );
             }

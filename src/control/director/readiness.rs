@@ -2,15 +2,19 @@
 
 use super::Director;
 use super::event_loop::is_settled;
+use crate::control::api::events::EventSource;
 use crate::control::readiness::{ReadyConditions, ReadySignals, TrafficReadiness};
 use crate::control::state::availability::Availability;
+use crate::control::state::events::EventSubject;
 use crate::health::{CheckKey, CheckUse};
-use crate::model::Diagnostic;
+use crate::model::{Diagnostic, Role, RoleSource};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Longest time for which a director that has withdrawn goes on forwarding before it ends: other hosts follow meanwhile.
 const STOP_MAX: Duration = Duration::from_secs(1);
+/// Time for which a director goes on forwarding once it is no longer master: the other one announces the VIPs meanwhile.
+const HANDED_OVER: Duration = Duration::from_millis(100);
 
 impl Director {
     /// Takes the signals of readiness, once privileges have been dropped. `carries_on`: of a process that was ready.
@@ -47,11 +51,8 @@ impl Director {
 
     /// Follows the conditions of readiness, and tells a change.
     pub(super) fn update_readiness(&mut self) {
-        if !self.ready.signals.is_used() {
-            return;
-        }
         let (conditions, before) = (self.ready_conditions(), self.ready.readiness.reason());
-        if !self.ready.readiness.update(&conditions) {
+        if !self.ready.readiness.update(&conditions) || !self.ready.signals.is_used() {
             return;
         }
         let reason = self.ready.readiness.reason();
@@ -61,6 +62,16 @@ impl Director {
             Some(reason) if before.is_none() => tracing::warn!(%reason, "no longer ready for traffic"),
             Some(reason) => tracing::info!(%reason, "not ready for traffic"),
         }
+        let text = match reason {
+            None => "ready for traffic".to_owned(),
+            Some(reason) => format!("not ready for traffic: {reason}"),
+        };
+        self.events.add(EventSource::Readiness, EventSubject::default(), text);
+    }
+
+    /// True if this director can take traffic.
+    pub(super) fn is_ready_for_traffic(&self) -> bool {
+        self.ready.readiness.reason().is_none()
     }
 
     /// Restores what others read, should it have been changed.
@@ -79,16 +90,32 @@ impl Director {
             return true;
         }
         self.update_readiness();
-        if !self.ready.signals.has_device() {
+        let seconds = STOP_MAX.as_secs();
+        if self.ready.signals.has_device() {
+            self.ready.signals.withdraw();
+            tracing::info!(seconds, "withdrawn: frames that still arrive are forwarded until the end");
+        } else if self.is_followed_by_keepalived() && self.role.role() == Role::Master {
+            self.ready.hands_over = true;
+            tracing::info!(seconds, "the end awaits that keepalived makes another director master");
+        } else {
             return true;
         }
-        self.ready.signals.withdraw();
         self.ready.stop_at = Some(Instant::now() + STOP_MAX);
-        tracing::info!(
-            seconds = STOP_MAX.as_secs(),
-            "withdrawn: frames that still arrive are forwarded until the end"
-        );
         false
+    }
+
+    /// True if keepalived reads the file of readiness, and tells the role.
+    fn is_followed_by_keepalived(&self) -> bool {
+        let source = self.role.machine.source();
+        self.ready.signals.has_file() && matches!(source, RoleSource::Fifo(_))
+    }
+
+    /// Follows a change of the role: the end of a master comes soon after it is none any more.
+    pub(super) fn hasten_stop(&mut self) {
+        if self.role.role() != Role::Master && std::mem::take(&mut self.ready.hands_over) {
+            tracing::info!("handed over: another director is master");
+            self.ready.stop_at = Some(Instant::now() + HANDED_OVER);
+        }
     }
 
     fn ready_conditions(&self) -> ReadyConditions {

@@ -63,6 +63,7 @@ impl Director {
         let pending = self.role.changed();
         tokio::spawn(async move { pending.store() });
         self.record_role(format!("role {to}, before {from}: {cause}"));
+        self.hasten_stop();
     }
 
     /// Records an event of the role, and calls the program `notify` of every service, each program once.

@@ -65,9 +65,9 @@ impl Meter {
         &self,
         view: &RuntimeView<'_>,
         backend: &str,
-        (config, role, checks, audit): (
+        (config, (role, ready), checks, audit): (
             ConfigReader,
-            RoleStatus,
+            (RoleStatus, bool),
             oneshot::Receiver<HealthOverview>,
             oneshot::Receiver<Vec<AuditFinding>>,
         ),
@@ -86,6 +86,7 @@ impl Meter {
             unbound: view.templates.unbound(),
             unfinished: view.workers.handles().iter().map(|handle| handle.counters.unfinished.get()).sum(),
             role,
+            ready,
             shadow: self.shadow(view),
             neighbors: self.neighbors(),
             pings: PingReadings { answered: self.pings.answered.get(), limited: self.pings.limited.get() },

@@ -73,7 +73,7 @@ impl Collector for Readings {
         table(self, &mut page)?;
         shadow::write(&self.shadow, &mut page)?;
         neighbors(&self.neighbors, &mut page)?;
-        role::write(&self.role, &mut page)?;
+        role::write((&self.role, self.ready), &mut page)?;
         clients(self, &mut page)
     }
 }

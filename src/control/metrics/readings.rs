@@ -33,6 +33,8 @@ pub struct Readings {
     pub unfinished: u64,
     /// The role among several directors.
     pub role: api::role::RoleStatus,
+    /// True if this director can take traffic.
+    pub ready: bool,
     /// The shadow table.
     pub shadow: ShadowReadings,
     /// Counters of ARP and neighbor discovery.

@@ -1,11 +1,13 @@
-//! The role of the director among several.
+//! The role of the director among several, and its readiness.
 
 use super::page::{MetricsPage, alone};
 use crate::control::api::role::RoleStatus;
 use crate::model::Role;
 use std::fmt;
 
-pub(super) fn write(status: &RoleStatus, page: &mut MetricsPage<'_>) -> fmt::Result {
+pub(super) fn write((status, ready): (&RoleStatus, bool), page: &mut MetricsPage<'_>) -> fmt::Result {
+    let help = "1 while the director can take traffic.";
+    page.gauges(("ready", None), help, alone(u64::from(ready)))?;
     let roles = Role::ALL.map(|role| ([("role", role.name())], u64::from(role == status.role)));
     page.gauges(("role", None), "1 for the role of the director, 0 for the others.", roles)?;
     let help = "Changes of the role.";

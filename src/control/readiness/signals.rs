@@ -33,6 +33,12 @@ impl ReadySignals {
         self.device.is_some()
     }
 
+    /// True with a file.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Checks that the file can be written by the user that the director runs as.
     ///
     /// # Errors

@@ -13,6 +13,8 @@ pub(in crate::control) struct ReadyState {
     pub(in crate::control) first_results: FirstResults,
     /// The director has been told to stop.
     pub(in crate::control) stopping: bool,
+    /// Its end awaits that keepalived makes another director master.
+    pub(in crate::control) hands_over: bool,
     /// Time of the end, while it forwards what still arrives.
     pub(in crate::control) stop_at: Option<Instant>,
 }
