@@ -5,6 +5,7 @@
 
 mod args;
 mod changes;
+mod daemons;
 mod error;
 mod format;
 mod grammar;
@@ -72,6 +73,9 @@ fn execute(words: &[String], socket: &Path, out: &mut impl Write) -> Result<(), 
         Invocation::Run(line) if line.command == Command::Restore => {
             changes::restore(io::stdin().lock(), &named(socket)?)
         }
+        Invocation::Run(line) if matches!(line.command, Command::StartDaemon | Command::StopDaemon) => {
+            daemons::change(&line, &named(socket)?)
+        }
         Invocation::Run(line) => changes::apply(&line, &named(socket)?),
     }
 }
@@ -87,8 +91,7 @@ fn list(line: &CommandLine, director: &Blocking, out: &mut impl Write) -> Result
         _ if has(Opt::Connection) => list_connections(director, &style.names, has(Opt::PersistentConn), out),
         Some(target) => list_one(target, sorted_services(director, line)?, &style, out),
         None if has(Opt::Timeout) => list_timeouts(director, out),
-        // The list of sync daemons is always empty; the request fails if no director runs.
-        None if has(Opt::Daemon) => Ok(director.timeouts().map(drop)?),
+        None if has(Opt::Daemon) => daemons::list(director, out),
         None if line.command == Command::Save => {
             save_timeouts(director, out)?;
             Ok(list_all(&sorted_services(director, line)?, &style, out)?)

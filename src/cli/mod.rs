@@ -25,6 +25,7 @@ mod run;
 mod socket;
 mod status;
 mod summary;
+mod sync;
 mod top;
 mod upgrade;
 mod why_down;
@@ -61,6 +62,8 @@ enum CliCommand {
     Audit(audit::Args),
     /// Show or set the role of this director among several: master, backup or fault
     Role(role::Args),
+    /// Show connection sync with other directors
+    Sync(sync::Args),
     /// List and change services exactly as ipvsadm does
     Ipvsadm(ipvsadm::Args),
     /// Reload the configuration file
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         CliCommand::WhyDown(args) => why_down::main(&args, &socket),
         CliCommand::Audit(args) => audit::main(&args, &socket),
         CliCommand::Role(args) => role::main(&args, &socket),
+        CliCommand::Sync(args) => sync::main(&args, &socket),
         CliCommand::Ipvsadm(args) => ipvsadm::main(&args, &socket),
         CliCommand::Reload => change::reload(&socket),
         CliCommand::Upgrade(args) => upgrade::main(&args, &socket),

@@ -27,6 +27,10 @@ pub enum Query {
     Role(oneshot::Sender<api::role::RoleStatus>),
     /// Sets the role.
     SetRole(Role, Origin, oneshot::Sender<Result<(), Diagnostic>>),
+    /// Reads the state of connection sync.
+    Sync(oneshot::Sender<api::sync::SyncStatus>),
+    /// Starts or stops a sync daemon.
+    ChangeSync(api::sync::SyncRequest, Origin, oneshot::Sender<Result<(), Diagnostic>>),
     /// Takes the result of an external check.
     Report(api::checks::CheckReport, oneshot::Sender<Result<(), Diagnostic>>),
     /// Lists every virtual service with its real servers.

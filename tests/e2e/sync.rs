@@ -17,6 +17,7 @@ on_both_backends! {
     no_connection_is_lost_with_a_killed_director
     a_director_that_starts_late_gets_all_connections
     forged_messages_change_nothing
+    daemons_are_started_and_stopped_at_run_time
 }
 
 const SECOND: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 148);
@@ -157,7 +158,62 @@ fn forged_messages_change_nothing(backend: &str) {
     send(&second_host, b"none of the messages");
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(active(&director), 10);
+    let refused =
+        |reason: &str| director.metric(&format!("directrix_sync_refused_total{{reason=\"{reason}\"}}"));
+    assert_eq!((refused("peer"), refused("syncid"), refused("size")), (1, 1, 1));
+    let status = director.client().sync().unwrap();
+    assert_eq!(
+        status.peers.iter().map(|peer| (peer.address, peer.records)).collect::<Vec<_>>(),
+        [(SECOND.into(), 0)]
+    );
+    assert!(
+        director.cli("sync status").contains("refused 1: peer: The sender is none of the configured peers.")
+    );
     send(&second_host, &message(51, 5));
     wait_for("those of the peer", &director, 15);
+    exchange(&mut connections);
+}
+
+fn daemons_are_started_and_stopped_at_run_time(backend: &str) {
+    let pair = Pair::start(backend, "");
+    let Pair { first, second, .. } = &pair;
+    assert_eq!(first.cli("ipvsadm -L --daemon"), "");
+    let fails = |words: &str| {
+        let (status, _, error) = first.cli_as("--reuid=0", &format!("ipvsadm {words}"));
+        (status, error)
+    };
+    let no_daemon = (Some(255), "No daemon is running\n".to_owned());
+    assert_eq!(fails("--stop-daemon master"), no_daemon);
+    for (interface, error) in [("nosuch", "No such device\n"), ("lo0:1", "No such device\n")] {
+        let start = format!("--start-daemon backup --mcast-interface {interface}");
+        assert_eq!(fails(&start), (Some(255), error.to_owned()));
+    }
+    for director in [first, second] {
+        for daemon in ["master", "backup"] {
+            assert_eq!(director.cli(&format!("ipvsadm --start-daemon {daemon} --syncid 7")), "");
+        }
+    }
+    assert_eq!(fails("--start-daemon master"), (Some(255), "Daemon has already run\n".to_owned()));
+    assert_eq!(
+        first.cli("ipvsadm -L --daemon"),
+        "master sync daemon (mcast=eth0, syncid=7, maxlen=1472, group=224.0.0.81, port=8848, ttl=1)\n\
+         backup sync daemon (mcast=eth0, syncid=7, maxlen=1472, group=224.0.0.81, port=8848, ttl=1)\n"
+    );
+    let mut connections = pair.open();
+    wait_for("the second has all", second, CONNECTIONS);
+    wait_until("both have heard each other", PATIENCE, || {
+        [first, second].iter().all(|director| {
+            let status = director.client().sync().unwrap();
+            status.peers.iter().any(|peer| peer.hello.as_ref().is_some_and(|of| of.difference == Some(0)))
+        })
+    });
+    assert!(first.cli("sync status").contains("peer 192.168.195.148 (directrix): heard 0."));
+    assert_eq!(first.cli("ipvsadm --stop-daemon master"), "");
+    assert_eq!(fails("--stop-daemon master"), no_daemon);
+    connections.extend(pair.open());
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(active(second), CONNECTIONS, "the first no longer sends");
+    let warned = || second.cli_status("status").1.contains("the peer 192.168.195.149 of [sync] was heard");
+    wait_until("the second warns of a silent peer", PATIENCE, warned);
     exchange(&mut connections);
 }

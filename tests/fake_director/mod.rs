@@ -68,6 +68,8 @@ impl Answers {
             Query::Audit(to) => drop(to.send(self.audit.clone())),
             Query::Role(to) => drop(to.send(api::role::RoleStatus::default())),
             Query::SetRole(_, _, to) => drop(to.send(Ok(()))),
+            Query::Sync(to) => drop(to.send(api::sync::SyncStatus::default())),
+            Query::ChangeSync(_, _, to) => drop(to.send(Ok(()))),
             Query::Drops(to) => drop(to.send(self.drops.clone())),
             Query::Workers(to) => drop(to.send(self.workers.clone())),
             Query::Timeouts(to) => drop(to.send(self.timeouts)),
@@ -139,6 +141,7 @@ impl Answers {
             unfinished: 0,
             role: api::role::RoleStatus::default(),
             ready: true,
+            sync: sync_status(),
             shadow: ShadowReadings {
                 entries: 5000,
                 adopted: 7,
@@ -252,4 +255,52 @@ pub(crate) fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().expect("not ended by a signal"), text(stdout), text(stderr))
+}
+
+/// Connection sync of a backup with one other directrix.
+fn sync_status() -> api::sync::SyncStatus {
+    let hello = api::sync::SyncHelloStatus {
+        age_ms: 250,
+        lag_ms: 2,
+        starts: 1,
+        role: "master".into(),
+        complete: true,
+        connections: 5010,
+        templates: 0,
+        difference: Some(10),
+        same_services: true,
+        same_mh: true,
+    };
+    let peer = api::sync::SyncPeerStatus {
+        address: [192, 168, 195, 12].into(),
+        kind: "directrix".into(),
+        heard_ms: 250,
+        messages: 40,
+        records: 9000,
+        refused: 0,
+        lost: 3,
+        hello: Some(hello),
+    };
+    let daemon = api::sync::SyncDaemonStatus {
+        daemon: api::sync::SyncDaemonKind::Backup,
+        interface: "eth1".into(),
+        syncid: 51,
+        maxlen: 1472,
+        group: [224, 0, 0, 81].into(),
+        port: 8848,
+        ttl: 1,
+    };
+    let refusal = api::sync::SyncRefusalCount {
+        reason: "no_service".into(),
+        count: 4,
+        explanation: "No virtual service.".into(),
+    };
+    api::sync::SyncStatus {
+        daemons: vec![daemon],
+        complete: true,
+        connections: 5000,
+        peers: vec![peer],
+        refusals: vec![refusal],
+        ..api::sync::SyncStatus::default()
+    }
 }

@@ -88,6 +88,7 @@ fn dashboard_and_alerts_query_existing_metrics() {
     site.send(3);
     let mut page = site.metrics();
     page.samples.extend(Exposition::read(&certificates()).samples);
+    page.samples.extend(Exposition::read(&written("directrix_sync_")).samples);
     check_metrics(&site.page());
     check_metrics(&site.page_of_socket());
     let targets = targets();
@@ -104,7 +105,12 @@ fn dashboard_and_alerts_query_existing_metrics() {
 
 /// The series of certificates in the written page: the site has no server with TLS.
 fn certificates() -> String {
-    let lines = include_str!("page.prometheus").lines().filter(|line| line.starts_with(CERTIFICATES));
+    written(CERTIFICATES)
+}
+
+/// The series of the written page that begin with `name`, for what the site does not have.
+fn written(name: &str) -> String {
+    let lines = include_str!("page.prometheus").lines().filter(|line| line.starts_with(name));
     let page: String = lines.map(|line| format!("{line}\n")).collect();
     assert!(!page.is_empty());
     page
@@ -144,7 +150,9 @@ fn prometheus_gets_an_answer_to_every_query() {
     };
     for Target { panel, expression, .. } in targets() {
         let result = prometheus.query(&fill(&expression));
-        let is_there = !expression.contains(CERTIFICATES);
+        // Neither a server with TLS nor another director is there.
+        let absent = [CERTIFICATES, "directrix_sync_peer_", "directrix_sync_refused"];
+        let is_there = !absent.iter().any(|name| expression.contains(name));
         assert_eq!(!result.is_empty(), is_there, "{panel}: {expression}");
     }
     for (metric, label) in variables() {

@@ -1,6 +1,7 @@
 //! Parser of ipvsadm's arguments, with ipvsadm's error messages.
 
 use super::grammar::{self, OptionSet};
+use crate::control::api::sync::SyncDaemonKind;
 use crate::import::{Environment, ThisHost};
 use crate::ipvsadm::{self, Command, DEFAULT_SCHEDULER, Forward, Meaning, Opt, SWITCHES, TIMEOUT_MAX};
 use crate::model::IpFamily;
@@ -30,6 +31,8 @@ pub(super) struct CommandLine {
     pub(super) forward: Forward,
     /// Values of `--set` in seconds: tcp, tcpfin, udp.
     pub(super) timeouts: [u32; 3],
+    /// Value of `--start-daemon` and `--stop-daemon`.
+    pub(super) daemon: Option<SyncDaemonKind>,
 }
 
 /// A service as named on the command line.
@@ -89,20 +92,28 @@ const SYNC_MAXLEN_MAX: i64 = 65_507;
 const TRY_HELP: &str = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
 
 fn begin(command: Command, value: Option<&str>) -> Result<CommandLine, String> {
-    match (command, value) {
-        (Command::StartDaemon | Command::StopDaemon, Some("master" | "backup")) => {}
+    let daemon = match (command, value) {
+        (Command::StartDaemon | Command::StopDaemon, Some("master")) => Some(SyncDaemonKind::Master),
+        (Command::StartDaemon | Command::StopDaemon, Some("backup")) => Some(SyncDaemonKind::Backup),
         (Command::StartDaemon, _) => return Err("illegal start-daemon parameter specified".to_owned()),
         (Command::StopDaemon, _) => return Err("illegal start_daemon specified".to_owned()),
-        _ => {}
-    }
-    Ok(CommandLine::new(command))
+        _ => None,
+    };
+    Ok(CommandLine { daemon, ..CommandLine::new(command) })
 }
 
 impl CommandLine {
     /// A command without options.
     pub(super) fn new(command: Command) -> Self {
-        let (options, values) = (OptionSet::default(), Vec::new());
-        Self { command, options, service: None, values, forward: Forward::Direct, timeouts: [0; 3] }
+        Self {
+            command,
+            options: OptionSet::default(),
+            service: None,
+            values: Vec::new(),
+            forward: Forward::Direct,
+            timeouts: [0; 3],
+            daemon: None,
+        }
     }
 
     /// The value of an option, if it was given.

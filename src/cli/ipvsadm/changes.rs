@@ -81,9 +81,10 @@ fn request(line: &CommandLine) -> Result<ChangeRequest, CommandError> {
             ChangeRequest::SetTimeouts { tcp, tcp_fin, udp }
         }
         Command::Zero => ChangeRequest::Zero { service: line.service.map(|_| service()).transpose()? },
+        // A line of -R.
         Command::StartDaemon | Command::StopDaemon => {
             return Err(CommandError::new(
-                "directrix has no sync daemon: it does not copy its connections to another director",
+                "a sync daemon is started and stopped by a command of its own",
                 255,
             ));
         }

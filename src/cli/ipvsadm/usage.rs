@@ -17,6 +17,8 @@ Usage:
   ipvsadm -S [-n]
   ipvsadm -Z [SERVICE]
   ipvsadm --set TCP TCPFIN UDP
+  ipvsadm --start-daemon STATE [--mcast-interface NAME] [--syncid ID] [...]
+  ipvsadm --stop-daemon STATE
   ipvsadm -L|-l [SERVICE] [-n] [-X] [--stats | --rate | --thresholds | --persistent-conn] [--nosort]
   ipvsadm -L -c [-n] [--persistent-conn]
   ipvsadm -L --timeout | --daemon
@@ -36,6 +38,8 @@ Commands:
   -Z, --zero                    set the counters of a service, or of all services, to 0
   -L, -l, --list                list services and their servers, or as an option selects
       --set TCP TCPFIN UDP      set timeouts in seconds; 0 leaves a timeout unchanged
+      --start-daemon STATE      tell connections to other directors: master; take theirs: backup
+      --stop-daemon STATE       stop that daemon
   -h, --help                    this help
   -v, --version                 the version above
 
@@ -61,6 +65,14 @@ Of a real server:
   -x, --u-threshold CONNECTIONS upper threshold: no new connections at or above it; 0: none
   -y, --l-threshold CONNECTIONS lower threshold: new connections again below it; 0: 3/4 of -x
 
+Of a sync daemon, whose STATE is master or backup:
+      --mcast-interface NAME    interface of the messages; default eth0
+      --syncid ID               0 to 255, the same on all directors of a group; default 0: any
+      --sync-maxlen BYTES       longest message
+      --mcast-group ADDRESS     multicast group; default 224.0.0.81
+      --mcast-port PORT         UDP port; default 8848
+      --mcast-ttl TTL           time to live; default 1
+
 Of listings:
   -n, --numeric                 addresses and ports as numbers
   -c, --connection              all connections
@@ -70,7 +82,7 @@ Of listings:
       --thresholds              upper and lower thresholds
       --persistent-conn         persistent connections; with -c, persistence engines
       --timeout                 the timeouts: tcp tcpfin udp
-      --daemon                  sync daemons: always empty
+      --daemon                  sync daemons
       --nosort                  in the director's order
       --sort                    sorted: the default
 
@@ -79,9 +91,6 @@ Not supported:
                                 --tun-csum, --tun-remcsum
   -m, --masquerading            NAT
       --pe ENGINE               persistence engines
-      --start-daemon STATE      synchronisation, with --mcast-interface NAME, --syncid ID,
-      --stop-daemon STATE       --sync-maxlen BYTES, --mcast-group ADDRESS, --mcast-port PORT,
-                                --mcast-ttl TTL
 
 These changes are lost when the director ends: `directrix save` writes the running configuration to
 a file. The control socket is /run/directrix/control.sock, or the value of the environment variable

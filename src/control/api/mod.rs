@@ -14,6 +14,7 @@ pub mod request;
 pub mod role;
 mod stats;
 mod strict;
+pub mod sync;
 
 pub use handshakes::Handshakes;
 pub use problem::{ErrorCode, Problem};
@@ -59,6 +60,8 @@ pub mod path {
     pub const AUDIT: &str = "/v1/audit";
     /// [`super::role::RoleStatus`]. Takes a [`super::role::RoleRequest`], too.
     pub const ROLE: &str = "/v1/role";
+    /// [`super::sync::SyncStatus`]. Takes a [`super::sync::SyncRequest`], too.
+    pub const SYNC: &str = "/v1/sync";
     /// "ok" with status 200, or the health problems with status 503.
     pub const HEALTH: &str = "/healthz";
     /// [`super::Timeouts`].

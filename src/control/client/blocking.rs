@@ -105,6 +105,22 @@ impl Blocking {
         self.runtime.block_on(self.client.set_role(role))
     }
 
+    /// See [`Client::sync`].
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub fn sync(&self) -> Result<api::sync::SyncStatus, Diagnostic> {
+        self.runtime.block_on(self.client.sync())
+    }
+
+    /// See [`Client::change_sync`].
+    ///
+    /// # Errors
+    /// [`Diagnostic`].
+    pub fn change_sync(&self, request: &api::sync::SyncRequest) -> Result<(), Diagnostic> {
+        self.runtime.block_on(self.client.change_sync(request))
+    }
+
     /// See [`Client::drops`].
     ///
     /// # Errors

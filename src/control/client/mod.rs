@@ -3,6 +3,7 @@
 mod blocking;
 mod error;
 mod role;
+mod sync;
 
 pub use blocking::Blocking;
 pub use error::STEP_TIMEOUT;

@@ -89,6 +89,7 @@ impl Director {
                 () = reached(self.registry.next_step()) => self.publish()?,
                 () = reached(self.reclaim_at) => drop(self.reclaim()),
                 () = reached(self.ready.first_results.deadline(Instant::now())) => {}
+                () = reached(self.sync_look_at()) => {}
                 () = reached(self.ready.stop_at) => break,
             }
         }

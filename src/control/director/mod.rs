@@ -27,6 +27,7 @@ mod startup;
 mod status;
 mod symptoms;
 mod sync;
+mod sync_status;
 mod takeover;
 mod vip_checks;
 mod vips;

@@ -30,6 +30,10 @@ impl Director {
             Query::Audit(reply) => self.report_audit(reply),
             Query::Role(reply) => drop(reply.send(self.role_status())),
             Query::SetRole(role, origin, reply) => drop(reply.send(self.set_role(role, &origin))),
+            Query::Sync(reply) => drop(reply.send(self.sync_status())),
+            Query::ChangeSync(request, origin, reply) => {
+                drop(reply.send(self.change_sync(&request, &origin)));
+            }
             Query::Health(reply) => drop(reply.send(self.health_problems())),
             Query::Services(reply) => drop(reply.send(view.services())),
             Query::Drops(reply) => drop(reply.send(view.drops())),
@@ -42,7 +46,7 @@ impl Director {
                     self.backend.name,
                     (
                         config,
-                        (self.role_status(), self.is_ready_for_traffic()),
+                        (self.role_status(), self.is_ready_for_traffic(), self.sync_status()),
                         self.health_overview(),
                         self.audit_findings(),
                     ),

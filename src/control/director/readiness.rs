@@ -127,6 +127,7 @@ impl Director {
             no_carrier: !self.carriers.are_up(),
             steering_refused: self.backend.steering.is_refused(),
             unsettled: starting && !services.iter().all(is_settled),
+            awaiting_sync: starting && self.awaits_sync(),
             awaiting_health: starting && ready.first_results.is_awaiting(Instant::now()),
             no_servers: self.settings.ha.ready_needs_servers && !self.has_servers(),
         }

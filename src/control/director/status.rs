@@ -134,6 +134,7 @@ impl Director {
                 format!("split brain: {mac} answers for the VIP {vip}, too, and this director is master");
             warnings.push(Warning::new("split-brain", text));
         }
+        warnings.extend(self.sync_warnings());
         warnings.extend(self.stale_warning().map(|text| Warning::new("stale-frames", text)));
         warnings.extend(self.host.vips.iter().filter_map(|vip| self.vip_warning(*vip)));
         for service in self.summaries().iter().filter(|service| service.available == 0) {

@@ -2,12 +2,16 @@
 
 use super::Director;
 use crate::control::keeper::syncing::{SyncOrder, SyncStart};
-use crate::control::sync::{SyncEnding, SyncState};
+use crate::control::sync::{SyncDaemons, SyncEnding, SyncSocketError, SyncState};
 use crate::model::{Role, Rules, Scheduler, VirtualService};
 use crate::shadow::Digest;
 use crate::sync::{SyncFacts, SyncRole};
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Interval of looks whether the connections of another director have come.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl Director {
     /// Starts what the configuration has.
@@ -19,6 +23,22 @@ impl Director {
         if let Some(ending) = self.sync.ending.take() {
             self.start_sync(ending);
         }
+    }
+
+    /// Replaces the daemons, all or none.
+    ///
+    /// # Errors
+    /// If their sockets cannot be opened. The present ones then go on.
+    pub(super) fn set_sync_daemons(&mut self, daemons: SyncDaemons) -> Result<(), SyncSocketError> {
+        let ending = daemons.open()?;
+        (self.sync.daemons, self.sync.failure) = (daemons, None);
+        if self.sync.daemons.is_any() {
+            self.start_sync(ending);
+        } else {
+            self.keeper.sync.order(SyncOrder::Stop);
+            tracing::info!("connection sync has ended");
+        }
+        Ok(())
     }
 
     /// Tries again what has failed.
@@ -65,6 +85,18 @@ impl Director {
         if self.sync.daemons.is_any() {
             self.keeper.sync.order(SyncOrder::Facts(self.sync_facts()));
         }
+    }
+
+    /// True while the connections of another director are awaited, at most for some seconds after the start.
+    pub(super) fn awaits_sync(&self) -> bool {
+        let receives = self.sync.daemons.backup.is_some() && self.sync.failure.is_none();
+        receives && !self.keeper.sync.report().is_complete
+    }
+
+    /// Time of the next look at [`Director::awaits_sync`].
+    pub(super) fn sync_look_at(&self) -> Option<Instant> {
+        let awaits = !self.ready.readiness.has_started() && self.awaits_sync();
+        awaits.then(|| Instant::now() + LOOK_EVERY)
     }
 
     pub(super) fn sync_facts(&self) -> SyncFacts {

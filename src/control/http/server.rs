@@ -104,6 +104,10 @@ fn router(queries: mpsc::Sender<Query>) -> Router {
             path::ROLE,
             get(async |State(queries): Queries| reply(&queries, Query::Role).await).post(set_role),
         )
+        .route(
+            path::SYNC,
+            get(async |State(queries): Queries| reply(&queries, Query::Sync).await).post(change_sync),
+        )
         .route(path::CONNECTIONS, get(connections))
         .route(path::CONFIG, get(config))
         .route(path::CHECK_REPORT, post(report_check))
@@ -190,6 +194,23 @@ async fn set_role(
         Err((status, error)) => return problem(status, error),
     };
     match query_loop(&queries, |reply| Query::SetRole(role, requester.origin, reply)).await {
+        Ok(Ok(())) => Json(()).into_response(),
+        Ok(Err(error)) => (StatusCode::CONFLICT, Json(api::Problem::from(&error))).into_response(),
+        Err(error) => error,
+    }
+}
+
+/// Starts or stops a sync daemon.
+async fn change_sync(
+    State(queries): Queries,
+    Extension(requester): Extension<Requester>,
+    request: axum::extract::Request,
+) -> Response {
+    let request: api::sync::SyncRequest = match read_body(request).await {
+        Ok(request) => request,
+        Err((status, error)) => return problem(status, error),
+    };
+    match query_loop(&queries, |reply| Query::ChangeSync(request, requester.origin, reply)).await {
         Ok(Ok(())) => Json(()).into_response(),
         Ok(Err(error)) => (StatusCode::CONFLICT, Json(api::Problem::from(&error))).into_response(),
         Err(error) => error,

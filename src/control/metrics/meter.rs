@@ -8,6 +8,7 @@ use crate::control::answers::AnswerCounters;
 use crate::control::api::audit::Audit;
 use crate::control::api::checks::Checks;
 use crate::control::api::role::RoleStatus;
+use crate::control::api::sync::SyncStatus;
 use crate::control::config_file::{ConfigFile, History, METRICS_AGE, RunningConfig};
 use crate::control::health::{HealthOverview, listing};
 use crate::control::keeper::counters::KeeperCounters;
@@ -65,9 +66,9 @@ impl Meter {
         &self,
         view: &RuntimeView<'_>,
         backend: &str,
-        (config, (role, ready), checks, audit): (
+        (config, (role, ready, sync), checks, audit): (
             ConfigReader,
-            (RoleStatus, bool),
+            (RoleStatus, bool, SyncStatus),
             oneshot::Receiver<HealthOverview>,
             oneshot::Receiver<Vec<AuditFinding>>,
         ),
@@ -87,6 +88,7 @@ impl Meter {
             unfinished: view.workers.handles().iter().map(|handle| handle.counters.unfinished.get()).sum(),
             role,
             ready,
+            sync,
             shadow: self.shadow(view),
             neighbors: self.neighbors(),
             pings: PingReadings { answered: self.pings.answered.get(), limited: self.pings.limited.get() },

@@ -16,6 +16,7 @@ pub mod readings;
 mod role;
 mod services;
 mod shadow;
+mod sync;
 mod workers;
 
 pub use format::ExpositionFormat;
@@ -74,6 +75,7 @@ impl Collector for Readings {
         shadow::write(&self.shadow, &mut page)?;
         neighbors(&self.neighbors, &mut page)?;
         role::write((&self.role, self.ready), &mut page)?;
+        sync::write(&self.sync, &mut page)?;
         clients(self, &mut page)
     }
 }

@@ -35,6 +35,8 @@ pub struct Readings {
     pub role: api::role::RoleStatus,
     /// True if this director can take traffic.
     pub ready: bool,
+    /// Connection sync with other directors.
+    pub sync: api::sync::SyncStatus,
     /// The shadow table.
     pub shadow: ShadowReadings,
     /// Counters of ARP and neighbor discovery.

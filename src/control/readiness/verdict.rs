@@ -17,6 +17,8 @@ pub enum Unready {
     Starting,
     /// A health check has had no result yet.
     AwaitingHealth,
+    /// The connections of another director have not all come yet.
+    AwaitingSync,
     /// No service has an available real server.
     NoServers,
 }
@@ -32,6 +34,7 @@ impl Unready {
             Self::SteeringRefused => "the kernel refuses the present services",
             Self::Starting => "VIPs are being probed or real servers resolved",
             Self::AwaitingHealth => "health checks have had no result yet",
+            Self::AwaitingSync => "the connections of another director have not all come yet",
             Self::NoServers => "no service has an available real server",
         }
     }
@@ -58,6 +61,8 @@ pub struct ReadyConditions {
     pub unsettled: bool,
     /// A health check has had no result yet.
     pub awaiting_health: bool,
+    /// The connections of another director have not all come yet.
+    pub awaiting_sync: bool,
     /// No service has an available real server, and that counts.
     pub no_servers: bool,
 }
@@ -98,7 +103,8 @@ impl TrafficReadiness {
 
     /// Follows the conditions. Returns true if the reason is another one.
     pub fn update(&mut self, conditions: &ReadyConditions) -> bool {
-        self.started |= !conditions.unsettled && !conditions.awaiting_health;
+        let ReadyConditions { unsettled, awaiting_health, awaiting_sync, .. } = *conditions;
+        self.started |= !unsettled && !awaiting_health && !awaiting_sync;
         let reason = self.verdict(conditions);
         std::mem::replace(&mut self.reason, reason) != reason
     }
@@ -111,7 +117,8 @@ impl TrafficReadiness {
             (no_carrier, Unready::NoCarrier),
             (steering_refused, Unready::SteeringRefused),
             (!self.started && conditions.unsettled, Unready::Starting),
-            (!self.started, Unready::AwaitingHealth),
+            (!self.started && conditions.awaiting_health, Unready::AwaitingHealth),
+            (!self.started, Unready::AwaitingSync),
             (conditions.no_servers, Unready::NoServers),
         ];
         reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason))
@@ -129,6 +136,7 @@ mod tests {
         steering_refused: false,
         unsettled: false,
         awaiting_health: false,
+        awaiting_sync: false,
         no_servers: false,
     };
 
@@ -149,6 +157,12 @@ mod tests {
         assert_eq!(after(true, true), Some(Unready::Starting));
         assert_eq!(after(false, true), Some(Unready::AwaitingHealth));
         assert_eq!(after(true, false), Some(Unready::Starting));
+        readiness.update(&ReadyConditions { awaiting_sync: true, ..GOOD });
+        assert_eq!(readiness.reason(), Some(Unready::AwaitingSync));
+        let mut after = |unsettled, awaiting_health| {
+            readiness.update(&ReadyConditions { unsettled, awaiting_health, ..GOOD });
+            readiness.reason()
+        };
         assert_eq!(after(false, false), None);
         assert_eq!(after(true, true), None, "a service that is added later");
     }

@@ -3,7 +3,9 @@
 use super::{SyncListener, SyncSocketError, SyncSocketSettings, SyncTransmitter};
 use crate::model::SyncConfig;
 use crate::sync::{MESSAGE_LEN_DEFAULT, MESSAGE_LEN_DEFAULT_V6, SyncIdFilter, SyncSettings, SyncTrust};
+use crate::sys::rtnetlink;
 use crate::time::Span;
+use nix::net::if_::if_nametoindex;
 use std::net::IpAddr;
 
 /// Entries of the table that an answer to a request walks over in a second: 9 MB a second of IPv4 records.
@@ -120,6 +122,20 @@ impl SyncDaemons {
 #[must_use]
 pub fn default_len(group: IpAddr) -> u16 {
     if group.is_ipv4() { MESSAGE_LEN_DEFAULT } else { MESSAGE_LEN_DEFAULT_V6 }
+}
+
+/// Buffer of a receiving daemon: the given length, else what a datagram on the interface holds
+/// (`start_sync_thread` in net/netfilter/ipvs/ip_vs_sync.c). Longer messages are taken all the same.
+#[must_use]
+pub fn backup_len(interface: &str, group: IpAddr, given: Option<u16>) -> u16 {
+    const BUFFER_MIN: u16 = 1024;
+    let headers = if group.is_ipv4() { 28 } else { 48 };
+    let mtu = || {
+        let index = if_nametoindex(interface).ok()?;
+        Some(rtnetlink::link(index).ok()??.mtu)
+    };
+    let len = given.unwrap_or_else(|| mtu().unwrap_or_default().clamp(1500, 65535) as u16 - headers);
+    len.max(BUFFER_MIN)
 }
 
 #[cfg(test)]
