@@ -27,9 +27,18 @@ impl<T> At<T> {
 pub(super) struct Description {
     pub(super) interface: Option<At<String>>,
     pub(super) timeouts: ImportedTimeouts,
+    pub(super) sync: Option<At<ImportedSync>>,
     /// Lines of `[director]` for IPVS's switches.
     pub(super) switches: Vec<At<String>>,
     pub(super) services: Vec<ImportedService>,
+}
+
+/// Connection sync.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ImportedSync {
+    pub(super) interface: String,
+    /// Keys of `[sync]` with their values, as they are in the file.
+    pub(super) keys: Vec<(&'static str, String)>,
 }
 
 /// Timeouts in seconds, where the file sets them.

@@ -17,6 +17,8 @@ pub(super) const SERVER_CHECK: &str = "[[service.server.check]]";
 pub(super) struct ConfigDraft {
     pub(super) switches: Vec<At<String>>,
     pub(super) timeouts: Vec<At<String>>,
+    /// Lines of `[sync]`.
+    pub(super) sync: Vec<At<String>>,
     pub(super) services: Vec<ServiceDraft>,
 }
 

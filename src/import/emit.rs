@@ -23,7 +23,8 @@ pub(super) fn config(source: &str, interface: &InterfaceChoice, draft: &ConfigDr
     out.line("[director]");
     out.commented(&key("interface", &interface.name), &interface.origin);
     draft.switches.iter().for_each(|switch| out.located(switch));
-    out.timeouts(&draft.timeouts);
+    out.table("[director.timeouts]", &draft.timeouts);
+    out.table("[sync]", &draft.sync);
     draft.services.iter().for_each(|service| out.service(service));
     out.0
 }
@@ -48,12 +49,12 @@ impl Writer {
         self.line(&format!("{line}  # {}", printable(text)));
     }
 
-    fn timeouts(&mut self, timeouts: &[At<String>]) {
-        if !timeouts.is_empty() {
+    fn table(&mut self, header: &str, lines: &[At<String>]) {
+        if !lines.is_empty() {
             self.blank();
-            self.line("[director.timeouts]");
+            self.line(header);
         }
-        timeouts.iter().for_each(|timeout| self.located(timeout));
+        lines.iter().for_each(|line| self.located(line));
     }
 
     /// Writes a line with its origin.

@@ -71,10 +71,13 @@ impl Notice {
     }
 }
 
-/// Statement on IPVS's sync daemon.
-pub(super) const NO_SYNC_DAEMON: &str = "connections are not synchronised with another director";
-/// Consequence of having no sync daemon.
-pub(super) const NO_SYNC_DAEMON_REMEDY: &str = "a director that takes over starts with an empty table, and drops packets of connections that its table lacks";
+/// Statement on the sync daemon of a list of rules.
+pub(super) const SYNC_DAEMON: &str = "a sync daemon is none of the rules";
+/// Place of connection sync.
+pub(super) const SYNC_DAEMON_REMEDY: &str =
+    "add [sync] with interface and syncid, or start it by \"directrix ipvsadm --start-daemon\"";
+/// Reason for which IPVS's settings of sync have no counterpart.
+pub(super) const SYNC_BY_CHANGES: &str = "connection sync tells each change of a connection at once, and all connections again each minute, by one port";
 
 /// Notices of an import, in the order of detection.
 #[derive(Debug, Default)]

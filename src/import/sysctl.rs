@@ -1,7 +1,7 @@
 //! IPVS's sysctls: sysctl.conf(5), files of /etc/sysctl.d, or the output of `sysctl -a`.
 
 use super::description::{At, Description, Place};
-use super::notice::{NO_SYNC_DAEMON_REMEDY, Notices, excerpt, printable, syntax_error};
+use super::notice::{Notices, SYNC_BY_CHANGES, excerpt, printable, syntax_error};
 use crate::model::{ConnReuseMode, Diagnostic, Diagnostics};
 use std::sync::Arc;
 
@@ -43,15 +43,15 @@ const MEANINGLESS: [(&str, &str); 29] = [
     ("secure_tcp", FULL_TABLE),
     ("snat_reroute", NAT_ONLY),
     ("svc_lfactor", FIXED_TABLE),
-    ("sync_persist_mode", NO_SYNC_DAEMON_REMEDY),
-    ("sync_ports", NO_SYNC_DAEMON_REMEDY),
-    ("sync_qlen_max", NO_SYNC_DAEMON_REMEDY),
-    ("sync_refresh_period", NO_SYNC_DAEMON_REMEDY),
-    ("sync_retries", NO_SYNC_DAEMON_REMEDY),
-    ("sync_sock_size", NO_SYNC_DAEMON_REMEDY),
-    ("sync_threshold", NO_SYNC_DAEMON_REMEDY),
-    ("sync_version", NO_SYNC_DAEMON_REMEDY),
-    ("sync_period", NO_SYNC_DAEMON_REMEDY),
+    ("sync_persist_mode", SYNC_BY_CHANGES),
+    ("sync_ports", SYNC_BY_CHANGES),
+    ("sync_qlen_max", SYNC_BY_CHANGES),
+    ("sync_refresh_period", SYNC_BY_CHANGES),
+    ("sync_retries", SYNC_BY_CHANGES),
+    ("sync_sock_size", SYNC_BY_CHANGES),
+    ("sync_threshold", SYNC_BY_CHANGES),
+    ("sync_version", SYNC_BY_CHANGES),
+    ("sync_period", SYNC_BY_CHANGES),
 ];
 
 /// A key of the configuration, or the reason for none.

@@ -44,6 +44,11 @@ pub(super) fn timeout_error(line: &str) -> Option<Diagnostic> {
     parse_error(&format!("{DIRECTOR}[director.timeouts]\n{line}\n{SERVICE}"))
 }
 
+/// Validates the lines of `[sync]`.
+pub(super) fn sync_error(lines: &[String]) -> Option<Diagnostic> {
+    parse_error(&format!("{DIRECTOR}[sync]\n{}\n{SERVICE}", lines.join("\n")))
+}
+
 fn parse_error(text: &str) -> Option<Diagnostic> {
     let errors = model::parse(Path::new("directrix.toml"), text).err()?;
     let first = errors.0.into_iter().next()?;

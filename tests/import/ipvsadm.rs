@@ -158,7 +158,7 @@ fn unsupported_rules_are_reported_by_line() {
     for (rules, expected) in [
         (
             "--start-daemon master --mcast-interface eth0",
-            "3: not carried over: connections are not synchronised with another director",
+            "3: not carried over: a sync daemon is none of the rules",
         ),
         (
             "-A -t 192.0.2.2 -p\n-a -t 192.0.2.2 -r 10.0.0.2:8080",

@@ -2,6 +2,7 @@
 
 use crate::{Files, config, imported, is_for_now, notices, refused, shown, source};
 use directrix::import::import;
+use directrix::model::SyncConfig;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -102,13 +103,42 @@ fn typical_file_is_imported() {
 }
 
 #[test]
+fn a_sync_daemon_becomes_the_table_sync() {
+    let service = "virtual_server 192.0.2.1 80 {\n lvs_method DR\n real_server 10.0.0.1 80 {\n }\n}\n";
+    let instance = "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n}\n";
+    let sync = |words: &str| {
+        let text = format!("global_defs {{\n lvs_sync_daemon {words}\n}}\n{instance}{service}");
+        let import = imported("k.conf", &text, &Files::default());
+        (config(&import).director.sync, notices(&import))
+    };
+    let of = |interface: &str, syncid| Some(SyncConfig::new(interface.into(), syncid));
+    assert_eq!(sync("bond0").0, of("bond0", 0));
+    assert_eq!(sync("bond0 VI_1").0, of("bond0", 51), "the virtual_router_id");
+    assert_eq!(sync("bond0 inst VI_1 id 7").0, of("bond0", 7));
+    let all = SyncConfig {
+        maxlen: Some(9000),
+        port: 8849,
+        ttl: 2,
+        group: [239, 1, 2, 3].into(),
+        ..SyncConfig::new("eth1".into(), 3)
+    };
+    assert_eq!(sync("eth1 id 3 maxlen 9000 port 8849 ttl 2 group 239.1.2.3").0, Some(all));
+    let (read, notices) = sync("eth1 id 3 maxlen 1");
+    assert_eq!(read, of("eth1", 3));
+    assert!(
+        notices.iter().any(|line| line.contains("of lvs_sync_daemon, maxlen is 1, out of range")),
+        "{notices:?}"
+    );
+}
+
+#[test]
 fn typical_file_has_notices_by_line() {
     let messages = notices(&imported("k.conf", PAIR, &Files::default()));
     let messages = messages.iter().map(|line| line.split(';').next().unwrap());
     let messages: Vec<_> = messages.filter(|line| !is_for_now(line)).collect();
     let expected = [
         "4: note: notification_email belongs to e-mail and SNMP, which directrix does not have",
-        "9: not carried over: lvs_sync_daemon starts a sync daemon, which directrix does not have: another director has no entries for these connections",
+        "9: note: lvs_sync_daemon sends as master of VI_1, and receives else",
         "13: note: vrrp_script chk_director belongs to VRRP, which directrix does not have",
         "18: not carried over: vrrp_instance VI_9 is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers for it",
         "25: not carried over: vrrp_instance VI_1 is about VRRP, which directrix does not have: it claims each VIP on its own interface and answers for it",

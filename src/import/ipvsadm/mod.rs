@@ -6,7 +6,7 @@ mod line;
 
 use super::description::{At, Description, ImportedIdentity, ImportedServer, ImportedService, Place};
 use super::environment::Environment;
-use super::notice::{NO_SYNC_DAEMON, NO_SYNC_DAEMON_REMEDY, Notices, excerpt, printable, syntax_error};
+use super::notice::{Notices, SYNC_DAEMON, SYNC_DAEMON_REMEDY, excerpt, printable, syntax_error};
 use crate::ipvsadm::Command;
 use crate::model::Diagnostics;
 use line::RuleCommand;
@@ -81,7 +81,7 @@ impl RuleTable {
             Command::DeleteServer => self.delete_server(&rule)?,
             Command::SetTimeouts => self.set_timeouts(rule.timeouts.unwrap_or_default(), &line.location),
             Command::StartDaemon | Command::StopDaemon => {
-                notices.warn(&line.location, NO_SYNC_DAEMON, NO_SYNC_DAEMON_REMEDY);
+                notices.warn(&line.location, SYNC_DAEMON, SYNC_DAEMON_REMEDY);
             }
             Command::Zero | Command::List | Command::Save | Command::Restore => {}
         }

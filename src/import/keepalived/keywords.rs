@@ -1,7 +1,7 @@
 //! Keywords without a counterpart in directrix: their effect on traffic, and the remedy.
 
 use super::statement::Statement;
-use crate::import::notice::{NO_SYNC_DAEMON_REMEDY, NoticeLevel, Notices};
+use crate::import::notice::{NoticeLevel, Notices};
 
 /// Keywords of one kind of block. `None`: no notice.
 pub(super) type KeywordTable = &'static [(&'static [&'static str], Option<KeywordNotice>)];
@@ -114,13 +114,7 @@ pub(super) const ROOT: KeywordTable = &[
 
 /// Keywords in `global_defs`. All others concern keepalived itself, its mails or VRRP.
 pub(super) const GLOBAL: KeywordTable = &[
-    (
-        &["lvs_sync_daemon", "lvs_sync_daemon_interface"],
-        warn(
-            "starts a sync daemon, which directrix does not have: another director has no entries for these connections",
-            NO_SYNC_DAEMON_REMEDY,
-        ),
-    ),
+    (&["lvs_sync_daemon"], None),
     (&["lvs_flush", "lvs_flush_on_stop"], None),
     (
         &[

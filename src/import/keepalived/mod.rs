@@ -11,6 +11,7 @@ mod preprocess;
 mod service;
 mod statement;
 mod surplus;
+mod sync;
 
 use super::description::Description;
 use super::environment::Environment;
@@ -42,8 +43,9 @@ pub(super) fn read(
         }
     }
     let timeouts = global::timeouts(&statements, notices);
+    let sync = sync::read(&statements, notices);
     let interface = global::interface(&statements, &services);
-    Ok(Description { interface, timeouts, services, ..Description::default() })
+    Ok(Description { interface, timeouts, sync, services, ..Description::default() })
 }
 
 /// Whether the first word of a file belongs to keepalived.conf.
