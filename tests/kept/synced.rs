@@ -37,7 +37,7 @@ fn tell(from: &mut Site, to: &mut Site) -> Vec<SyncRefusal> {
 fn walked(site: &mut Site) -> Vec<SyncRecord> {
     let (mut found, mut at, now) = (Vec::new(), Some(0), site.now);
     while let Some(from) = at {
-        at = site.kept.walk(GroupSet::ALL, from, 3, now, &mut found);
+        at = site.kept.walk(GroupSet::ALL, (from, 3), now, &mut found);
     }
     found
 }
@@ -227,7 +227,7 @@ impl SyncHost for Wire<'_> {
         budget: usize,
         found: &mut Vec<SyncRecord>,
     ) -> Option<u64> {
-        self.site.kept.walk(groups, from, budget, self.site.now, found)
+        self.site.kept.walk(groups, (from, budget), self.site.now, found)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Director;
 use crate::control::api;
 use crate::control::config_file::reloads::ReloadQueue;
-use crate::control::metrics::ConfigReader;
+use crate::control::metrics::{ConfigReader, MeterSources};
 use crate::control::query::Query;
 use crate::control::workers::WorkerHandle;
 use crate::control::workers::status::{self, RuntimeView};
@@ -44,12 +44,14 @@ impl Director {
                 self.meter.read(
                     &view,
                     self.backend.name,
-                    (
+                    MeterSources {
                         config,
-                        (self.role_status(), self.is_ready_for_traffic(), self.sync_status()),
-                        self.health_overview(),
-                        self.audit_findings(),
-                    ),
+                        role: self.role_status(),
+                        ready: self.is_ready_for_traffic(),
+                        sync: self.sync_status(),
+                        checks: self.health_overview(),
+                        audit: self.audit_findings(),
+                    },
                     reply,
                 );
             }

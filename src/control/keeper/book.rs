@@ -91,8 +91,7 @@ impl SyncBook {
         &mut self,
         kind: JournalKind,
         flow: Flow,
-        value: ShadowValue,
-        before: Option<ShadowValue>,
+        (value, before): (ShadowValue, Option<ShadowValue>),
         snapshot: &Snapshot,
     ) {
         if !self.sends || !self.occasion(kind, value, before).is_some_and(|of| of.is_due(value.state)) {

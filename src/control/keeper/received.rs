@@ -87,7 +87,7 @@ impl KeptConnections {
         let Some(book) = &mut self.book else { return };
         let before = if let Stored::Updated(before) = stored { Some(*before) } else { None };
         book.stored(key.flow(), value.server, stored);
-        book.note(kind, key.flow(), value, before, &self.unowned.snapshot.load());
+        book.note(kind, key.flow(), (value, before), &self.unowned.snapshot.load());
     }
 
     /// Takes a record of another director into the table, as an entry that no worker owns.
@@ -127,8 +127,7 @@ impl KeptConnections {
     pub fn walk(
         &mut self,
         groups: GroupSet,
-        from: u64,
-        budget: usize,
+        (from, budget): (u64, usize),
         now: Tick,
         found: &mut Vec<SyncRecord>,
     ) -> Option<u64> {

@@ -232,6 +232,6 @@ impl SyncHost for KeptHost<'_> {
         budget: usize,
         found: &mut Vec<SyncRecord>,
     ) -> Option<u64> {
-        self.kept.walk(groups, from, budget, self.now, found)
+        self.kept.walk(groups, (from, budget), self.now, found)
     }
 }

@@ -39,6 +39,16 @@ pub struct Meter {
     keeper: Arc<KeeperCounters>,
 }
 
+/// Readings of the control thread, and the channels of those that come later.
+pub(in crate::control) struct MeterSources {
+    pub(in crate::control) config: ConfigReader,
+    pub(in crate::control) role: RoleStatus,
+    pub(in crate::control) ready: bool,
+    pub(in crate::control) sync: SyncStatus,
+    pub(in crate::control) checks: oneshot::Receiver<HealthOverview>,
+    pub(in crate::control) audit: oneshot::Receiver<Vec<AuditFinding>>,
+}
+
 impl Meter {
     /// Creates the meter of a director that starts now, with the counters of the control thread and the keeper.
     #[must_use]
@@ -66,14 +76,10 @@ impl Meter {
         &self,
         view: &RuntimeView<'_>,
         backend: &str,
-        (config, (role, ready, sync), checks, audit): (
-            ConfigReader,
-            (RoleStatus, bool, SyncStatus),
-            oneshot::Receiver<HealthOverview>,
-            oneshot::Receiver<Vec<AuditFinding>>,
-        ),
+        sources: MeterSources,
         reply: oneshot::Sender<Readings>,
     ) {
+        let MeterSources { config, role, ready, sync, checks, audit } = sources;
         let mut readings = Readings {
             started: self.started,
             config: config.readings(),

@@ -20,8 +20,8 @@ mod sync;
 mod workers;
 
 pub use format::ExpositionFormat;
-pub(super) use meter::ConfigReader;
 pub use meter::Meter;
+pub(super) use meter::{ConfigReader, MeterSources};
 
 use crate::control::api;
 use page::MetricsPage;

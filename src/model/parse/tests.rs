@@ -231,30 +231,8 @@ fn everything_that_is_set_arrives() {
         },
         timeouts,
         user: Some("directrix".into()),
-        ha: HaConfig {
-            role: RoleSource::Fifo(RoleFifo {
-                path: "/run/directrix/vrrp.fifo".into(),
-                instance: Some("VI_1".into()),
-                on_writer_death: OnWriterDeath::Keep,
-            }),
-            linger: Span::from_secs(7),
-            vips: VipReach::Claimed,
-            ready_file: Some("/run/directrix/ready".into()),
-            tun: Some("dx0".into()),
-            ready_needs_servers: true,
-        },
-        sync: Some(SyncConfig {
-            interface: "eth2".into(),
-            group: [239, 1, 2, 3].into(),
-            port: 8849,
-            ttl: 2,
-            syncid: 51,
-            maxlen: Some(9000),
-            peers: vec![[10, 0, 0, 5].into(), "fe80::5".parse().unwrap()],
-            unicast: true,
-            direction: SyncDirection::Receive,
-            hello: Span::from_secs(5),
-        }),
+        ha: all_of_ha(),
+        sync: Some(all_of_sync()),
     };
     assert_eq!(config.director, director);
     let address = ServiceAddress { protocol: Protocol::Udp, address: SocketAddr::from(([10, 0, 0, 1], 53)) };
@@ -275,6 +253,36 @@ fn everything_that_is_set_arrives() {
         config.services,
         [VirtualService { scheduler: Scheduler::Sh, scheduler_flags, one_packet: true, ..service }]
     );
+}
+
+fn all_of_ha() -> HaConfig {
+    HaConfig {
+        role: RoleSource::Fifo(RoleFifo {
+            path: "/run/directrix/vrrp.fifo".into(),
+            instance: Some("VI_1".into()),
+            on_writer_death: OnWriterDeath::Keep,
+        }),
+        linger: Span::from_secs(7),
+        vips: VipReach::Claimed,
+        ready_file: Some("/run/directrix/ready".into()),
+        tun: Some("dx0".into()),
+        ready_needs_servers: true,
+    }
+}
+
+fn all_of_sync() -> SyncConfig {
+    SyncConfig {
+        interface: "eth2".into(),
+        group: [239, 1, 2, 3].into(),
+        port: 8849,
+        ttl: 2,
+        syncid: 51,
+        maxlen: Some(9000),
+        peers: vec![[10, 0, 0, 5].into(), "fe80::5".parse().unwrap()],
+        unicast: true,
+        direction: SyncDirection::Receive,
+        hello: Span::from_secs(5),
+    }
 }
 
 #[test]
