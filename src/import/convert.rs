@@ -3,6 +3,7 @@
 mod checks;
 mod marks;
 mod sorry_server;
+mod sync;
 
 use super::description::{
     At, Description, Forward, ImportedIdentity, ImportedPersistence, ImportedServer, ImportedService,
@@ -28,7 +29,8 @@ pub(super) fn convert(description: &Description, direct: bool, notices: &mut Not
     let mut converter = Converter { vips: vips.collect(), seen: HashSet::new(), direct, validator, notices };
     let services = description.services.iter().map(|service| converter.service(service)).collect();
     let switches = description.switches.clone();
-    let (timeouts, sync) = (converter.timeouts(description), converter.sync(description));
+    let timeouts = converter.timeouts(description);
+    let sync = sync::lines(description, converter.notices);
     ConfigDraft { switches, timeouts, sync, services }
 }
 
@@ -70,33 +72,6 @@ impl Converter<'_> {
                 None
             }
         }
-    }
-
-    fn sync(&mut self, description: &Description) -> Vec<At<String>> {
-        let Some(At { location, value: sync }) = &description.sync else { return Vec::new() };
-        let written = |(key, value): &(&str, String)| match *key {
-            "group" => validate::key(key, value),
-            key => format!("{key} = {value}"),
-        };
-        let mut lines = vec![validate::key("interface", &sync.interface), "syncid = 0".to_owned()];
-        for key in &sync.keys {
-            let mut more = lines.clone();
-            match key.0 {
-                "syncid" => more[1] = written(key),
-                _ => more.push(written(key)),
-            }
-            match validate::sync_error(&more) {
-                None => lines = more,
-                Some(Diagnostic { what, remedy, .. }) => {
-                    self.notices.warn(location, format!("of lvs_sync_daemon, {what}"), remedy);
-                }
-            }
-        }
-        if let Some(Diagnostic { what, remedy, .. }) = validate::sync_error(&lines) {
-            self.notices.warn(location, format!("of lvs_sync_daemon, {what}"), remedy);
-            return Vec::new();
-        }
-        lines.into_iter().map(|line| At::new(location, line)).collect()
     }
 
     fn service(&mut self, service: &ImportedService) -> ServiceDraft {

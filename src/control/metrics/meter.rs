@@ -39,7 +39,7 @@ pub struct Meter {
     keeper: Arc<KeeperCounters>,
 }
 
-/// Readings of the control thread, and the channels of those that come later.
+/// Readings of the control thread, and the channels of later ones.
 pub(in crate::control) struct MeterSources {
     pub(in crate::control) config: ConfigReader,
     pub(in crate::control) role: RoleStatus,
