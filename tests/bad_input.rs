@@ -532,7 +532,7 @@ const CONFIGURATIONS: &[(&str, &str, &[&str])] = &[
             "11: [[service]] has no address; add address = \"VIP:port\"",
             "12: protocol is 6; write \"tcp\" or \"udp\" or \"sctp\"",
             "13: \"adress\" is not a key of [[service]]; did you mean address?",
-            "14: \"metrics\" is not a key of the file; its keys are include, director, ha, service, mark",
+            "14: \"metrics\" is not a key of the file; its keys are include, director, ha, sync, service, mark",
         ],
     ),
 ];
