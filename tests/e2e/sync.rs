@@ -116,8 +116,12 @@ fn a_director_that_starts_late_gets_all_connections(backend: &str) {
     let mut connections: Vec<_> =
         (0..CONNECTIONS).map(|_| EchoConnection::open(&deployment.client)).collect();
     std::thread::sleep(Duration::from_secs(1)); // no other director was there to hear of them
-    let second = Director::start_in(Home::new(), &second_host, &unicast(crate::deployment::DIP));
-    wait_for("all came by a resync", &second, CONNECTIONS);
+    let (home, text) = (Home::new(), unicast(crate::deployment::DIP));
+    let ready = home.path().join("ready");
+    let text = text.replace(ROLE, &format!("{ROLE}ready_file = \"{}\"\n", ready.display()));
+    let second = Director::start_in(home, &second_host, &text);
+    wait_until("ready for traffic", PATIENCE, || std::fs::read_to_string(&ready).unwrap().trim() == "0");
+    assert_eq!(active(&second), CONNECTIONS, "all came by a resync before");
     let (_, _home) = first.end(Signal::SIGTERM);
     second.client().set_role(Role::Master).unwrap();
     exchange(&mut connections);
