@@ -58,12 +58,14 @@ impl Director {
     fn start_sync(&mut self, ending: SyncEnding) {
         // Another director is not to take this start for the one before.
         let random = [getrandom::u64(), getrandom::u64()].map(|half| half.unwrap_or_default().to_ne_bytes());
-        random.into_iter().flatten().zip(&mut self.sync.boot_id.0).for_each(|(byte, of)| *of = byte);
+        let boot_id = &mut self.sync.facts.boot_id.0;
+        random.into_iter().flatten().zip(boot_id).for_each(|(byte, of)| *of = byte);
+        self.sync.facts = self.sync_facts();
         let SyncEnding { transmitter, listener } = ending;
         let (sends, receives) = (transmitter.is_some(), listener.is_some());
         let start = SyncStart {
             settings: self.sync.daemons.settings(),
-            facts: self.sync_facts(),
+            facts: self.sync.facts,
             transmitter,
             listener,
             names: Arc::new(self.registry.sync_names()),
@@ -73,7 +75,7 @@ impl Director {
     }
 
     /// Tells the keeper of other services, real servers or timeouts.
-    pub(super) fn renew_sync_names(&self) {
+    pub(super) fn renew_sync_names(&mut self) {
         if self.sync.daemons.is_any() {
             self.keeper.sync.order(SyncOrder::Names(Arc::new(self.registry.sync_names())));
             self.renew_sync_facts();
@@ -81,9 +83,10 @@ impl Director {
     }
 
     /// Tells the keeper of another role, or other rules.
-    pub(super) fn renew_sync_facts(&self) {
+    pub(super) fn renew_sync_facts(&mut self) {
         if self.sync.daemons.is_any() {
-            self.keeper.sync.order(SyncOrder::Facts(self.sync_facts()));
+            self.sync.facts = self.sync_facts();
+            self.keeper.sync.order(SyncOrder::Facts(self.sync.facts));
         }
     }
 
@@ -99,10 +102,10 @@ impl Director {
         awaits.then(|| Instant::now() + LOOK_EVERY)
     }
 
-    pub(super) fn sync_facts(&self) -> SyncFacts {
+    fn sync_facts(&self) -> SyncFacts {
         let rules = self.registry.rules();
         SyncFacts {
-            boot_id: self.sync.boot_id,
+            boot_id: self.sync.facts.boot_id,
             epoch: 0,
             role: sync_role(self.role.role()),
             config_hash: config_hash(&rules),

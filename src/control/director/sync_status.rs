@@ -61,7 +61,7 @@ impl Director {
             peers,
             ..
         } = self.keeper.sync.report();
-        let (daemons, facts) = (&self.sync.daemons, self.sync_facts());
+        let (daemons, facts) = (&self.sync.daemons, self.sync.facts);
         let both = [(SyncDaemonKind::Master, &daemons.master), (SyncDaemonKind::Backup, &daemons.backup)];
         let refusals = refusals.into_iter().map(|(of, count)| SyncRefusalCount {
             reason: of.name().into(),

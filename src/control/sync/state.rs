@@ -2,7 +2,7 @@
 
 use super::{SyncDaemons, SyncEnding};
 use crate::model::DirectorConfig;
-use crate::sync::BootId;
+use crate::sync::SyncFacts;
 
 /// Connection sync as it is to run.
 pub(in crate::control) struct SyncState {
@@ -12,14 +12,14 @@ pub(in crate::control) struct SyncState {
     pub(in crate::control) ending: Option<SyncEnding>,
     /// The reason for which it does not run.
     pub(in crate::control) failure: Option<String>,
-    /// Random number of this start.
-    pub(in crate::control) boot_id: BootId,
+    /// Facts for hellos, with a random number of the start of the daemons.
+    pub(in crate::control) facts: SyncFacts,
 }
 
 impl SyncState {
     /// Nothing is to run.
     pub(in crate::control) fn none() -> Self {
-        Self { daemons: SyncDaemons::none(), ending: None, failure: None, boot_id: BootId::default() }
+        Self { daemons: SyncDaemons::none(), ending: None, failure: None, facts: SyncFacts::default() }
     }
 
     /// Opens the sockets of a configuration. An interface that is not there yet is tried again later.
