@@ -70,9 +70,14 @@ fn plain() -> String {
 impl Site {
     /// A process that starts in second `started`, over the memory in `file`.
     fn start(file: &Path, services: &str, started: u32) -> Self {
+        Self::start_with(file, services, started, CAPACITY)
+    }
+
+    /// Likewise, with a number of connections in the shadow memory.
+    fn start_with(file: &Path, services: &str, started: u32, capacity: usize) -> Self {
         let (loads, rules) = (Arc::new(Loads::new(64)), rules(services));
         let templates = Arc::new(Templates::new(100, 64, SEED));
-        let OpenedShadow { parts, ids } = memory::open(Some(file), CAPACITY).unwrap();
+        let OpenedShadow { parts, ids, former, .. } = memory::open(Some(file), capacity).unwrap();
         let ShadowParts { compact, wide, mut names, session, .. } = parts;
         let mut registry = Registry::new(vec![MacAddr(frames::DIRECTOR)]);
         registry.recover(ids, &rules);
@@ -110,7 +115,7 @@ impl Site {
             snapshot: Arc::clone(&snapshot),
             services: registry.services_of_servers(),
         };
-        let kept = KeptConnections::new((compact, wide), sources, journals, clock);
+        let kept = KeptConnections::new((compact, wide), sources, journals, clock).with_former(former);
         let mut site = Self {
             registry,
             workers,
@@ -301,6 +306,33 @@ fn connections_outlive_the_process_with_their_loads() {
         assert_eq!((site.load(), site.adopted()), (before, 90));
         site.wait(1000);
         assert_eq!(site.load(), (0, 0));
+    });
+}
+
+#[test]
+fn connections_are_moved_to_a_memory_of_another_capacity() {
+    with_file(|file| {
+        let mut site = Site::start(file, &plain(), 1000);
+        let flows: Vec<_> = (0..90).map(TestFlow::of).collect();
+        let servers: Vec<_> = flows.iter().map(|flow| site.open(0, *flow)).collect();
+        site.settle();
+        let before = site.load();
+        let mut started = site.started + site.now.0 / 1000;
+        for capacity in [2 * CAPACITY, CAPACITY / 4] {
+            drop(site);
+            started += 1;
+            site = Site::start_with(file, &plain(), started, capacity);
+            assert_eq!((site.load(), site.kept.counters().kept.get()), (before, 90), "{capacity}");
+        }
+        for (flow, server) in flows.iter().zip(&servers) {
+            assert_eq!(site.decide(1, &flow.frame(ACK)), Ok(*server), "{flow:?}");
+        }
+        site.settle();
+        site.wait(1000);
+        assert_eq!(site.load(), (0, 0));
+        drop(site);
+        let site = Site::start_with(file, &plain(), started + 3000, 8);
+        assert_eq!(site.load(), (0, 0), "nothing is left, and the file has been replaced");
     });
 }
 

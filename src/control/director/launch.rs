@@ -15,6 +15,7 @@ use crate::control::host::carriers::Carriers;
 use crate::control::host::hints::LocalVips;
 use crate::control::host::privileges::Privileges;
 use crate::control::host::resolve::ResolvedHost;
+use crate::control::keeper::former::FormerConnections;
 use crate::control::keeper::memory::OpenedShadow;
 use crate::control::keeper::{self, Keeper, KeeperSettings};
 use crate::control::log::limit::LogLimiter;
@@ -73,6 +74,7 @@ struct LaunchTables {
     workers: WorkerSettings,
     writers: (ShadowWriter<V4Key>, ShadowWriter<WideKey>),
     session: ShadowSession,
+    former: Option<FormerConnections>,
 }
 
 /// The open network side: the workers run.
@@ -91,9 +93,14 @@ impl Director {
         handover.keep_shadow(&shadow.parts.session);
         let tables = LaunchTables::new(config, &host, shadow, inherited.as_ref())?;
         let running = Running::open(config, &host, privileges, &tables.workers)?;
-        let LaunchTables { registry, names, reclaims, workers, writers, session } = tables;
-        let settings =
-            KeeperSettings { workers: &workers, services: registry.services_of_servers(), writers, session };
+        let LaunchTables { registry, names, reclaims, workers, writers, session, former } = tables;
+        let settings = KeeperSettings {
+            workers: &workers,
+            services: registry.services_of_servers(),
+            writers,
+            session,
+            former,
+        };
         let keeper = Keeper::start(settings, &running.backend.workers)?;
         let Running { backend, neighbors: (machines, sockets), answers, pings, vip_prober } = running;
         inherited.and_then(|of| of.role).into_iter().for_each(|former| role.machine.carry_on(former));
@@ -149,9 +156,9 @@ impl LaunchTables {
         shadow: OpenedShadow,
         inherited: Option<&HandedState>,
     ) -> Result<Self, DirectorError> {
-        let OpenedShadow { parts, ids } = shadow;
+        let OpenedShadow { parts, ids, claims, lived_at, former } = shadow;
         let ShadowParts { compact, wide, mut names, session, .. } = parts;
-        let reclaims = reclaims(&names, &session);
+        let reclaims = reclaims(claims, lived_at);
         let mut registry = new_registry(config, host, ids)?;
         inherited.into_iter().for_each(|state| restore(&mut registry, state));
         keeper::memory::write_names(&mut names, &registry.names());
@@ -171,7 +178,7 @@ impl LaunchTables {
                 clock: keeper::clock(epoch),
             }),
         };
-        Ok(Self { registry, names, reclaims, workers, writers: (compact, wide), session })
+        Ok(Self { registry, names, reclaims, workers, writers: (compact, wide), session, former })
     }
 }
 
@@ -205,9 +212,8 @@ impl Running {
 }
 
 /// The VIPs that the process before had, if it ended a moment ago.
-fn reclaims(names: &ShadowNames, session: &ShadowSession) -> BTreeSet<Digest> {
-    let is_recent = monotonic().saturating_sub(session.lived_at) <= RECLAIM_MAX;
-    if is_recent { names.claims().collect() } else { BTreeSet::new() }
+fn reclaims(claims: BTreeSet<Digest>, lived_at: Duration) -> BTreeSet<Digest> {
+    if monotonic().saturating_sub(lived_at) <= RECLAIM_MAX { claims } else { BTreeSet::new() }
 }
 
 fn new_registry(config: &Config, host: &ResolvedHost, ids: NamedIds) -> Result<Registry, DirectorError> {

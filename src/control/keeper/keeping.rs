@@ -6,6 +6,7 @@
 
 use super::book::SyncBook;
 use super::counters::KeeperCounters;
+use super::former::FormerConnections;
 use crate::flow::{AnyKey, ConnState, Flow, FlowKey, V4Key, WideKey};
 use crate::forward::{Journal, JournalEvent, JournalKind, REFRESH_PERIOD, ServicePool, Snapshot};
 use crate::model::{MatchId, ServerId, ServiceId};
@@ -38,7 +39,9 @@ pub struct KeptConnections {
     /// By worker.
     journals: Vec<Journal>,
     pub(super) clock: ShadowClock,
-    counters: Arc<KeeperCounters>,
+    pub(super) counters: Arc<KeeperCounters>,
+    /// Tables of the process before, until their entries were moved.
+    pub(super) former: Option<FormerConnections>,
     /// Names of all entries, while connections are synced.
     pub(super) book: Option<SyncBook>,
     /// Templates that an answer to another director has still to tell.
@@ -66,7 +69,13 @@ impl KeptConnections {
         let LoadSources { loads, templates, snapshot, services } = sources;
         let unowned = UnownedLoads { loads, templates, snapshot, services };
         let (counters, listed) = (Arc::default(), Vec::new());
-        Self { compact, wide, unowned, journals, clock, counters, book: None, listed }
+        Self { compact, wide, unowned, journals, clock, counters, former: None, book: None, listed }
+    }
+
+    /// Takes tables of the process before whose entries are to be moved.
+    #[must_use]
+    pub fn with_former(self, former: Option<FormerConnections>) -> Self {
+        Self { former, ..self }
     }
 
     /// Its counters.
@@ -163,13 +172,14 @@ impl KeptConnections {
 
     /// Checks a stretch of the entries of the process before. Returns true once all were checked.
     pub fn recover(&mut self, buckets: usize, now: Tick) -> bool {
+        let is_moved = self.move_former(buckets, now);
         let Self { compact, wide, unowned, clock, .. } = self;
         let second = clock.second(now);
         let compact = compact.check(second, buckets, |entry| unowned.judge(entry, second, now));
         let wide = wide.check(second, buckets, |entry| unowned.judge(entry, second, now));
         [compact, wide].into_iter().for_each(|met| self.counters.add_checked(met));
         self.count();
-        let is_done = self.compact.is_all_checked() && self.wide.is_all_checked();
+        let is_done = is_moved && self.compact.is_all_checked() && self.wide.is_all_checked();
         if is_done {
             self.unowned.settle();
         }
@@ -209,7 +219,7 @@ impl UnownedLoads {
     /// An entry is kept if its match exists, its server is one of that service, its state is one of a confirmed connection,
     /// and its deadline is not beyond the timeout of the state. Its timeout starts anew, as at a backup of IPVS: how long ago its
     /// last frame came is not recorded.
-    fn judge<K: FlowKey>(
+    pub(super) fn judge<K: FlowKey>(
         &self,
         entry: &ShadowEntry<K>,
         second: SecondTick,

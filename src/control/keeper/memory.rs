@@ -1,8 +1,12 @@
 //! The shadow memory at the start: that of the process before, if it fits, else a new one.
 
+use super::former::FormerConnections;
 use crate::control::state::ids::NamedIds;
 use crate::model::{Diagnostic, MatchId, ServerId, ServiceId};
-use crate::shadow::{ShadowMemory, ShadowNames, ShadowParts, ShadowPlace, ShadowRefusal, ShadowShape};
+use crate::shadow::{
+    Digest, ShadowMemory, ShadowNames, ShadowParts, ShadowPlace, ShadowRefusal, ShadowShape,
+};
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,6 +24,12 @@ pub struct OpenedShadow {
     pub parts: ShadowParts,
     /// Numbers of the process before; none in a new one.
     pub ids: NamedIds,
+    /// VIPs that the process before had claimed.
+    pub claims: BTreeSet<Digest>,
+    /// Time of the monotonic clock at which that process still lived; zero without one.
+    pub lived_at: Duration,
+    /// Its tables, if they had other capacities: their entries are to be moved.
+    pub former: Option<FormerConnections>,
 }
 
 /// Path of the shadow memory of the director that listens on `socket`, beside that: no two directors have the same one. The
@@ -35,10 +45,8 @@ pub fn path(socket: &Path) -> PathBuf {
 /// # Errors
 /// If no memory can be had.
 pub fn open(file: Option<&Path>, connections: usize) -> Result<OpenedShadow, Diagnostic> {
-    let shape = shape_of(connections);
-    let former = file.and_then(|file| usable(&file.display().to_string(), open_free(file), shape));
-    let named = former.or_else(|| create(file?, shape));
-    split(named.map_or_else(|| ShadowMemory::create(shape, &ShadowPlace::Anonymous), Ok))
+    let former = file.and_then(|file| usable(&file.display().to_string(), open_free(file)));
+    opened(former, file, connections)
 }
 
 /// Takes over the memory that the process before has passed; if it does not fit, as [`open`].
@@ -46,36 +54,57 @@ pub fn open(file: Option<&Path>, connections: usize) -> Result<OpenedShadow, Dia
 /// # Errors
 /// If no memory can be had.
 pub fn adopt(passed: OwnedFd, file: &Path, connections: usize) -> Result<OpenedShadow, Diagnostic> {
-    let memory = ShadowMemory::from_descriptor(passed);
-    match usable("the memory that was handed over", memory, shape_of(connections)) {
-        Some(memory) => split(Ok(memory)),
+    match usable("the memory that was handed over", ShadowMemory::from_descriptor(passed)) {
+        Some(memory) => opened(Some(memory), Some(file), connections),
         None => open(Some(file), connections),
     }
 }
 
-fn shape_of(connections: usize) -> ShadowShape {
-    ShadowShape { compact: connections, wide: connections, templates: connections.div_ceil(TEMPLATES) }
+/// The memory of the process before. Without it, or with other capacities, a new one, into which the entries are to be moved.
+fn opened(
+    former: Option<ShadowMemory>,
+    file: Option<&Path>,
+    connections: usize,
+) -> Result<OpenedShadow, Diagnostic> {
+    let templates = connections.div_ceil(TEMPLATES);
+    let shape = ShadowShape { compact: connections, wide: connections, templates };
+    let Some(former) = former else {
+        return of(new(file, shape)?);
+    };
+    let fits = former.shape() == shape;
+    let former = of(former)?;
+    if fits {
+        return Ok(former);
+    }
+    // Its name is free for the new memory; this process still has the lock.
+    let _ = file.map(std::fs::remove_file); // it may have none
+    let OpenedShadow { parts, ids, claims, lived_at, .. } = former;
+    let tables = FormerConnections { compact: parts.compact, wide: parts.wide };
+    Ok(OpenedShadow { ids, claims, lived_at, former: Some(tables), ..of(new(file, shape)?)? })
 }
 
-fn split(memory: Result<ShadowMemory, ShadowRefusal>) -> Result<OpenedShadow, Diagnostic> {
-    let parts = memory.and_then(|memory| Ok(memory.split()?)).map_err(|refusal| failed(&refusal))?;
+fn new(file: Option<&Path>, shape: ShadowShape) -> Result<ShadowMemory, Diagnostic> {
+    let named = file.and_then(|file| create(file, shape));
+    let memory = named.map_or_else(|| ShadowMemory::create(shape, &ShadowPlace::Anonymous), Ok);
+    memory.map_err(|refusal| failed(&refusal))
+}
+
+/// The parts of a memory, with the names that it has.
+fn of(memory: ShadowMemory) -> Result<OpenedShadow, Diagnostic> {
+    let parts = memory.split().map_err(|error| failed(&error.into()))?;
     let ids = NamedIds {
         services: parts.names.services().map(|(id, name)| (name, id.0)).collect(),
         matches: parts.names.matches().map(|(id, name)| (name, id.0)).collect(),
         servers: parts.names.servers().map(|(id, name)| (name, id.0)).collect(),
     };
-    Ok(OpenedShadow { parts, ids })
+    let (claims, lived_at) = (parts.names.claims().collect(), parts.session.lived_at);
+    Ok(OpenedShadow { parts, ids, claims, lived_at, former: None })
 }
 
-/// The memory of the process before, if it has this shape.
-fn usable(
-    file: &str,
-    former: Result<ShadowMemory, ShadowRefusal>,
-    shape: ShadowShape,
-) -> Option<ShadowMemory> {
+/// The memory of the process before, if it can be read.
+fn usable(file: &str, former: Result<ShadowMemory, ShadowRefusal>) -> Option<ShadowMemory> {
     let reason = match former {
-        Ok(memory) if memory.shape() == shape => return Some(memory),
-        Ok(_) => "the capacity of the tables is another one".to_owned(),
+        Ok(memory) => return Some(memory),
         Err(ShadowRefusal::Absent) => return None,
         Err(refusal) => refusal.to_string(),
     };

@@ -5,6 +5,7 @@
 
 mod book;
 pub mod counters;
+pub mod former;
 pub mod keeping;
 pub mod memory;
 mod received;
@@ -12,6 +13,7 @@ pub mod sync_report;
 pub mod syncing;
 
 use crate::control::keeper::counters::KeeperCounters;
+use crate::control::keeper::former::FormerConnections;
 use crate::control::keeper::keeping::{KeptConnections, LoadSources};
 use crate::control::keeper::syncing::{SyncHandle, Syncing};
 use crate::control::workers::{ShadowTables, WorkerSettings, Workers};
@@ -44,6 +46,8 @@ pub struct KeeperSettings<'a> {
     pub writers: (ShadowWriter<V4Key>, ShadowWriter<WideKey>),
     /// This process as their writer.
     pub session: ShadowSession,
+    /// Tables of the process before whose entries are to be moved.
+    pub former: Option<FormerConnections>,
 }
 
 /// The running keeper. Dropping it stops the thread, which takes the last events before.
@@ -63,7 +67,7 @@ impl Keeper {
     /// # Errors
     /// If the system gives no thread.
     pub fn start(settings: KeeperSettings<'_>, running: &Workers) -> io::Result<Self> {
-        let KeeperSettings { workers, services, writers: (compact, wide), session } = settings;
+        let KeeperSettings { workers, services, writers: (compact, wide), session, former } = settings;
         let (Some(journals), Some(ShadowTables { clock, .. })) = (&running.journals, &workers.shadow) else {
             return Err(io::Error::other("the workers have no journals"));
         };
@@ -74,7 +78,8 @@ impl Keeper {
             snapshot: Arc::clone(&workers.snapshot),
             services,
         };
-        let kept = KeptConnections::new((compact, wide), sources, journals.journals.clone(), clock.clone());
+        let kept = KeptConnections::new((compact, wide), sources, journals.journals.clone(), clock.clone())
+            .with_former(former);
         let counters = Arc::clone(kept.counters());
         let sleeper = Arc::clone(&journals.sleeper);
         let (syncing, sync) = Syncing::new(&sleeper);
