@@ -46,6 +46,18 @@ impl Forwarder {
         templates: Arc<Templates>,
         counters: Arc<WorkerCounters>,
     ) -> Self {
+        Self::with_table(FlowTable::new(connections, seed), seed, loads, templates, counters)
+    }
+
+    /// Likewise, with a flow table that is there already.
+    #[must_use]
+    pub fn with_table(
+        table: FlowTable<V4Key>,
+        seed: Seed,
+        loads: Arc<Loads>,
+        templates: Arc<Templates>,
+        counters: Arc<WorkerCounters>,
+    ) -> Self {
         let context = Context {
             snapshot: Arc::default(),
             lifetimes: [Span::default(); ConnState::COUNT],
@@ -56,7 +68,7 @@ impl Forwarder {
             is_handed: false,
         };
         let staged = Box::new([Staged::UNSET; BATCH]);
-        let tables = Tables::new(FlowTable::new(connections, seed), seed);
+        let tables = Tables::new(table, seed);
         Self {
             context,
             own_macs: [NO_MAC; INTERFACES_MAX],

@@ -36,7 +36,7 @@ impl Listener {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let exporter = Exporter::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+                let exporter = Exporter::bind(([127, 0, 0, 1], 0).into()).unwrap();
                 sender.send(exporter.address().unwrap()).unwrap();
                 let (sender, mut queries) = mpsc::channel(16);
                 tokio::spawn(exporter.serve(sender));
@@ -220,7 +220,7 @@ fn unusable_address_is_reported_with_a_remedy() {
         (([192, 0, 2, 77], 9310).into(), ["192.0.2.77:9310", "ip address"]),
     ] {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let refused = runtime.block_on(Exporter::bind(address)).unwrap_err().to_string();
+        let refused = runtime.block_on(async { Exporter::bind(address) }).unwrap_err().to_string();
         assert!(parts.iter().all(|part| refused.contains(part)), "{refused}");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The refusal that `auto` logs; `None` if it takes AF_XDP.
 fn refusal(director: &Netns, setup: &Setup) -> Option<String> {
-    director.enter(|| xdp::open_native(&setup.plan()).err().map(|error| error.to_string()))
+    director.enter(|| xdp::open_native(&setup.plan(), None).err().map(|error| error.to_string()))
 }
 
 fn assert_refused(director: &Netns, setup: &Setup, parts: &[&str]) {

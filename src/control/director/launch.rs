@@ -2,19 +2,19 @@
 
 use super::Director;
 use super::audit::audit_settings;
+use super::entrance::{Entered, Entrance};
 use super::error::DirectorError;
-use super::handover::Handover;
 use super::symptoms::Symptoms;
 use super::vip_checks::open_prober;
 use crate::audit::Auditor;
 use crate::control::answers::ClientAnswers;
 use crate::control::api;
-use crate::control::health::AttachedProber;
 use crate::control::hooks::HookRunner;
 use crate::control::host::carriers::Carriers;
 use crate::control::host::hints::LocalVips;
-use crate::control::host::privileges::Privileges;
 use crate::control::host::resolve::ResolvedHost;
+use crate::control::http::exporter::Exporter;
+use crate::control::http::socket::ControlSocket;
 use crate::control::keeper::former::FormerConnections;
 use crate::control::keeper::memory::OpenedShadow;
 use crate::control::keeper::{self, Keeper, KeeperSettings};
@@ -23,47 +23,52 @@ use crate::control::metrics::Meter;
 use crate::control::neighbor::sockets::NeighborSockets;
 use crate::control::ping::{PingResponder, PingSocket};
 use crate::control::readiness::ReadyState;
-use crate::control::role::RoleState;
 use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::events::EventRing;
 use crate::control::state::ids::NamedIds;
 use crate::control::state::registry::{Registry, VipState};
 use crate::control::state::steered::steered;
 use crate::control::sync::SyncState;
-use crate::control::takeover::HandedState;
-use crate::control::workers::backend::RunningBackend;
+use crate::control::takeover::{HandedState, TakeoverListener};
+use crate::control::workers::backend::BackendSteps;
+use crate::control::workers::spare::SpareTables;
 use crate::control::workers::watchdog::Watchdog;
 use crate::control::workers::{ShadowTables, WorkerSettings, backend, random_seed};
 use crate::flow::{V4Key, WideKey};
 use crate::health::passive::PassiveHealth;
-use crate::model::{Config, DirectorConfig};
+use crate::io::{CarrierDevice, Steering};
+use crate::model::{Config, Diagnostic, DirectorConfig};
 use crate::neighbor::{NeighborSettings, Neighbors, Timing};
 use crate::schedule::{Loads, Templates};
 use crate::shadow::{Digest, ShadowNames, ShadowParts, ShadowSession, ShadowWriter};
 use crate::sys::boot::monotonic;
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Reason for which the sockets exist after the launch.
-const LAUNCHED: &str = "a backend that is launched has called the closure";
+/// Reason for which everything exists after the launch.
+const LAUNCHED: &str = "a backend that is launched has taken each step";
+/// Server ids that counters cover.
+const SERVERS: usize = u16::MAX as usize;
 
 /// Longest time since the process before lived after which its VIPs are claimed without probing first. Another director on standby
 /// needs as long on average to find that nothing answers for them.
 const RECLAIM_MAX: Duration = Duration::from_secs(1);
 
-/// Everything that a director is launched with, besides its configuration.
-pub(super) struct LaunchContext<'a> {
-    pub(super) host: ResolvedHost,
-    pub(super) shadow: OpenedShadow,
-    pub(super) privileges: &'a Privileges,
-    pub(super) role: RoleState,
-    /// State of the process that this one takes over from.
-    pub(super) inherited: Option<HandedState>,
-    pub(super) handover: Handover,
-    pub(super) on_ready: Box<dyn FnMut()>,
+/// A launched director, and what its event loop needs besides.
+pub(super) struct Launched {
+    pub(super) director: Director,
+    pub(super) socket: ControlSocket,
+    pub(super) exporter: Option<Exporter>,
+    pub(super) next: TakeoverListener,
+    pub(super) device: Option<CarrierDevice>,
+    /// Time of the entrance.
+    pub(super) since: Instant,
+    /// True if the process before was ready for traffic.
+    pub(super) was_ready: bool,
 }
 
 /// The registry, and everything that workers and keeper share with it.
@@ -77,23 +82,42 @@ struct LaunchTables {
     former: Option<FormerConnections>,
 }
 
-/// The open network side: the workers run.
-struct Running {
-    backend: RunningBackend,
-    neighbors: ((Neighbors, Auditor), Vec<NeighborSockets>),
-    answers: ClientAnswers,
-    pings: PingResponder,
-    vip_prober: AttachedProber,
+/// The memory that takes long to be made.
+struct LaunchMemory {
+    loads: Arc<Loads>,
+    templates: Arc<Templates>,
+    spare: SpareTables,
+}
+
+/// The steps of a launch, around the opening of the backend.
+struct LaunchSteps<'a> {
+    entrance: Entrance<'a>,
+    entered: Option<Entered>,
+    memory: Option<LaunchMemory>,
+    tables: Option<LaunchTables>,
+    neighbors: Vec<NeighborSockets>,
+    answers: Option<ClientAnswers>,
+    pings: Option<PingSocket>,
 }
 
 impl Director {
     /// Starts the workers and the keeper. Drops privileges in between.
-    pub(super) fn launch(config: &Config, context: LaunchContext<'_>) -> Result<Self, DirectorError> {
-        let LaunchContext { host, shadow, privileges, mut role, inherited, mut handover, on_ready } = context;
-        handover.keep_shadow(&shadow.parts.session);
-        let tables = LaunchTables::new(config, &host, shadow, inherited.as_ref())?;
-        let running = Running::open(config, &host, privileges, &tables.workers)?;
-        let LaunchTables { registry, names, reclaims, workers, writers, session, former } = tables;
+    pub(super) fn launch(
+        entrance: Entrance<'_>,
+        on_host: &dyn Fn(&Config),
+    ) -> Result<Launched, DirectorError> {
+        let (config, host) = (entrance.config, entrance.host.clone());
+        let mut steps = LaunchSteps::begin(entrance, on_host)?;
+        let neighbors = Neighbors::new(neighbor_settings(config, &host)?);
+        let auditor = Auditor::new(audit_settings(&config.director, neighbors.own_macs())?);
+        let (vip_prober, plan) =
+            (open_prober(config, &host)?, backend::plan(&config.director, &host.interfaces));
+        let backend = backend::launch(config.director.backend, &plan, &mut steps)?;
+        backend.steering.check(&config.services.iter().flat_map(steered).collect::<Vec<_>>())?;
+        let LaunchSteps { entrance, entered, tables, neighbors: sockets, answers, pings, .. } = steps;
+        let entered = entered.expect(LAUNCHED);
+        let LaunchTables { registry, names, reclaims, workers, writers, session, former } =
+            tables.expect(LAUNCHED);
         let settings = KeeperSettings {
             workers: &workers,
             services: registry.services_of_servers(),
@@ -101,12 +125,13 @@ impl Director {
             session,
             former,
         };
-        let keeper = Keeper::start(settings, &running.backend.workers)?;
-        let Running { backend, neighbors: (machines, sockets), answers, pings, vip_prober } = running;
-        inherited.and_then(|of| of.role).into_iter().for_each(|former| role.machine.carry_on(former));
+        let keeper = Keeper::start(settings, &backend.workers)?;
+        let (answers, pings) = (answers.expect(LAUNCHED), PingResponder::new(pings.expect(LAUNCHED))?);
+        let (machines, Entered { socket, exporter, next, handover, device, role, state, .. }) =
+            ((neighbors, auditor), entered);
         let (health_reports, health_received) = mpsc::unbounded_channel();
         let (answered, pinged, kept) = (answers.counters(), pings.counters(), Arc::clone(&keeper.counters));
-        Ok(Self {
+        let director = Self {
             registry,
             settings: config.director.clone(),
             snapshot: workers.snapshot,
@@ -144,7 +169,65 @@ impl Director {
             kept_vips: BTreeMap::new(),
             ready: ReadyState::default(),
             handover,
-            on_ready: Some(on_ready),
+            on_ready: None,
+        };
+        let since = entrance.since.unwrap_or_else(Instant::now);
+        let was_ready = state.is_some_and(|of| of.is_ready);
+        Ok(Launched { director, socket, exporter, next, device, since, was_ready })
+    }
+}
+
+impl<'a> LaunchSteps<'a> {
+    /// Enters at once, unless there is a process to take over from: then memory is made first.
+    fn begin(entrance: Entrance<'a>, on_host: &dyn Fn(&Config)) -> Result<Self, DirectorError> {
+        let (takes_over, config) = (entrance.former.is_some(), entrance.config);
+        let (entered, memory, tables, neighbors, answers, pings) = (None, None, None, Vec::new(), None, None);
+        let mut steps = Self { entrance, entered, memory, tables, neighbors, answers, pings };
+        if !takes_over {
+            steps.enter()?;
+        }
+        on_host(config);
+        steps.memory = Some(LaunchMemory::new(config, if takes_over { steps.workers_before() } else { 0 })?);
+        Ok(steps)
+    }
+
+    /// Workers of the process before.
+    fn workers_before(&self) -> usize {
+        self.entrance.former.as_ref().map_or(0, |(_, offer)| offer.workers)
+    }
+}
+
+impl BackendSteps for LaunchSteps<'_> {
+    fn takes_over(&self) -> bool {
+        self.entered.is_none()
+    }
+
+    fn enter(&mut self) -> Result<(), Diagnostic> {
+        if self.entered.is_none() {
+            self.entered = Some(self.entrance.enter()?);
+        }
+        Ok(())
+    }
+
+    fn settings(&mut self, steering: &dyn Steering) -> Result<&WorkerSettings, Diagnostic> {
+        let Entrance { config, host, privileges, .. } = self.entrance;
+        self.neighbors = host.interfaces.iter().map(NeighborSockets::open).collect::<Result<_, _>>()?;
+        self.answers = Some(ClientAnswers::open(&host.interfaces)?);
+        self.pings = Some(PingSocket::open(&host.interfaces[0])?);
+        privileges.reduce(steering.restores())?;
+        let (entered, memory) = (self.entered.as_mut().expect(LAUNCHED), self.memory.take().expect(LAUNCHED));
+        Ok(&self.tables.insert(LaunchTables::new(config, host, entered, memory)?).workers)
+    }
+}
+
+impl LaunchMemory {
+    /// Makes the memory, with the tables of so many workers.
+    fn new(config: &Config, workers: usize) -> io::Result<Self> {
+        let (connections, servers) = (config.director.connections as usize, SERVERS);
+        Ok(Self {
+            loads: Arc::new(Loads::new(servers)),
+            templates: Arc::new(Templates::new(connections, servers, random_seed()?)),
+            spare: SpareTables::new(connections, workers)?,
         })
     }
 }
@@ -153,23 +236,23 @@ impl LaunchTables {
     fn new(
         config: &Config,
         host: &ResolvedHost,
-        shadow: OpenedShadow,
-        inherited: Option<&HandedState>,
-    ) -> Result<Self, DirectorError> {
+        entered: &mut Entered,
+        memory: LaunchMemory,
+    ) -> Result<Self, Diagnostic> {
+        let LaunchMemory { loads, templates, spare } = memory;
+        let shadow = entered.shadow.take().expect(LAUNCHED);
         let OpenedShadow { parts, ids, claims, lived_at, former } = shadow;
         let ShadowParts { compact, wide, mut names, session, .. } = parts;
-        let reclaims = reclaims(claims, lived_at);
         let mut registry = new_registry(config, host, ids)?;
-        inherited.into_iter().for_each(|state| restore(&mut registry, state));
+        entered.state.iter().for_each(|state| restore(&mut registry, state));
         keeper::memory::write_names(&mut names, &registry.names());
-        let (epoch, servers) = (Instant::now(), usize::from(u16::MAX));
-        let (connections, loads) = (config.director.connections as usize, Arc::new(Loads::new(servers)));
+        let epoch = Instant::now();
         let workers = WorkerSettings {
             snapshot: Arc::new(ArcSwap::from_pointee(registry.snapshot(&loads, epoch))),
             loads,
-            templates: Arc::new(Templates::new(connections, servers, random_seed()?)),
-            servers,
-            connections,
+            templates,
+            servers: SERVERS,
+            connections: config.director.connections as usize,
             wait: config.director.wait,
             epoch,
             shadow: Some(ShadowTables {
@@ -177,37 +260,10 @@ impl LaunchTables {
                 wide: wide.reader(),
                 clock: keeper::clock(epoch),
             }),
+            spare,
         };
+        let reclaims = reclaims(claims, lived_at);
         Ok(Self { registry, names, reclaims, workers, writers: (compact, wide), session, former })
-    }
-}
-
-impl Running {
-    fn open(
-        config: &Config,
-        host: &ResolvedHost,
-        privileges: &Privileges,
-        workers: &WorkerSettings,
-    ) -> Result<Self, DirectorError> {
-        let settings = &config.director;
-        let neighbors = Neighbors::new(neighbor_settings(config, host)?);
-        let auditor = Auditor::new(audit_settings(settings, neighbors.own_macs())?);
-        let (mut sockets, mut answers, mut pings) = (Vec::new(), None, None);
-        let (vip_prober, plan) = (open_prober(config, host)?, backend::plan(settings, &host.interfaces));
-        let backend = backend::launch(settings.backend, &plan, workers, &mut |steering| {
-            sockets = host.interfaces.iter().map(NeighborSockets::open).collect::<Result<_, _>>()?;
-            answers = Some(ClientAnswers::open(&host.interfaces)?);
-            pings = Some(PingSocket::open(&host.interfaces[0])?);
-            privileges.reduce(steering.restores())
-        })?;
-        backend.steering.check(&config.services.iter().flat_map(steered).collect::<Vec<_>>())?;
-        Ok(Self {
-            backend,
-            neighbors: ((neighbors, auditor), sockets),
-            answers: answers.expect(LAUNCHED),
-            pings: PingResponder::new(pings.expect(LAUNCHED))?,
-            vip_prober,
-        })
     }
 }
 
@@ -216,7 +272,7 @@ fn reclaims(claims: BTreeSet<Digest>, lived_at: Duration) -> BTreeSet<Digest> {
     if monotonic().saturating_sub(lived_at) <= RECLAIM_MAX { claims } else { BTreeSet::new() }
 }
 
-fn new_registry(config: &Config, host: &ResolvedHost, ids: NamedIds) -> Result<Registry, DirectorError> {
+fn new_registry(config: &Config, host: &ResolvedHost, ids: NamedIds) -> Result<Registry, Diagnostic> {
     let mut registry = Registry::new(host.interfaces.iter().map(|interface| interface.mac).collect());
     registry.reserved = host.not_clients();
     let rules = config.rules();

@@ -5,6 +5,7 @@
 
 mod apply;
 mod audit;
+mod entrance;
 pub mod error;
 mod event_loop;
 mod events;

@@ -119,14 +119,14 @@ pub(super) async fn wait_for_host(
 ///
 /// # Errors
 /// If it has not ended within [`CLAIM_MAX`].
-pub(super) async fn claim(interfaces: &[Interface]) -> Result<Vec<Claim>, Diagnostic> {
+pub(super) fn claim(interfaces: &[Interface]) -> Result<Vec<Claim>, Diagnostic> {
     let begin = Instant::now();
     let mut claims = Vec::new();
     while let Some(interface) = interfaces.get(claims.len()) {
         match Claim::try_take(interface)? {
             Some(claim) => claims.push(claim),
             None if begin.elapsed() > CLAIM_MAX => return Err(Claim::refused(interface)),
-            None => tokio::time::sleep(CLAIM_POLL).await,
+            None => std::thread::sleep(CLAIM_POLL),
         }
     }
     Ok(claims)

@@ -28,6 +28,7 @@ impl Director {
         next.offer(&Offer {
             generation,
             program: env!("CARGO_PKG_VERSION").to_owned(),
+            workers: self.backend.workers.handles().len(),
             running: self.config().to_string(),
             file: self.handover.file.clone(),
         });
@@ -40,7 +41,6 @@ impl Director {
         let (is_ready, role) = (self.ready.readiness.reason().is_none(), Some(self.role.role()));
         self.handover.is_over = true;
         self.handover.end_service();
-        self.backend.steering.stop();
         let stopped = self.backend.workers.stop();
         self.keeper.stop();
         let tun = self.ready.signals.pass();
@@ -57,6 +57,7 @@ impl Director {
         let descriptors: Vec<BorrowedFd<'_>> =
             self.handover.passed.iter().map(|(_, descriptor)| descriptor.as_fd()).collect();
         next.hand_over(&state, &descriptors)?;
+        self.backend.steering.stop(); // while the next process binds its sockets
         let ms = begin.elapsed().as_millis();
         tracing::info!(process = next.process(), ms, "handed over: the next process forwards");
         stopped.map_err(|error| DirectorError::worker_ended(error.to_string()))

@@ -32,9 +32,16 @@ impl Exporter {
     ///
     /// # Errors
     /// If the address cannot be bound.
-    pub async fn bind(address: SocketAddr) -> Result<Self, Diagnostic> {
-        let listener = TcpListener::bind(address).await;
-        listener.map(|listener| Self { listener }).map_err(|cause| bind_error(address, &cause))
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    pub fn bind(address: SocketAddr) -> Result<Self, Diagnostic> {
+        let bind = || {
+            let listener = std::net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        bind().map(|listener| Self { listener }).map_err(|cause| bind_error(address, &cause))
     }
 
     /// Takes over the listener of the process before; `None` if it has another address.

@@ -52,6 +52,9 @@ pub(in crate::control) struct Offer {
     pub(in crate::control) generation: u64,
     /// Version of its program.
     pub(in crate::control) program: String,
+    /// Number of its workers.
+    #[serde(default)]
+    pub(in crate::control) workers: usize,
     /// The running configuration, as a file.
     pub(in crate::control) running: String,
     /// The configuration of its file when that was last read.

@@ -23,8 +23,23 @@ impl RunningBackend {
     }
 }
 
-/// Callback between opening the backend and starting the workers.
-pub type BeforeWorkers<'a> = &'a mut dyn FnMut(&dyn Steering) -> Result<(), Diagnostic>;
+/// Steps of a launch around the opening of a backend.
+pub trait BackendSteps {
+    /// True until another process gives the interfaces away.
+    fn takes_over(&self) -> bool;
+
+    /// Takes the interfaces: called before sockets are bound to them. A second call does nothing.
+    ///
+    /// # Errors
+    /// [`Diagnostic`]; the backend is then not opened.
+    fn enter(&mut self) -> Result<(), Diagnostic>;
+
+    /// Returns the parameters of the workers: called between opening the backend and starting the workers.
+    ///
+    /// # Errors
+    /// [`Diagnostic`]; no worker is then started.
+    fn settings(&mut self, steering: &dyn Steering) -> Result<&WorkerSettings, Diagnostic>;
+}
 
 /// Returns the parameters of a backend on `interfaces`.
 pub(in crate::control) fn plan(settings: &DirectorConfig, interfaces: &[Interface]) -> PortPlan {
@@ -35,7 +50,7 @@ pub(in crate::control) fn plan(settings: &DirectorConfig, interfaces: &[Interfac
     PortPlan { interfaces: interfaces.to_vec(), workers, huge_pages: settings.huge_pages }
 }
 
-/// Opens the backend of `choice`, calls `before`, and starts the workers.
+/// Opens the backend of `choice` and starts the workers, by `steps`.
 ///
 /// # Errors
 /// [`Diagnostic`] with cause and remedy. For [`BackendChoice::Auto`] it is AF_PACKET's; the reason against AF_XDP is
@@ -43,35 +58,42 @@ pub(in crate::control) fn plan(settings: &DirectorConfig, interfaces: &[Interfac
 pub fn launch(
     choice: BackendChoice,
     plan: &PortPlan,
-    settings: &WorkerSettings,
-    before: BeforeWorkers<'_>,
+    steps: &mut dyn BackendSteps,
 ) -> Result<RunningBackend, Diagnostic> {
     const CHOSEN: &str = "set by configuration or command line";
     match choice {
-        BackendChoice::Xdp => Ok(start("xdp", xdp::open(plan)?, settings, before)?.with_reason(CHOSEN)),
-        BackendChoice::Packet => {
-            Ok(start("packet", packet::open(plan)?, settings, before)?.with_reason(CHOSEN))
+        BackendChoice::Xdp => {
+            let takes_over = steps.takes_over();
+            let mut enter = || steps.enter();
+            let opened = xdp::open_after(plan, takes_over.then_some(&mut enter))?;
+            Ok(start("xdp", opened, steps)?.with_reason(CHOSEN))
         }
-        BackendChoice::Auto => match xdp::open_native(plan) {
+        BackendChoice::Packet => Ok(start("packet", packet::open(plan)?, steps)?.with_reason(CHOSEN)),
+        BackendChoice::Auto => match native(plan, steps) {
             Ok(opened) => {
                 tracing::info!(interface = plan.interfaces[0].name, "backend xdp: AF_XDP works");
                 let reason = format!("AF_XDP works on {}", plan.interfaces[0].name);
-                Ok(start("xdp", opened, settings, before)?.with_reason(reason))
+                Ok(start("xdp", opened, steps)?.with_reason(reason))
             }
             Err(reason) => {
                 tracing::warn!(%reason, "backend packet: AF_XDP is not used here");
-                let backend = start("packet", packet::open(plan)?, settings, before)?;
+                let backend = start("packet", packet::open(plan)?, steps)?;
                 Ok(backend.with_reason(format!("AF_XDP is not used here: {reason}")))
             }
         },
     }
 }
 
+fn native(plan: &PortPlan, steps: &mut dyn BackendSteps) -> Result<Opened<xdp::XdpPorts>, Diagnostic> {
+    let takes_over = steps.takes_over();
+    let mut enter = || steps.enter();
+    xdp::open_native(plan, takes_over.then_some(&mut enter))
+}
+
 fn start<P: Ports + 'static>(
     name: &'static str,
     opened: Opened<P>,
-    settings: &WorkerSettings,
-    before: BeforeWorkers<'_>,
+    steps: &mut dyn BackendSteps,
 ) -> Result<RunningBackend, Diagnostic> {
     let Opened { workers, mut steering } = opened;
     for (worker, port) in
@@ -80,9 +102,9 @@ fn start<P: Ports + 'static>(
         let (interface, queue, mode) = (&port.interface, port.queue, &port.mode);
         tracing::info!(backend = name, worker, %interface, queue, mode, "queue opened");
     }
+    steps.enter()?;
     steering.start()?;
-    before(&*steering)?;
-    let workers = Workers::start(workers, settings).map_err(|error| {
+    let workers = Workers::start(workers, steps.settings(&*steering)?).map_err(|error| {
         Diagnostic::system("starting the workers")
             .cause(error.to_string())
             .remedy("raise the limit on threads (ulimit -u), or configure fewer workers")

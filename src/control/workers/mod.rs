@@ -1,6 +1,7 @@
 //! The worker threads: start, requests, stop.
 
 pub mod backend;
+pub mod spare;
 pub mod status;
 pub mod steering_set;
 pub mod watchdog;
@@ -21,6 +22,7 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
 use nix::unistd::gettid;
+use spare::SpareTables;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -56,6 +58,8 @@ pub struct WorkerSettings {
     pub epoch: Instant,
     /// The tables that keep the workers' connections, if any do.
     pub shadow: Option<ShadowTables>,
+    /// Tables that are there already.
+    pub spare: SpareTables,
 }
 
 /// The shadow tables, for look-ups.
@@ -236,8 +240,8 @@ impl WorkerHandle {
             hand_over,
             refused: Arc::clone(refused),
         };
-        let mut forwarder = Forwarder::new(
-            connections,
+        let mut forwarder = Forwarder::with_table(
+            settings.spare.take(connections)?,
             random_seed()?,
             Arc::clone(&settings.loads),
             Arc::clone(&settings.templates),
@@ -363,6 +367,7 @@ mod tests {
             wait: Wait::Adaptive,
             epoch: Instant::now(),
             shadow: None,
+            spare: SpareTables::default(),
         };
         let ports = (0..workers).map(|_| (MemoryPorts::new(MemoryShape::default()).0, Vec::new()));
         Workers::start(ports.collect(), &settings).unwrap()

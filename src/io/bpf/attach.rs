@@ -21,6 +21,18 @@ pub struct Attached {
     pub refusal: Option<String>,
 }
 
+/// Loads `directrix_steer` into the kernel, for frames of so many `buffers`.
+///
+/// # Errors
+/// [`Diagnostic`] if the kernel refuses the program, or a capability is missing.
+pub fn load_steering(
+    programs: &mut Programs,
+    interface: &Interface,
+    buffers: Buffers,
+) -> Result<(), Diagnostic> {
+    once(programs.steer(buffers).load()).map_err(|error| errors::program_error(interface, error))
+}
+
 /// Attaches `directrix_steer`, for frames of so many `buffers`, in one of `modes`, native if possible.
 ///
 /// # Errors
@@ -31,9 +43,8 @@ pub fn attach_steering(
     modes: AllowedModes,
     buffers: Buffers,
 ) -> Result<Attached, Diagnostic> {
-    let steer = programs.steer(buffers);
-    once(steer.load()).map_err(|error| errors::program_error(interface, error))?;
-    let program = steer.fd().expect("it has just been loaded");
+    load_steering(programs, interface, buffers)?;
+    let program = programs.steer(buffers).fd().expect("it has just been loaded");
     attach(program.as_fd(), interface, modes)
 }
 

@@ -21,6 +21,8 @@ use xsk_rs::{Socket, Umem};
 
 /// Longest wait for a busy queue: the kernel releases the queue of a closed socket in the background.
 const BUSY_MAX: Duration = Duration::from_secs(2);
+/// Interval of attempts.
+const BUSY_POLL: Duration = Duration::from_millis(1);
 
 /// Options of the sockets to bind.
 #[derive(Clone, Copy)]
@@ -40,23 +42,59 @@ pub(super) struct BindError {
     pub(super) in_huge_pages: bool,
 }
 
-/// Registers one worker's UMEM, and binds a socket to each of its queues.
-///
-/// All sockets share the UMEM, so that a frame received on one interface is sent on another without a copy.
-pub(super) fn worker(
+/// The registered UMEM of a worker, and its free frames.
+pub(super) struct Registered {
+    umem: Umem,
+    free: Vec<Frame>,
+    /// In bytes.
+    chunk_len: u32,
+}
+
+/// Registers a UMEM for each worker.
+pub(super) fn register_all(
+    plan: &PortPlan,
+    assignments: &[WorkerQueues],
+    options: SocketOptions,
+) -> Result<Vec<Registered>, BindError> {
+    assignments.iter().map(|assignment| register(plan, assignment, options)).collect()
+}
+
+fn register(
     plan: &PortPlan,
     assignment: &WorkerQueues,
-    options: SocketOptions,
-) -> Result<XdpPorts, BindError> {
-    let SocketOptions { copy_mode, ring_len, .. } = options;
-    let interfaces = &plan.interfaces;
-    let (receivers, senders) = (assignment.client.len(), assignment.client.len() + interfaces.len() - 1);
+    SocketOptions { copy_mode, ring_len, .. }: SocketOptions,
+) -> Result<Registered, BindError> {
+    let (receivers, senders) = (assignment.client.len(), assignment.client.len() + plan.interfaces.len() - 1);
     let memory = Memory {
         chunks: ring_len * (receivers + senders) as u32,
-        chunk_len: chunk_len(copy_mode, interfaces[0].mtu),
+        chunk_len: chunk_len(copy_mode, plan.interfaces[0].mtu),
         huge_pages: plan.huge_pages,
     };
     let (umem, free) = memory.register(ring_len)?;
+    Ok(Registered { umem, free, chunk_len: memory.chunk_len })
+}
+
+/// Binds a socket to each queue of the workers.
+pub(super) fn bind_all(
+    plan: &PortPlan,
+    assignments: &[WorkerQueues],
+    memories: Vec<Registered>,
+    options: SocketOptions,
+) -> Result<Vec<XdpPorts>, BindError> {
+    let workers = assignments.iter().zip(memories);
+    workers.map(|(assignment, memory)| worker(plan, assignment, memory, options)).collect()
+}
+
+/// Binds a socket to each of a worker's queues.
+///
+/// All sockets share the UMEM, so that a frame received on one interface is sent on another without a copy.
+fn worker(
+    plan: &PortPlan,
+    assignment: &WorkerQueues,
+    Registered { umem, free, chunk_len }: Registered,
+    options: SocketOptions,
+) -> Result<XdpPorts, BindError> {
+    let interfaces = &plan.interfaces;
     let bind = |interface: &Interface, queue| socket(&umem, interface, queue, options);
     let mut client = Vec::new();
     for (index, queue) in assignment.client.iter().enumerate() {
@@ -67,7 +105,7 @@ pub(super) fn worker(
         .iter()
         .map(|interface| bind(interface, assignment.server))
         .collect::<Result<_, _>>()?;
-    Ok(XdpPorts::new(XdpBatch::new(umem, memory.chunk_len, copy_mode), free, client, servers))
+    Ok(XdpPorts::new(XdpBatch::new(umem, chunk_len, options.copy_mode), free, client, servers))
 }
 
 /// A worker's packet memory.
@@ -121,7 +159,7 @@ fn socket(
         match bind(umem, &interface.name, queue, config(copy_mode, ring_len, buffers)) {
             Ok(rings) => return Ok(XdpSocket::new(rings, ring_len, interface.mtu, buffers)),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && start.elapsed() < BUSY_MAX => {
-                thread::sleep(Duration::from_millis(10));
+                thread::sleep(BUSY_POLL);
             }
             Err(error) => {
                 let what = format!("binding to queue {queue} of {}", interface.name);

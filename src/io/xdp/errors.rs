@@ -7,15 +7,27 @@ use crate::io::{Interface, bpf};
 use crate::model::Diagnostic;
 use crate::sys::rtnetlink::{self, LinkInfo};
 use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// Refuses an interface that has an XDP program, be it another directrix's.
-pub(super) fn check_unoccupied(interface: &Interface) -> Result<(), Diagnostic> {
-    match bpf::attached_program(interface) {
-        Ok(None) => Ok(()),
-        Ok(Some(_)) => Err(bpf::occupied(interface)),
-        Err(error) => Err(Diagnostic::system(format!("looking for XDP programs on {}", interface.name))
-            .cause(crate::sys::errno(&error))
-            .remedy("see whether `ip link` works here; it sends the same request")),
+/// Longest wait for the program of a process that is ending or hands over.
+const OCCUPIED_MAX: Duration = Duration::from_millis(500);
+const OCCUPIED_POLL: Duration = Duration::from_millis(1);
+
+/// Refuses an interface that keeps an XDP program, be it another directrix's.
+pub(super) fn wait_unoccupied(interface: &Interface) -> Result<(), Diagnostic> {
+    let begin = Instant::now();
+    loop {
+        match bpf::attached_program(interface) {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) if begin.elapsed() < OCCUPIED_MAX => thread::sleep(OCCUPIED_POLL),
+            Ok(Some(_)) => return Err(bpf::occupied(interface)),
+            Err(error) => {
+                return Err(Diagnostic::system(format!("looking for XDP programs on {}", interface.name))
+                    .cause(crate::sys::errno(&error))
+                    .remedy("see whether `ip link` works here; it sends the same request"));
+            }
+        }
     }
 }
 

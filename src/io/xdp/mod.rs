@@ -27,7 +27,7 @@ use super::veth::{self, Checksums};
 use super::{Interface, Opened, PortInfo, PortPlan};
 use crate::model::Diagnostic;
 use crate::sys::memory;
-use bind::{BindError, SocketOptions};
+use bind::SocketOptions;
 use chunk::ZERO_COPY_MTU_MAX;
 use queue_assignment::WorkerQueues;
 use steering::{AttachOptions, SteeredInterface, XdpSteering};
@@ -51,24 +51,44 @@ pub fn open(plan: &PortPlan) -> Result<Opened<XdpPorts>, Diagnostic> {
     open_with(plan, RING_LEN)
 }
 
-/// [`open`] only where AF_XDP is as reliable as AF_PACKET: in native mode, and with finished checksums.
-///
-/// # Errors
-/// As [`open`]; also if the driver refuses the program, and on a veth whose peer may leave checksums
-/// unfinished.
-pub fn open_native(plan: &PortPlan) -> Result<Opened<XdpPorts>, Diagnostic> {
-    let client = &plan.interfaces[0];
-    if let Some(checksums) = veth::checksums(client) {
-        errors::check_checksums(client, &checksums)?;
-    }
-    open_in(plan, RING_LEN, AllowedModes::Native)
-}
-
 /// [`open`] with rings of another length, which must be a power of two.
 ///
 /// # Errors
 /// As [`open`].
 pub fn open_with(plan: &PortPlan, ring_len: u32) -> Result<Opened<XdpPorts>, Diagnostic> {
+    open_any(plan, ring_len, None)
+}
+
+/// Step before a socket is bound, for a takeover: until then another process has the queues, and its program is attached. It may be
+/// called again.
+pub type BeforeBinding<'a> = Option<&'a mut dyn FnMut() -> Result<(), Diagnostic>>;
+
+/// [`open`] with a step before binding.
+///
+/// # Errors
+/// As [`open`], and of the step.
+pub fn open_after(plan: &PortPlan, before: BeforeBinding<'_>) -> Result<Opened<XdpPorts>, Diagnostic> {
+    open_any(plan, RING_LEN, before)
+}
+
+/// [`open_after`] only where AF_XDP is as reliable as AF_PACKET: in native mode, and with finished checksums.
+///
+/// # Errors
+/// As [`open_after`]; also if the driver refuses the program, and on a veth whose peer may leave checksums
+/// unfinished.
+pub fn open_native(plan: &PortPlan, before: BeforeBinding<'_>) -> Result<Opened<XdpPorts>, Diagnostic> {
+    let client = &plan.interfaces[0];
+    if let Some(checksums) = veth::checksums(client) {
+        errors::check_checksums(client, &checksums)?;
+    }
+    open_in(plan, (RING_LEN, AllowedModes::Native), before)
+}
+
+fn open_any(
+    plan: &PortPlan,
+    ring_len: u32,
+    before: BeforeBinding<'_>,
+) -> Result<Opened<XdpPorts>, Diagnostic> {
     if let Some(Checksums::Unfinished(peer)) = veth::checksums(&plan.interfaces[0]) {
         let interface = &plan.interfaces[0].name;
         warn!(
@@ -77,16 +97,22 @@ pub fn open_with(plan: &PortPlan, ring_len: u32) -> Result<Opened<XdpPorts>, Dia
             "frames of the veth peer's host have unfinished checksums"
         );
     }
-    open_in(plan, ring_len, AllowedModes::Any)
+    open_in(plan, (ring_len, AllowedModes::Any), before)
 }
 
-fn open_in(plan: &PortPlan, ring_len: u32, modes: AllowedModes) -> Result<Opened<XdpPorts>, Diagnostic> {
+fn open_in(
+    plan: &PortPlan,
+    options: (u32, AllowedModes),
+    before: BeforeBinding<'_>,
+) -> Result<Opened<XdpPorts>, Diagnostic> {
     let client = &plan.interfaces[0];
     plan.interfaces.iter().try_for_each(errors::check_not_master)?;
-    errors::check_unoccupied(client)?;
     let assignments = queue_assignment::assign(plan)?;
+    if before.is_none() {
+        errors::wait_unoccupied(client)?;
+    }
     memory::raise_locked_limit();
-    let (ports, mode, steering) = bind_and_attach(plan, &assignments, ring_len, modes)?;
+    let (ports, mode, steering) = bind_and_attach(plan, &assignments, options, before)?;
     let infos = assignments.iter().map(|assignment| infos(client, assignment, mode));
     let workers = ports.into_iter().zip(infos).collect();
     Ok(Opened { workers, steering: Box::new(steering) })
@@ -106,8 +132,8 @@ type BoundSockets = (Vec<XdpPorts>, &'static str, XdpSteering);
 fn bind_and_attach(
     plan: &PortPlan,
     assignments: &[WorkerQueues],
-    ring_len: u32,
-    modes: AllowedModes,
+    (ring_len, modes): (u32, AllowedModes),
+    mut before: BeforeBinding<'_>,
 ) -> Result<BoundSockets, Diagnostic> {
     let mut no_zero_copy = None;
     let client = &plan.interfaces[0];
@@ -118,7 +144,11 @@ fn bind_and_attach(
             continue;
         }
         let has_another = buffers == Buffers::Several && client.mtu <= MTU_MAX;
-        let mut ports = match bind_all(plan, assignments, options) {
+        // Programs and memory take longest: they are made before another process has to stop.
+        let steering = load(plan, options, modes)?;
+        let memories = bind::register_all(plan, assignments, options);
+        before.as_mut().map_or(Ok(()), |before| before())?;
+        let mut ports = match memories.and_then(|of| bind::bind_all(plan, assignments, of, options)) {
             Ok(ports) => ports,
             Err(failure) if copy_mode == CopyMode::Zero && errors::may_work_with_copy(&failure.error) => {
                 no_zero_copy = Some(crate::sys::errno(&failure.error));
@@ -127,7 +157,7 @@ fn bind_and_attach(
             Err(failure) if has_another && errors::is_unsupported(&failure.error) => continue,
             Err(failure) => return Err(errors::bind_error(failure, client)),
         };
-        let steering = attach(plan, assignments, &ports, options, modes)?;
+        let steering = attach(steering, assignments, &ports)?;
         let (mode, refusal) = steering.client.mode().expect("it has been attached");
         if (copy_mode, mode) == (CopyMode::Zero, XdpMode::Generic) {
             no_zero_copy = Some("needs a driver with XDP".into());
@@ -150,35 +180,28 @@ fn options_by_preference(mtu: u32, ring_len: u32) -> impl Iterator<Item = Socket
     })
 }
 
-fn bind_all(
-    plan: &PortPlan,
-    assignments: &[WorkerQueues],
-    options: SocketOptions,
-) -> Result<Vec<XdpPorts>, BindError> {
-    assignments.iter().map(|assignment| bind::worker(plan, assignment, options)).collect()
-}
-
-fn attach(
-    plan: &PortPlan,
-    assignments: &[WorkerQueues],
-    ports: &[XdpPorts],
-    options: SocketOptions,
-    modes: AllowedModes,
-) -> Result<XdpSteering, Diagnostic> {
-    let sockets = assignments.iter().zip(ports).flat_map(|(assignment, ports)| {
-        let queues = assignment.client.iter().enumerate();
-        queues.map(|(port, queue)| (*queue, ports.socket(port).fd()))
-    });
+/// Loads the programs for sockets with these options.
+fn load(plan: &PortPlan, options: SocketOptions, modes: AllowedModes) -> Result<XdpSteering, Diagnostic> {
     let SocketOptions { copy_mode, buffers, .. } = options;
     let frame_max = chunk::frame_max(copy_mode, plan.interfaces[0].mtu, buffers);
-    let client =
-        SteeredInterface::load(&plan.interfaces[0], AttachOptions { modes, buffers, frame_max }, sockets)?;
+    let client = SteeredInterface::load(&plan.interfaces[0], AttachOptions { modes, buffers, frame_max })?;
     // Drivers such as i40e send from a UMEM only while an XDP program is attached.
     let server = plan.interfaces.get(1).filter(|_| copy_mode == CopyMode::Zero);
     let options = AttachOptions { modes, buffers, frame_max: u32::MAX };
-    let server =
-        server.map(|interface| SteeredInterface::load(interface, options, std::iter::empty())).transpose()?;
-    let mut steering = XdpSteering { client, server };
+    let server = server.map(|interface| SteeredInterface::load(interface, options)).transpose()?;
+    Ok(XdpSteering { client, server })
+}
+
+fn attach(
+    mut steering: XdpSteering,
+    assignments: &[WorkerQueues],
+    ports: &[XdpPorts],
+) -> Result<XdpSteering, Diagnostic> {
+    for (assignment, ports) in assignments.iter().zip(ports) {
+        for (port, queue) in assignment.client.iter().enumerate() {
+            steering.client.set_socket(*queue, ports.socket(port).fd())?;
+        }
+    }
     super::Steering::start(&mut steering)?;
     Ok(steering)
 }

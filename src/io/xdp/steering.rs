@@ -1,6 +1,6 @@
 //! Steering for AF_XDP: the steering programs of the interfaces.
 
-use super::generic;
+use super::{errors, generic};
 use crate::io::bpf::{self, AllowedModes, Attached, BpfLink, Buffers, Programs, RedirectCounter, XdpMode};
 use crate::io::{Interface, SteeredService, Steering};
 use crate::model::Diagnostic;
@@ -86,16 +86,10 @@ pub(super) struct AttachOptions {
 }
 
 impl SteeredInterface {
-    /// Loads the program with `sockets` (queue, socket); attaches nothing.
-    pub(super) fn load<'a>(
-        interface: &Interface,
-        options: AttachOptions,
-        sockets: impl Iterator<Item = (u32, BorrowedFd<'a>)>,
-    ) -> Result<Self, Diagnostic> {
+    /// Loads the program; attaches nothing.
+    pub(super) fn load(interface: &Interface, options: AttachOptions) -> Result<Self, Diagnostic> {
         let mut programs = Programs::load_for(interface, options.frame_max)?;
-        for (queue, socket) in sockets {
-            programs.set_socket(queue, socket)?;
-        }
+        bpf::load_steering(&mut programs, interface, options.buffers)?;
         Ok(Self {
             interface: interface.clone(),
             attached: None,
@@ -104,6 +98,11 @@ impl SteeredInterface {
             programs,
             options,
         })
+    }
+
+    /// Redirects the frames of a queue to a socket.
+    pub(super) fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), Diagnostic> {
+        self.programs.set_socket(queue, socket)
     }
 
     /// Readers of the redirect counters of `queues`.
@@ -121,6 +120,7 @@ impl SteeredInterface {
             return Ok(());
         }
         let AttachOptions { modes, buffers, .. } = self.options;
+        errors::wait_unoccupied(&self.interface)?;
         let attached = bpf::attach_steering(&mut self.programs, &self.interface, modes, buffers)?;
         if attached.mode == XdpMode::Generic {
             self.gro_off = generic::forbid_merging(&self.interface);
