@@ -18,6 +18,32 @@ pub struct HaConfig {
     pub tun: Option<String>,
     /// Whether a director is not ready while no service has an available real server.
     pub ready_needs_servers: bool,
+    /// Whether connections outlive the process.
+    pub keep: KeepConnections,
+}
+
+/// Memory of connections for the next process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeepConnections {
+    /// A file beside the control socket: it outlives the process, also after a kill.
+    #[default]
+    Shm,
+    /// Memory without a name: it goes to a process that takes over, and to no other.
+    None,
+}
+
+impl KeepConnections {
+    /// The names in configuration files.
+    pub(super) const NAMES: &[(&str, Self)] = &[("shm", Self::Shm), ("none", Self::None)];
+
+    /// The name in configuration files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shm => "shm",
+            Self::None => "none",
+        }
+    }
 }
 
 /// Way of clients' frames to a director.
@@ -151,6 +177,7 @@ impl HaConfig {
             ("ha.ready_file", self.ready_file == new.ready_file),
             ("ha.tun", self.tun == new.tun),
             ("ha.ready_needs_servers", self.ready_needs_servers == new.ready_needs_servers),
+            ("ha.keep", self.keep == new.keep),
         ]
     }
 }
@@ -164,6 +191,7 @@ impl Default for HaConfig {
             ready_file: None,
             tun: None,
             ready_needs_servers: false,
+            keep: KeepConnections::default(),
         }
     }
 }
@@ -204,9 +232,10 @@ mod tests {
             ready_file: Some("/run/ready".into()),
             tun: Some("dx0".into()),
             ready_needs_servers: true,
+            keep: KeepConnections::None,
             ..HaConfig::default()
         };
-        let keys = ["ha.vips", "ha.ready_file", "ha.tun", "ha.ready_needs_servers"];
+        let keys = ["ha.vips", "ha.ready_file", "ha.tun", "ha.ready_needs_servers", "ha.keep"];
         assert_eq!(differing(&alone, &routed), keys);
     }
 }

@@ -49,7 +49,7 @@ pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Subject};
 pub use difference::Difference;
 pub use dns_check::{DnsCheck, DnsQueryType, DnsRcode, DnsTransport};
 pub use file::{FILE_MAX, read_file, read_input};
-pub use ha::{HaConfig, OnWriterDeath, RoleFifo, RoleSource, VipReach};
+pub use ha::{HaConfig, KeepConnections, OnWriterDeath, RoleFifo, RoleSource, VipReach};
 pub use health_check::{CheckKind, CheckTarget, CheckTiming, HealthCheck, TimingFault};
 pub use health_effects::{HealthEffects, Hooks, OnDown, Quorum};
 pub use health_mode::HealthMode;

@@ -2,9 +2,10 @@
 
 use super::{
     BackendChoice, CheckKind, CheckTarget, CheckTiming, Config, ControlOthers, DirectorConfig, DnsCheck,
-    FirewallMark, HaConfig, HealthCheck, HealthEffects, HttpCheck, HttpsCheck, IpFamily, KnownGroup, Match,
-    OnConflict, OnServerClaim, PassiveMode, Policy, Quorum, RealServer, RoleFifo, RoleSource, ServerRole,
-    ServiceAddress, ServiceIdentity, SyncConfig, Timeouts, VirtualService, Wait, WorkerCount,
+    FirewallMark, HaConfig, HealthCheck, HealthEffects, HttpCheck, HttpsCheck, IpFamily, KeepConnections,
+    KnownGroup, Match, OnConflict, OnServerClaim, PassiveMode, Policy, Quorum, RealServer, RoleFifo,
+    RoleSource, ServerRole, ServiceAddress, ServiceIdentity, SyncConfig, Timeouts, VirtualService, Wait,
+    WorkerCount,
 };
 use crate::time::Span;
 use crate::wire::ethernet::TAG;
@@ -75,6 +76,9 @@ fn ha_unless_default(f: &mut Formatter<'_>, ha: &HaConfig) -> fmt::Result {
     ha.tun.iter().try_for_each(|name| writeln!(f, "tun = {}", quoted(name)))?;
     if ha.ready_needs_servers {
         writeln!(f, "ready_needs_servers = true")?;
+    }
+    if ha.keep != KeepConnections::default() {
+        writeln!(f, "keep = \"{}\"", ha.keep.name())?;
     }
     match &ha.role {
         RoleSource::Standalone => return Ok(()),
@@ -371,6 +375,7 @@ mod tests {
             ready_needs_servers: needs && (ready_file.is_some() || tun.is_some()),
             ready_file,
             tun,
+            keep: if needs { KeepConnections::None } else { KeepConnections::Shm },
             ..ha
         })
     }

@@ -132,6 +132,12 @@ impl ShadowMemory {
         ShadowShape { compact: compact.capacity, wide: wide.capacity, templates: templates.capacity }
     }
 
+    /// True if the memory is a file with a name.
+    #[must_use]
+    pub fn has_name(&self) -> bool {
+        self.memory.has_name()
+    }
+
     /// Splits the memory, and enters this process as its writer.
     ///
     /// # Errors

@@ -146,6 +146,12 @@ impl SharedWords {
         Self::map(lock(file)?)
     }
 
+    /// True while the file has a name.
+    #[must_use]
+    pub fn has_name(&self) -> bool {
+        !is_nameless(&self.file)
+    }
+
     /// Opens and locks the file that has the name once it is locked: another process may have replaced it meanwhile.
     fn open_locked(path: &Path) -> Result<File, SharedWordsError> {
         for _ in 0..OPENS_MAX {

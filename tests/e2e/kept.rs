@@ -11,6 +11,7 @@ on_both_backends! {
     connections_outlive_a_kill_and_an_orderly_end
     a_director_starts_while_a_killed_one_is_still_ending
     a_restarted_director_claims_its_vip_at_once
+    without_a_name_connections_end_with_a_kill_alone
 }
 
 /// Connections over each director, in turn.
@@ -79,4 +80,23 @@ fn a_restarted_director_claims_its_vip_at_once(backend: &str) {
     std::thread::sleep(std::time::Duration::from_millis(1_500));
     let director = Director::start_in(home, &deployment.director, &config);
     assert_eq!(probes(&director), 3, "it was away for long: {}", director.log());
+}
+
+fn without_a_name_connections_end_with_a_kill_alone(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let mut config = Config::new(backend);
+    config.tables += "[ha]\nkeep = \"none\"\n";
+    let text = config.text(&deployment);
+    let director = Director::start_in(Home::new(), &deployment.director, &text);
+    let mut connection = EchoConnection::open(&deployment.client);
+    settle();
+    let (director, status) = director.followed(&deployment.director);
+    assert!(status.success());
+    connection.exchange("data");
+    settle();
+    assert!(!director.socket().with_extension("shadow").exists());
+    let (_, home) = director.end(Signal::SIGKILL);
+    let director = Director::start_in(home, &deployment.director, &text);
+    assert_eq!(active(&director), 0, "{}", director.log());
 }

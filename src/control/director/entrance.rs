@@ -12,7 +12,7 @@ use crate::control::keeper::memory::{self, OpenedShadow};
 use crate::control::role::{KeptRole, RoleState};
 use crate::control::takeover::{Former, HandedDescriptor, HandedState, Inheritance, Offer, TakeoverListener};
 use crate::io::CarrierDevice;
-use crate::model::{Config, Diagnostic, DiagnosticKind};
+use crate::model::{Config, Diagnostic, DiagnosticKind, KeepConnections};
 use crate::time::Tick;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -125,9 +125,14 @@ fn carrier_device(config: &Config, passed: Option<OwnedFd>) -> Result<Option<Car
 }
 
 fn shadow(config: &Config, control: &Path, passed: Option<OwnedFd>) -> Result<OpenedShadow, Diagnostic> {
-    let (file, connections) = (memory::path(control), config.director.connections as usize);
+    let connections = config.director.connections as usize;
+    let path = memory::path(control);
+    let file = Some(&*path).filter(|_| config.director.ha.keep == KeepConnections::Shm);
+    if file.is_none() {
+        let _ = std::fs::remove_file(&path); // of a process before that has kept them
+    }
     match passed {
-        Some(passed) => memory::adopt(passed, &file, connections),
-        None => memory::open(Some(&file), connections),
+        Some(passed) => memory::adopt(passed, file, connections),
+        None => memory::open(file, connections),
     }
 }

@@ -53,10 +53,10 @@ pub fn open(file: Option<&Path>, connections: usize) -> Result<OpenedShadow, Dia
 ///
 /// # Errors
 /// If no memory can be had.
-pub fn adopt(passed: OwnedFd, file: &Path, connections: usize) -> Result<OpenedShadow, Diagnostic> {
+pub fn adopt(passed: OwnedFd, file: Option<&Path>, connections: usize) -> Result<OpenedShadow, Diagnostic> {
     match usable("the memory that was handed over", ShadowMemory::from_descriptor(passed)) {
-        Some(memory) => opened(Some(memory), Some(file), connections),
-        None => open(Some(file), connections),
+        Some(memory) => opened(Some(memory), file, connections),
+        None => open(file, connections),
     }
 }
 
@@ -71,7 +71,7 @@ fn opened(
     let Some(former) = former else {
         return of(new(file, shape)?);
     };
-    let fits = former.shape() == shape;
+    let fits = former.shape() == shape && (former.has_name() || file.is_none());
     let former = of(former)?;
     if fits {
         return Ok(former);

@@ -5,7 +5,8 @@ use super::readers::{boolean, choice, interface, seconds, text};
 use super::report::invalid;
 use super::section::Section;
 use crate::model::{
-    Diagnostic, DirectorConfig, HaConfig, OnConflict, OnWriterDeath, Places, RoleFifo, RoleSource, VipReach,
+    Diagnostic, DirectorConfig, HaConfig, KeepConnections, OnConflict, OnWriterDeath, Places, RoleFifo,
+    RoleSource, VipReach,
 };
 use std::collections::BTreeMap;
 use toml::de::DeValue;
@@ -53,6 +54,7 @@ pub(super) fn read(
         ready_file: section.get("ready_file", absolute),
         tun: section.get("tun", interface),
         ready_needs_servers: section.get("ready_needs_servers", boolean).unwrap_or_default(),
+        keep: section.get("keep", choice(KeepConnections::NAMES)).unwrap_or_default(),
     };
     // A wrong word is reported; the other keys may be those of the right one.
     if kind.is_some() || !section.has("role") {

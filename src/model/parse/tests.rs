@@ -169,6 +169,7 @@ vips = "claimed"
 ready_file = "/run/directrix/ready"
 tun = "dx0"
 ready_needs_servers = true
+keep = "none"
 [sync]
 interface = "eth2"
 group = "239.1.2.3"
@@ -267,6 +268,7 @@ fn all_of_ha() -> HaConfig {
         ready_file: Some("/run/directrix/ready".into()),
         tun: Some("dx0".into()),
         ready_needs_servers: true,
+        keep: KeepConnections::None,
     }
 }
 

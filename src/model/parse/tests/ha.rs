@@ -38,6 +38,9 @@ fn readiness_is_told_without_a_role_too() {
         ready_needs_servers: true,
         ..HaConfig::default()
     };
+    let unkept = HaConfig { keep: KeepConnections::None, ..HaConfig::default() };
+    assert_eq!(read("keep = \"none\""), unkept);
+    assert_eq!(read("keep = \"shm\""), HaConfig::default());
     assert_eq!(read("vips = \"routed\"\ntun = \"dx0\"\nready_needs_servers = true"), routed);
     let ready_file = Some("/run/ready".into());
     assert_eq!(read("ready_file = \"/run/ready\""), HaConfig { ready_file, ..HaConfig::default() });
