@@ -118,13 +118,8 @@ impl Director {
         let entered = entered.expect(LAUNCHED);
         let LaunchTables { registry, names, reclaims, workers, writers, session, former } =
             tables.expect(LAUNCHED);
-        let settings = KeeperSettings {
-            workers: &workers,
-            services: registry.services_of_servers(),
-            writers,
-            session,
-            former,
-        };
+        let services = registry.services_of_servers();
+        let settings = KeeperSettings { workers: &workers, services, writers, session, former };
         let keeper = Keeper::start(settings, &backend.workers)?;
         let (answers, pings) = (answers.expect(LAUNCHED), PingResponder::new(pings.expect(LAUNCHED))?);
         let (machines, Entered { socket, exporter, next, handover, device, role, state, .. }) =

@@ -8,6 +8,7 @@ pub mod counters;
 pub mod former;
 pub mod keeping;
 pub mod memory;
+mod moving;
 mod received;
 pub mod sync_report;
 pub mod syncing;

@@ -1,6 +1,7 @@
 //! The worker threads: start, requests, stop.
 
 pub mod backend;
+mod seed;
 pub mod spare;
 pub mod status;
 pub mod steering_set;
@@ -8,7 +9,6 @@ pub mod watchdog;
 
 use crate::flow::{Flow, FlowEntry, FlowTable, V4Key, WideKey};
 use crate::forward::{Forwarder, Journal, ShadowAccess, Snapshot};
-use crate::hash::Seed;
 use crate::io::{PortInfo, Ports};
 use crate::model::Wait;
 use crate::schedule::{Loads, Templates};
@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
 use nix::unistd::gettid;
+pub use seed::random_seed;
 use spare::SpareTables;
 use std::io;
 use std::ops::ControlFlow;
@@ -338,18 +339,6 @@ impl WorkerClient {
         self.0.send_timeout(request, REPLY_TIMEOUT).ok()?;
         replies.recv_timeout(REPLY_TIMEOUT).ok()
     }
-}
-
-/// Returns a new hash seed, one for each table.
-///
-/// # Errors
-/// If the system gives no randomness.
-pub fn random_seed() -> io::Result<Seed> {
-    let mut words = [0; 4];
-    for word in &mut words {
-        *word = getrandom::u64().map_err(io::Error::other)?;
-    }
-    Ok(Seed(words))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Flow tables that are made before their workers: their memory takes tens of milliseconds.
 
-use super::random_seed;
+use super::seed::random_seed;
 use crate::flow::{FlowTable, V4Key};
 use std::io;
 use std::sync::{Mutex, PoisonError};
