@@ -48,6 +48,8 @@ fn the_next_process_has_connections_counters_rules_and_states(backend: &str) {
     director.change("ipvsadm -A -t 192.168.195.150:8080 -s rr");
     director.change("ipvsadm -a -t 192.168.195.150:8080 -r 192.168.195.170 -g -w 7");
     director.change("drain tcp:192.168.195.150:7 192.168.195.170 --no-wait --deadline 600");
+    director.cli("ipvsadm --start-daemon backup --mcast-interface eth0 --syncid 7");
+    let daemons = director.cli("ipvsadm -L --daemon");
     let rules = director.cli("ipvsadm -Sn");
     for round in 1..=3 {
         settle();
@@ -56,6 +58,7 @@ fn the_next_process_has_connections_counters_rules_and_states(backend: &str) {
         director = next;
         assert!(status.success(), "{status}");
         assert_eq!(director.cli("ipvsadm -Sn"), rules, "rules by commands stay: {}", director.log());
+        assert_eq!(director.cli("ipvsadm -L --daemon"), daemons, "{}", director.log());
         let after = director.stats(ECHO_SERVICE);
         let is_more = after.iter().zip(&before).all(|(after, before)| after[1] >= before[1]);
         assert!(is_more && after[0][0] == CONNECTIONS as u64, "{before:?} {after:?}");

@@ -67,8 +67,8 @@ pub(super) struct Launched {
     pub(super) device: Option<CarrierDevice>,
     /// Time of the entrance.
     pub(super) since: Instant,
-    /// True if the process before was ready for traffic.
-    pub(super) was_ready: bool,
+    /// State of the process before.
+    pub(super) state: HandedState,
 }
 
 /// The registry, and everything that workers and keeper share with it.
@@ -167,8 +167,8 @@ impl Director {
             on_ready: None,
         };
         let since = entrance.since.unwrap_or_else(Instant::now);
-        let was_ready = state.is_some_and(|of| of.is_ready);
-        Ok(Launched { director, socket, exporter, next, device, since, was_ready })
+        let state = state.unwrap_or_default();
+        Ok(Launched { director, socket, exporter, next, device, since, state })
     }
 }
 

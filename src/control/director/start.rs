@@ -59,12 +59,15 @@ pub(super) async fn start(
         former: former.as_ref().zip(offer),
         since: None,
     };
-    let Launched { mut director, socket, exporter, next, device, since, was_ready } =
+    let Launched { mut director, socket, exporter, next, device, since, state } =
         Director::launch(entrance, &*options.on_host)?;
     director.on_ready = Some(finishing(former, std::mem::replace(&mut options.on_ready, Box::new(|| {}))));
-    director.begin_sync(sync);
+    match state.daemons {
+        Some(daemons) => director.begin_handed_sync(daemons),
+        None => director.begin_sync(sync),
+    }
     let ready_file = self::ready_file(&config, ready_file)?;
-    let ready = director.set_ready_signals(ReadySignals::new(ready_file, device), was_ready);
+    let ready = director.set_ready_signals(ReadySignals::new(ready_file, device), state.is_ready);
     ready.map_err(at_ready_file(&config))?;
     check_programs(&config.rules())?; // privileges have been dropped
     if takes_over {

@@ -2,8 +2,10 @@
 
 use super::Director;
 use super::error::DirectorError;
+use crate::control::sync::{SyncDaemons, SyncState};
 use crate::control::takeover::{
-    HandedDescriptor, HandedService, HandedState, Offer, TakeoverListener, TakeoverRequest, claimed,
+    HandedDaemons, HandedDescriptor, HandedService, HandedState, Offer, TakeoverListener, TakeoverRequest,
+    claimed,
 };
 use crate::control::workers::status;
 use crate::model::{Config, Diagnostic, DirectorConfig, Places, parse};
@@ -53,6 +55,7 @@ impl Director {
             role,
             claimed: claimed(&self.registry),
             services: HandedService::all_of(&self.registry, &totals, begin),
+            daemons: self.daemons_of_commands(),
         };
         let descriptors: Vec<BorrowedFd<'_>> =
             self.handover.passed.iter().map(|(_, descriptor)| descriptor.as_fd()).collect();
@@ -61,6 +64,22 @@ impl Director {
         let ms = begin.elapsed().as_millis();
         tracing::info!(process = next.process(), ms, "handed over: the next process forwards");
         stopped.map_err(|error| DirectorError::worker_ended(error.to_string()))
+    }
+}
+
+impl Director {
+    fn daemons_of_commands(&self) -> Option<HandedDaemons> {
+        let SyncDaemons { master, backup, .. } = self.sync.daemons.clone();
+        let configured = SyncDaemons::configured(&self.settings);
+        let is_other = (&configured.master, &configured.backup) != (&master, &backup);
+        is_other.then_some(HandedDaemons { master, backup })
+    }
+
+    /// Runs the daemons that commands had started in the process before, in place of those of the configuration.
+    pub(super) fn begin_handed_sync(&mut self, handed: HandedDaemons) {
+        let HandedDaemons { master, backup } = handed;
+        let daemons = SyncDaemons { master, backup, ..SyncDaemons::configured(&self.settings) };
+        self.begin_sync(SyncState::of(daemons));
     }
 }
 

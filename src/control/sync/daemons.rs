@@ -1,11 +1,12 @@
 //! Sync daemons of a director, as IPVS has them: one that sends, one that receives.
 
 use super::{SyncListener, SyncSocketError, SyncSocketSettings, SyncTransmitter};
-use crate::model::SyncConfig;
+use crate::model::{DirectorConfig, SyncConfig};
 use crate::sync::{MESSAGE_LEN_DEFAULT, MESSAGE_LEN_DEFAULT_V6, SyncIdFilter, SyncSettings, SyncTrust};
 use crate::sys::rtnetlink;
 use crate::time::Span;
 use nix::net::if_::if_nametoindex;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Entries of the table that an answer to a request walks over in a second: 9 MB a second of IPv4 records.
@@ -14,7 +15,7 @@ const BULK_PER_SECOND: u32 = 250_000;
 const MESSAGES_PER_SECOND: u32 = 25_000;
 
 /// Parameters of one daemon.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncDaemon {
     /// Interface of the messages.
     pub interface: String,
@@ -60,7 +61,13 @@ impl SyncDaemons {
         Self { master: None, backup: None, peers: Vec::new(), unicast: false, hello: SyncConfig::HELLO }
     }
 
-    /// Those of a configuration.
+    /// Those of a director's configuration.
+    #[must_use]
+    pub fn configured(config: &DirectorConfig) -> Self {
+        config.sync.as_ref().map_or_else(Self::none, Self::of)
+    }
+
+    /// Those of a `[sync]` table.
     #[must_use]
     pub fn of(config: &SyncConfig) -> Self {
         let SyncConfig { interface, group, port, ttl, syncid, .. } = config.clone();

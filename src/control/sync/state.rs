@@ -24,7 +24,11 @@ impl SyncState {
 
     /// Opens the sockets of a configuration. An interface that is not there yet is tried again later.
     pub(in crate::control) fn open(config: &DirectorConfig) -> Self {
-        let daemons = config.sync.as_ref().map_or_else(SyncDaemons::none, SyncDaemons::of);
+        Self::of(SyncDaemons::configured(config))
+    }
+
+    /// Opens the sockets of these daemons.
+    pub(in crate::control) fn of(daemons: SyncDaemons) -> Self {
         let opened = daemons.is_any().then(|| daemons.open()).transpose();
         let (ending, failure) = match opened {
             Ok(ending) => (ending, None),

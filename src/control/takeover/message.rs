@@ -7,6 +7,7 @@ use crate::control::state::registry::Drain;
 use crate::control::state::registry::{
     Reachability, Registry, ServerEntry, ServiceEntry, TotalsOf, VipState,
 };
+use crate::control::sync::SyncDaemon;
 use crate::model::{HealthMode, Role, ServiceIdentity, Weight};
 use crate::wire::MacAddr;
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,15 @@ pub(in crate::control) struct HandedState {
     /// VIPs that it has claimed.
     pub(in crate::control) claimed: Vec<IpAddr>,
     pub(in crate::control) services: Vec<HandedService>,
+    /// Sync daemons, if commands have made them others than the configuration has.
+    pub(in crate::control) daemons: Option<HandedDaemons>,
+}
+
+/// Sync daemons.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::control) struct HandedDaemons {
+    pub(in crate::control) master: Option<SyncDaemon>,
+    pub(in crate::control) backup: Option<SyncDaemon>,
 }
 
 /// State of a virtual service.

@@ -19,7 +19,9 @@ mod message;
 mod next;
 
 pub(in crate::control) use former::{Former, Inheritance};
-pub(in crate::control) use message::{HandedDescriptor, HandedService, HandedState, Offer, claimed};
+pub(in crate::control) use message::{
+    HandedDaemons, HandedDescriptor, HandedService, HandedState, Offer, claimed,
+};
 pub(in crate::control) use next::{TakeoverListener, TakeoverRequest};
 
 use std::path::{Path, PathBuf};
