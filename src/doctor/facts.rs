@@ -3,6 +3,7 @@
 use super::conf::Ipv4Settings;
 use super::finding::FindingLevel;
 use super::gathered::{Gathered, Trial};
+use super::ha_facts::HaFacts;
 use super::host_facts::HostFacts;
 use super::interface_facts::InterfaceFacts;
 use super::process_facts::ProcessFacts;
@@ -29,6 +30,7 @@ pub(super) struct DirectorFacts {
     /// Sampled replies of real servers; `None` without a sample.
     pub(super) replies: Option<Gathered<Vec<Replies>>>,
     pub(super) network: NetworkFacts,
+    pub(super) ha: HaFacts,
     pub(super) host: HostFacts,
     pub(super) process: ProcessFacts,
     pub(super) kernel: KernelFacts,

@@ -4,6 +4,7 @@ use super::conf::{self, Ipv4Settings};
 use super::facts::{DirectorFacts, KernelFacts, LocalNetwork, NetworkFacts, Refusal};
 use super::files::Files;
 use super::gathered::{Gathered, Trial};
+use super::ha_facts::HaFacts;
 use super::host_facts::HostFacts;
 use super::interface_facts::InterfaceFacts;
 use super::nic_facts::NicFacts;
@@ -49,6 +50,7 @@ pub(super) fn facts(config: &Config, socket: Option<&Path>) -> DirectorFacts {
         served: socket.map_or(Ok(None), served),
         running: socket.and_then(|socket| running(socket, &files)),
         replies: socket.and_then(|_| replies(interfaces.first()?, &wanted.vips, &network)),
+        ha: HaFacts::read(config, &wanted.groups, &files),
         wanted,
         interfaces,
         network,

@@ -2,7 +2,7 @@
 
 use super::checks::{
     addresses, bonding, bpf, cores, driver, filters, kernel, memory, mtu, nic, offloads, platform, process,
-    programs, queues, segment, servers, stacking, start, steering, time, traffic, xdp,
+    programs, queues, roles, segment, servers, stacking, start, steering, time, traffic, xdp,
 };
 use super::facts::DirectorFacts;
 use super::fault::{Fault, Judgement};
@@ -29,12 +29,14 @@ const fn check(id: &'static str, sound: &'static str, judge: fn(&DirectorFacts) 
 }
 
 /// Every check of a director's host, by subject.
-const CHECKS: [Check; 50] = [
+const CHECKS: [Check; 52] = [
     check("start", "the configuration fits this host", start::refused),
     check("capabilities", "the process has every capability that a start needs", process::capabilities),
     check("ping-group", "checks of the type ping may send", memory::ping_groups),
     check("locked-memory", "locked memory is not limited", process::locked_memory),
     check("open-files", "enough files may be open", process::open_files),
+    check("role-fifo", "the director may read keepalived's FIFO", roles::fifo),
+    check("vrrp-interval", "intervals of a part of a second are of VRRP version 3", roles::interval),
     check("sockets", "the kernel opens AF_XDP and packet sockets", bpf::sockets),
     check("bpf-load", "the kernel loads BPF programs", bpf::load),
     check("guard", "the kernel has TCX, so the guard program keeps it from the VIPs' frames", bpf::guard),

@@ -14,6 +14,7 @@ mod files;
 mod finding;
 mod gather;
 mod gathered;
+mod ha_facts;
 mod host_facts;
 mod interface_facts;
 mod list;

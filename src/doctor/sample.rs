@@ -4,6 +4,7 @@ use super::conf::Ipv4Settings;
 use super::facts::{DirectorFacts, KernelFacts, NetworkFacts, WantedSetup};
 use super::fault::Judgement;
 use super::finding::{FindingLevel, Remedy};
+use super::ha_facts::HaFacts;
 use super::host_facts::HostFacts;
 use super::interface_facts::InterfaceFacts;
 use super::nic_facts::NicFacts;
@@ -26,6 +27,7 @@ pub(super) fn sound() -> DirectorFacts {
         served: Ok(None),
         running: None,
         replies: Some(Ok(Vec::new())),
+        ha: HaFacts::default(),
         host: HostFacts::default(),
         network: network(),
         process: ProcessFacts { is_root: true, ..ProcessFacts::default() },

@@ -49,6 +49,19 @@ fn rights_of_a_user_namespace_load_no_program() {
 }
 
 #[test]
+fn a_fifo_of_another_user_is_found() {
+    let site = Site::new();
+    let fifo = site.file("vrrp.fifo").display().to_string();
+    let config = format!("user = \"nobody\"\n[ha]\nrole = \"fifo\"\nfifo = \"{fifo}\"\n{SERVICE}");
+    assert_eq!(site.doctor(&config).finding("role-fifo")["level"], "ok", "keepalived makes it");
+    site.director.run(&format!("mkfifo -m 600 {fifo}"));
+    let found = site.doctor(&config).finding("role-fifo");
+    assert_eq!(found["level"], "error", "{found}");
+    site.director.run(&format!("chown nobody {fifo}"));
+    site.is_sound(&config, "role-fifo");
+}
+
+#[test]
 fn small_limits_are_found() {
     let site = Site::new();
     let limited =

@@ -15,6 +15,7 @@ pub(super) mod platform;
 pub(super) mod process;
 pub(super) mod programs;
 pub(super) mod queues;
+pub(super) mod roles;
 pub(super) mod segment;
 pub(super) mod servers;
 pub(super) mod stacking;
