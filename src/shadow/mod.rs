@@ -50,3 +50,6 @@ pub use writer::{ShadowWriter, Stored};
 
 #[cfg(all(test, not(loom_model)))]
 mod tests;
+
+#[cfg(all(test, loom_model))]
+mod loom_tests;

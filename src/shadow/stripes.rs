@@ -18,6 +18,9 @@ use super::key::{ShadowKey, bucket_words};
 use super::layout::PAGE;
 use std::ops::Range;
 
+/// Words of a stripe's buckets; loom has few.
+const STRIPE: usize = if cfg!(loom_model) { 16 } else { PAGE };
+
 /// The stripes of a table, and how many of its buckets readers may use.
 #[derive(Debug)]
 pub(super) struct Stripes {
@@ -52,7 +55,7 @@ pub(super) struct Torn;
 impl Stripes {
     /// The stripes of a table of `buckets` buckets with keys of type `K`, of which readers may use `checked`.
     pub(super) fn new<K: ShadowKey>(buckets: usize, checked: usize) -> Self {
-        let of_stripe = PAGE / bucket_words::<K>();
+        let of_stripe = STRIPE / bucket_words::<K>();
         let numbers = (0..buckets.div_ceil(of_stripe)).map(|_| AtomicU32::new(0)).collect();
         Self { numbers, buckets: of_stripe, checked: AtomicUsize::new(checked) }
     }
