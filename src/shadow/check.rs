@@ -23,6 +23,9 @@ pub struct Checked {
     pub damaged: u64,
 }
 
+/// Buckets between the one that is checked and the one whose twins are prefetched.
+const AHEAD: usize = 8;
+
 /// Reason to remove an entry.
 enum Removal {
     Expired,
@@ -47,6 +50,7 @@ impl<K: ShadowKey, W: Words> ShadowWriter<K, W> {
         let mut met = Checked::default();
         let from = self.table.stripes.checked();
         for bucket in from..self.buckets().min(from.saturating_add(buckets)) {
+            self.prefetch_twins(bucket + AHEAD);
             if !self.table.stripes.is_blank(bucket) {
                 ShadowSlot::all(bucket).for_each(|at| self.check_slot(at, now, &mut judge, &mut met));
             }
@@ -56,6 +60,18 @@ impl<K: ShadowKey, W: Words> ShadowWriter<K, W> {
             self.unchecked = Unchecked::default();
         }
         met
+    }
+
+    /// Prefetches the first candidate buckets of entries that are in their second one, where a twin may be.
+    fn prefetch_twins(&self, bucket: usize) {
+        if bucket >= self.buckets() || self.table.stripes.is_blank(bucket) {
+            return;
+        }
+        for key in ShadowSlot::all(bucket).filter_map(|at| self.table.key(at)) {
+            if self.table.both(key)[0] != bucket {
+                self.table.prefetch(key);
+            }
+        }
     }
 
     fn check_slot(
