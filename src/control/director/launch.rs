@@ -197,6 +197,10 @@ impl BackendSteps for LaunchSteps<'_> {
         self.entered.is_none()
     }
 
+    fn former_copies(&self) -> bool {
+        self.entrance.former.as_ref().is_some_and(|(_, offer)| offer.copies)
+    }
+
     fn enter(&mut self) -> Result<(), Diagnostic> {
         if self.entered.is_none() {
             self.entered = Some(self.entrance.enter()?);

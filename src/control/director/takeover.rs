@@ -31,6 +31,13 @@ impl Director {
             generation,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             workers: self.backend.workers.handles().len(),
+            copies: self
+                .backend
+                .workers
+                .handles()
+                .iter()
+                .flat_map(|of| &of.ports)
+                .any(|port| port.mode.ends_with(", copy")),
             running: self.config().to_string(),
             file: self.handover.file.clone(),
         });

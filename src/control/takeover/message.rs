@@ -56,6 +56,9 @@ pub(in crate::control) struct Offer {
     /// Number of its workers.
     #[serde(default)]
     pub(in crate::control) workers: usize,
+    /// Whether its AF_XDP sockets copy frames.
+    #[serde(default)]
+    pub(in crate::control) copies: bool,
     /// The running configuration, as a file.
     pub(in crate::control) running: String,
     /// The configuration of its file when that was last read.

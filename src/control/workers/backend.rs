@@ -2,6 +2,7 @@
 
 use crate::control::workers::steering_set::SteeringSet;
 use crate::control::workers::{WorkerSettings, Workers};
+use crate::io::xdp::Predecessor;
 use crate::io::{Interface, Opened, PortPlan, Ports, Steering, packet, xdp};
 use crate::model::{BackendChoice, Diagnostic, DirectorConfig, WorkerCount};
 
@@ -27,6 +28,9 @@ impl RunningBackend {
 pub trait BackendSteps {
     /// True until another process gives the interfaces away.
     fn takes_over(&self) -> bool;
+
+    /// Whether that process copies frames.
+    fn former_copies(&self) -> bool;
 
     /// Takes the interfaces: called before sockets are bound to them. A second call does nothing.
     ///
@@ -63,9 +67,9 @@ pub fn launch(
     const CHOSEN: &str = "set by configuration or command line";
     match choice {
         BackendChoice::Xdp => {
-            let takes_over = steps.takes_over();
-            let mut enter = || steps.enter();
-            let opened = xdp::open_after(plan, takes_over.then_some(&mut enter))?;
+            let (takes_over, copies) = (steps.takes_over(), steps.former_copies());
+            let before = Predecessor { copies, release: &mut || steps.enter() };
+            let opened = xdp::open_after(plan, takes_over.then_some(before))?;
             Ok(start("xdp", opened, steps)?.with_reason(CHOSEN))
         }
         BackendChoice::Packet => Ok(start("packet", packet::open(plan)?, steps)?.with_reason(CHOSEN)),
@@ -85,9 +89,9 @@ pub fn launch(
 }
 
 fn native(plan: &PortPlan, steps: &mut dyn BackendSteps) -> Result<Opened<xdp::XdpPorts>, Diagnostic> {
-    let takes_over = steps.takes_over();
-    let mut enter = || steps.enter();
-    xdp::open_native(plan, takes_over.then_some(&mut enter))
+    let (takes_over, copies) = (steps.takes_over(), steps.former_copies());
+    let before = Predecessor { copies, release: &mut || steps.enter() };
+    xdp::open_native(plan, takes_over.then_some(before))
 }
 
 fn start<P: Ports + 'static>(

@@ -59,15 +59,19 @@ pub fn open_with(plan: &PortPlan, ring_len: u32) -> Result<Opened<XdpPorts>, Dia
     open_any(plan, ring_len, None)
 }
 
-/// Step before a socket is bound, for a takeover: until then another process has the queues, and its program is attached. It may be
-/// called again.
-pub type BeforeBinding<'a> = Option<&'a mut dyn FnMut() -> Result<(), Diagnostic>>;
+/// The process that has the queues until it is asked to release them. Its program is attached until then, too.
+pub struct Predecessor<'a> {
+    /// Whether it copies frames. Then zero-copy has been refused there, and is not tried again.
+    pub copies: bool,
+    /// Asks it to release the queues: called before a socket is bound, perhaps several times.
+    pub release: &'a mut dyn FnMut() -> Result<(), Diagnostic>,
+}
 
-/// [`open`] with a step before binding.
+/// [`open`] after another process.
 ///
 /// # Errors
-/// As [`open`], and of the step.
-pub fn open_after(plan: &PortPlan, before: BeforeBinding<'_>) -> Result<Opened<XdpPorts>, Diagnostic> {
+/// As [`open`], and of the release.
+pub fn open_after(plan: &PortPlan, before: Option<Predecessor<'_>>) -> Result<Opened<XdpPorts>, Diagnostic> {
     open_any(plan, RING_LEN, before)
 }
 
@@ -76,7 +80,7 @@ pub fn open_after(plan: &PortPlan, before: BeforeBinding<'_>) -> Result<Opened<X
 /// # Errors
 /// As [`open_after`]; also if the driver refuses the program, and on a veth whose peer may leave checksums
 /// unfinished.
-pub fn open_native(plan: &PortPlan, before: BeforeBinding<'_>) -> Result<Opened<XdpPorts>, Diagnostic> {
+pub fn open_native(plan: &PortPlan, before: Option<Predecessor<'_>>) -> Result<Opened<XdpPorts>, Diagnostic> {
     let client = &plan.interfaces[0];
     if let Some(checksums) = veth::checksums(client) {
         errors::check_checksums(client, &checksums)?;
@@ -87,7 +91,7 @@ pub fn open_native(plan: &PortPlan, before: BeforeBinding<'_>) -> Result<Opened<
 fn open_any(
     plan: &PortPlan,
     ring_len: u32,
-    before: BeforeBinding<'_>,
+    before: Option<Predecessor<'_>>,
 ) -> Result<Opened<XdpPorts>, Diagnostic> {
     if let Some(Checksums::Unfinished(peer)) = veth::checksums(&plan.interfaces[0]) {
         let interface = &plan.interfaces[0].name;
@@ -103,7 +107,7 @@ fn open_any(
 fn open_in(
     plan: &PortPlan,
     options: (u32, AllowedModes),
-    before: BeforeBinding<'_>,
+    before: Option<Predecessor<'_>>,
 ) -> Result<Opened<XdpPorts>, Diagnostic> {
     let client = &plan.interfaces[0];
     plan.interfaces.iter().try_for_each(errors::check_not_master)?;
@@ -133,12 +137,16 @@ fn bind_and_attach(
     plan: &PortPlan,
     assignments: &[WorkerQueues],
     (ring_len, modes): (u32, AllowedModes),
-    mut before: BeforeBinding<'_>,
+    mut before: Option<Predecessor<'_>>,
 ) -> Result<BoundSockets, Diagnostic> {
-    let mut no_zero_copy = None;
+    let copies = before.as_ref().is_some_and(|of| of.copies);
+    let mut no_zero_copy = copies.then(|| "refused to the process before".to_owned());
     let client = &plan.interfaces[0];
     for options in options_by_preference(client.mtu, ring_len) {
         let SocketOptions { copy_mode, buffers, .. } = options;
+        if copies && copy_mode == CopyMode::Zero {
+            continue;
+        }
         if (copy_mode, buffers) == (CopyMode::Zero, Buffers::One) && client.mtu > ZERO_COPY_MTU_MAX {
             no_zero_copy = Some(errors::zero_copy_mtu_reason(client, ZERO_COPY_MTU_MAX));
             continue;
@@ -147,7 +155,7 @@ fn bind_and_attach(
         // Programs and memory take longest: they are made before another process has to stop.
         let steering = load(plan, options, modes)?;
         let memories = bind::register_all(plan, assignments, options);
-        before.as_mut().map_or(Ok(()), |before| before())?;
+        before.as_mut().map_or(Ok(()), |before| (before.release)())?;
         let mut ports = match memories.and_then(|of| bind::bind_all(plan, assignments, of, options)) {
             Ok(ports) => ports,
             Err(failure) if copy_mode == CopyMode::Zero && errors::may_work_with_copy(&failure.error) => {
