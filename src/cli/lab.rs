@@ -7,7 +7,7 @@ use super::status::fail_as;
 use crate::cli::number;
 use crate::lab::{
     Arp, ClientLoad, Console, Deployment, Family, Interrupt, LabBackend, LabHost, LabOptions, Layout,
-    arp_query, capture, deployment, http_client, http_server, ndp_query, reference, shell,
+    arp_query, capture, deployment, ha, http_client, http_server, ndp_query, reference, shell,
 };
 use crate::model::Diagnostic;
 use crate::wire::MacAddr;
@@ -65,10 +65,16 @@ enum LabCommand {
         #[arg(last = true, value_name = "CMD")]
         command: Vec<String>,
     },
+    /// Drill: two directors with keepalived and connection sync; what is lost when the master is switched, killed, cut off, restarted, upgraded
+    Ha(HaArgs),
     /// Measure throughput and latency, compared with reference forwarders
     Bench(bench::Args),
     #[command(hide = true)]
     ServeHttp { name: String, addresses: Vec<SocketAddr> },
+    #[command(hide = true)]
+    ServeEcho { addresses: Vec<SocketAddr> },
+    #[command(hide = true)]
+    Hold { target: SocketAddr },
     #[command(hide = true)]
     Client {
         target: SocketAddr,
@@ -84,6 +90,27 @@ enum LabCommand {
     },
     #[command(hide = true)]
     BenchL2fwd { interface: String, core: usize, server: MacAddr },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status: 0 if a planned switch, a restart and an upgrade lose no connection, and a kill and a pulled link one in a thousand at most; else 1.")]
+struct HaArgs {
+    /// Prefix of the network namespaces
+    #[arg(long, default_value = "directrix-ha")]
+    name: String,
+    /// Backend of both directors
+    #[arg(long, value_enum, default_value_t)]
+    backend: LabBackend,
+    /// Connections over IPv6
+    #[arg(long)]
+    ipv6: bool,
+    /// Connections that the client holds
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = number::within(1..=20_000_u16))]
+    connections: u16,
+    /// Times that the master is killed by SIGKILL
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::within(1..=1000_u16))]
+    kills: u16,
 }
 
 #[derive(Debug, clap::Args)]
@@ -150,7 +177,10 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Some(LabCommand::Down { name }) => down(name),
         Some(LabCommand::Run { name, traffic, record }) => run(name, traffic, record),
         Some(LabCommand::Shell { name, host, command }) => shell::enter(&name.name, *host, command),
+        Some(LabCommand::Ha(args)) => drill(args),
         Some(LabCommand::Bench(args)) => bench::main(args),
+        Some(LabCommand::ServeEcho { addresses }) => exit_status(ha::echo::run(addresses)),
+        Some(LabCommand::Hold { target }) => exit_status(ha::holder::run(*target)),
         Some(LabCommand::ServeHttp { name, addresses }) => exit_status(http_server::run(name, addresses)),
         Some(LabCommand::Client { target, traffic }) => connect(*target, traffic),
         Some(LabCommand::ArpQuery { interface, target }) => exit_status(owners(interface, *target)),
@@ -169,6 +199,23 @@ fn complete(args: &Args) -> Result<ExitCode, Diagnostic> {
     let mut report = deployment.record(args.traffic.load(), args.record.pcap.as_deref())?;
     report.findings.extend(deployment.show_fault()?);
     deployment.down()?;
+    Ok(exit_code(report.is_good()))
+}
+
+fn drill(args: &HaArgs) -> Result<ExitCode, Diagnostic> {
+    let HaArgs { name, backend, ipv6, connections, kills } = args;
+    let options = ha::DrillOptions {
+        name: name.clone(),
+        exe: exe()?,
+        backend: *backend,
+        is_ipv6: *ipv6,
+        connections: usize::from(*connections),
+        kills: usize::from(*kills),
+    };
+    let console = Console::stdout();
+    let report = ha::run(&options, &console, &Interrupt::install()?)?;
+    console.heading("What was lost");
+    console.print(report.to_string().trim_end());
     Ok(exit_code(report.is_good()))
 }
 

@@ -16,6 +16,7 @@
 //! | [`http_server`], [`http_client`], [`page`], [`arp_query`], [`ndp_query`], [`capture`], `pcapng` | web server, client, probes of the VIP, capture |
 //! | [`mod@reference`], [`measurements`], [`verdict`] | reference run, its figures and findings |
 //! | `fault` | a fault made on purpose, and the commands that name it |
+//! | [`ha`] | the failover drill: two directors, and what each event costs |
 //! | [`shell`] | shell on a host |
 //!
 //! Tests use [`Deployment`], too: dropping it takes the lab down.
@@ -30,6 +31,7 @@ pub mod deployment;
 pub mod director;
 pub mod family;
 mod fault;
+pub mod ha;
 mod helper;
 pub mod host;
 pub mod http_client;
