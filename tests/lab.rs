@@ -446,3 +446,38 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// Runs `lab ha` with these options, and returns its report.
+fn drill(words: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("dh{}n{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let mut command = Command::new(EXE);
+    command.args(["lab", "ha", "--connections", "100", "--name", &name]).args(words.split_whitespace());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let left = std::fs::read_dir("/run/netns").unwrap().flatten();
+    let left: Vec<_> = left.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name)).collect();
+    assert!(left.is_empty() && !Path::new(&format!("/run/directrix-lab-ha-{name}")).exists(), "{left:?}");
+    assert_eq!(processes_of(&name), Vec::<String>::new());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}{error}");
+    text.rsplit_once("# What was lost\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn two_directors_lose_no_connection_of_ipv4_over_af_xdp() {
+    assert_drill(&drill("--backend xdp"));
+}
+
+#[test]
+fn two_directors_lose_no_connection_of_ipv6_over_af_packet() {
+    assert_drill(&drill("--backend packet --ipv6 --kills 2"));
+}
+
+/// Each event has its line. That too much was lost is the exit status.
+#[track_caller]
+fn assert_drill(report: &str) {
+    for event in ["planned switch", "kill -9", "link pulled", "restart", "upgrade"] {
+        assert_eq!(report.lines().filter(|line| line.starts_with(event)).count(), 1, "{event}: {report}");
+    }
+}
