@@ -4,9 +4,10 @@ use crate::deployment::{Deployment, VIP};
 use crate::director::{Config, Director};
 use crate::on_both_backends;
 use crate::peers::{EchoConnection, PATIENCE, Peers};
-use crate::support::netns::wait_until;
+use crate::support::netns::{Process, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::io::Read;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ on_both_backends! {
     a_next_process_that_dies_costs_no_connection
     there_has_to_be_a_director_to_take_over_from
     the_command_upgrade_starts_the_next_process
+    ab_runs_through_upgrades_and_kills
 }
 
 const ECHO_SERVICE: &str = "-t 192.168.195.150:7";
@@ -195,4 +197,44 @@ fn the_command_upgrade_starts_the_next_process(backend: &str) {
     let (status, log) = director.failure();
     assert_eq!(status, Some(0), "{log}");
     connection.exchange("data");
+}
+
+/// Events of each kind.
+const EVENTS: usize = 5;
+/// Clients of ab.
+const CLIENTS: usize = 100;
+
+/// A request in its handshake at the moment of an event may fail, and no other.
+fn ab_runs_through_upgrades_and_kills(backend: &str) {
+    let deployment = Deployment::reference();
+    let _peers = Peers::start(&deployment);
+    let config = Config::new(backend).with("conn_reuse_mode = 3").text(&deployment);
+    let mut director = Director::start_in(crate::director::Home::new(), &deployment.director, &config);
+    let ab = format!("exec ab -q -r -t 300 -n 10000000 -c {CLIENTS} http://{VIP}/");
+    let mut command = deployment.client.command(&ab);
+    let mut ab = Process(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let pause = || std::thread::sleep(Duration::from_millis(700));
+    for _ in 0..EVENTS {
+        pause();
+        let (next, status) = director.followed(&deployment.director);
+        assert!(status.success());
+        director = next;
+    }
+    for _ in 0..EVENTS {
+        pause();
+        let (_, home) = director.end(Signal::SIGKILL);
+        director = Director::start_in(home, &deployment.director, &config);
+    }
+    pause();
+    // At SIGINT ab prints its counts.
+    kill(Pid::from_raw(ab.0.id().cast_signed()), Signal::SIGINT).unwrap();
+    let mut text = String::new();
+    ab.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    let count = |name: &str| -> usize {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name}: {text}")).trim().parse().unwrap()
+    };
+    let (complete, failed) = (count("Complete requests:"), count("Failed requests:"));
+    println!("{backend}: {complete} requests over {EVENTS} upgrades and {EVENTS} kills, {failed} failed");
+    assert!(complete > 1000 && failed <= 2 * EVENTS * CLIENTS / 10, "{text}");
 }
