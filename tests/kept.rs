@@ -78,7 +78,7 @@ impl Site {
         let (loads, rules) = (Arc::new(Loads::new(64)), rules(services));
         let templates = Arc::new(Templates::new(100, 64, SEED));
         let OpenedShadow { parts, ids, former, .. } = memory::open(Some(file), capacity).unwrap();
-        let ShadowParts { compact, wide, mut names, session, .. } = parts;
+        let ShadowParts { compact, wide, templates: kept_templates, mut names, session } = parts;
         let mut registry = Registry::new(vec![MacAddr(frames::DIRECTOR)]);
         registry.recover(ids, &rules);
         registry.apply(&rules, &|_| Stats::default());
@@ -115,7 +115,9 @@ impl Site {
             snapshot: Arc::clone(&snapshot),
             services: registry.services_of_servers(),
         };
-        let kept = KeptConnections::new((compact, wide), sources, journals, clock).with_former(former);
+        let kept = KeptConnections::new((compact, wide), sources, journals, clock)
+            .with_templates(kept_templates)
+            .with_former(former);
         let mut site = Self {
             registry,
             workers,
@@ -379,6 +381,34 @@ fn a_persistent_client_keeps_its_server_after_a_restart() {
         assert_eq!(site.load(), (0, 0));
         site.templates.sweep(site.now, |_| true);
         assert_eq!(site.templates.list(site.now).count(), 0, "no connection holds it");
+    });
+}
+
+#[test]
+fn a_persistent_client_without_a_connection_keeps_its_server() {
+    let services =
+        service("tcp", "192.0.2.80:80", "persistence = { timeout = 2000 }", ["192.0.2.10", "192.0.2.11"]);
+    with_file(|file| {
+        let mut site = Site::start(file, &services, 1000);
+        let clients: Vec<_> = (1..20).map(TestFlow::V4).collect();
+        let server = site.open(0, clients[0]);
+        site.settle();
+        site.wait(1000);
+        assert_eq!(site.load(), (0, 0), "its connection is over");
+        site.kept.keep_templates(site.now);
+        let mut site = site.restart(file, &services, 1);
+        assert_eq!(site.templates.list(site.now).count(), 1);
+        for client in &clients {
+            assert_eq!(site.open(0, *client), server);
+        }
+        site.kept.keep_templates(site.now);
+        let started = site.started + site.now.0 / 1000;
+        drop(site);
+        let site = Site::start_with(file, &services, started + 1, 2 * CAPACITY);
+        assert_eq!(site.templates.list(site.now).count(), 1, "also with another capacity");
+        let without = service("tcp", "192.0.2.80:80", "", ["192.0.2.10", "192.0.2.11"]);
+        let site = site.restart(file, &without, 1);
+        assert_eq!(site.templates.list(site.now).count(), 0, "the service is no longer persistent");
     });
 }
 

@@ -78,6 +78,7 @@ struct LaunchTables {
     reclaims: BTreeSet<Digest>,
     workers: WorkerSettings,
     writers: (ShadowWriter<V4Key>, ShadowWriter<WideKey>),
+    kept_templates: ShadowWriter<WideKey>,
     session: ShadowSession,
     former: Option<FormerConnections>,
 }
@@ -116,10 +117,17 @@ impl Director {
         backend.steering.check(&config.services.iter().flat_map(steered).collect::<Vec<_>>())?;
         let LaunchSteps { entrance, entered, tables, neighbors: sockets, answers, pings, .. } = steps;
         let entered = entered.expect(LAUNCHED);
-        let LaunchTables { registry, names, reclaims, workers, writers, session, former } =
+        let LaunchTables { registry, names, reclaims, workers, writers, kept_templates, session, former } =
             tables.expect(LAUNCHED);
         let services = registry.services_of_servers();
-        let settings = KeeperSettings { workers: &workers, services, writers, session, former };
+        let settings = KeeperSettings {
+            workers: &workers,
+            services,
+            writers,
+            templates: kept_templates,
+            session,
+            former,
+        };
         let keeper = Keeper::start(settings, &backend.workers)?;
         let (answers, pings) = (answers.expect(LAUNCHED), PingResponder::new(pings.expect(LAUNCHED))?);
         let (machines, Entered { socket, exporter, next, handover, device, role, state, .. }) =
@@ -241,7 +249,7 @@ impl LaunchTables {
         let LaunchMemory { loads, templates, spare } = memory;
         let shadow = entered.shadow.take().expect(LAUNCHED);
         let OpenedShadow { parts, ids, claims, lived_at, former } = shadow;
-        let ShadowParts { compact, wide, mut names, session, .. } = parts;
+        let ShadowParts { compact, wide, templates: kept_templates, mut names, session } = parts;
         let mut registry = new_registry(config, host, ids)?;
         entered.state.iter().for_each(|state| restore(&mut registry, state));
         keeper::memory::write_names(&mut names, &registry.names());
@@ -262,7 +270,16 @@ impl LaunchTables {
             spare,
         };
         let reclaims = reclaims(claims, lived_at);
-        Ok(Self { registry, names, reclaims, workers, writers: (compact, wide), session, former })
+        Ok(Self {
+            registry,
+            names,
+            reclaims,
+            workers,
+            writers: (compact, wide),
+            kept_templates,
+            session,
+            former,
+        })
     }
 }
 

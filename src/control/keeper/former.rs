@@ -9,4 +9,6 @@ pub struct FormerConnections {
     pub compact: ShadowWriter<V4Key>,
     /// Connections with wide keys.
     pub wide: ShadowWriter<WideKey>,
+    /// Persistence templates.
+    pub templates: ShadowWriter<WideKey>,
 }

@@ -35,6 +35,8 @@ pub struct LoadSources {
 pub struct KeptConnections {
     pub(super) compact: ShadowWriter<V4Key>,
     pub(super) wide: ShadowWriter<WideKey>,
+    /// Persistence templates.
+    pub(super) templates: Option<ShadowWriter<WideKey>>,
     pub(super) unowned: UnownedLoads,
     /// By worker.
     journals: Vec<Journal>,
@@ -69,13 +71,30 @@ impl KeptConnections {
         let LoadSources { loads, templates, snapshot, services } = sources;
         let unowned = UnownedLoads { loads, templates, snapshot, services };
         let (counters, listed) = (Arc::default(), Vec::new());
-        Self { compact, wide, unowned, journals, clock, counters, former: None, book: None, listed }
+        Self {
+            compact,
+            wide,
+            templates: None,
+            unowned,
+            journals,
+            clock,
+            counters,
+            former: None,
+            book: None,
+            listed,
+        }
     }
 
     /// Takes tables of the process before whose entries are to be moved.
     #[must_use]
     pub fn with_former(self, former: Option<FormerConnections>) -> Self {
         Self { former, ..self }
+    }
+
+    /// Takes the table of persistence templates.
+    #[must_use]
+    pub fn with_templates(self, templates: ShadowWriter<WideKey>) -> Self {
+        Self { templates: Some(templates), ..self }
     }
 
     /// Its counters.
@@ -172,6 +191,9 @@ impl KeptConnections {
 
     /// Checks a stretch of the entries of the process before. Returns true once all were checked.
     pub fn recover(&mut self, buckets: usize, now: Tick) -> bool {
+        if !self.recover_templates(buckets, now) {
+            return false;
+        }
         let is_moved = self.move_former(buckets, now);
         let Self { compact, wide, unowned, clock, .. } = self;
         let second = clock.second(now);
@@ -231,13 +253,18 @@ impl UnownedLoads {
         let timeout = value.state.timeout(&snapshot.timeouts);
         let is_sound = !value.state.is_unconfirmed()
             && value.deadline.since(second) <= timeout.secs() + self.lag(value.state).secs() + 1
-            && self.services.get(usize::from(value.server.0)) == Some(&Some(service.id));
+            && self.has_server(service.id, value.server);
         if !is_sound {
             return None;
         }
         self.loads.add(value.server, value.state.is_active());
         let template = self.bind(service, key.flow(), value, now);
         Some(ShadowValue { owner: None, template, deadline: second.after(timeout.secs()), ..value })
+    }
+
+    /// True if the service had the server at the start.
+    pub(super) fn has_server(&self, service: ServiceId, server: ServerId) -> bool {
+        self.services.get(usize::from(server.0)) == Some(&Some(service))
     }
 
     /// Time by which the deadline of an entry may be behind that of its connection.

@@ -79,7 +79,7 @@ fn opened(
     // Its name is free for the new memory; this process still has the lock.
     let _ = file.map(std::fs::remove_file); // it may have none
     let OpenedShadow { parts, ids, claims, lived_at, .. } = former;
-    let tables = FormerConnections { compact: parts.compact, wide: parts.wide };
+    let tables = FormerConnections { compact: parts.compact, wide: parts.wide, templates: parts.templates };
     Ok(OpenedShadow { ids, claims, lived_at, former: Some(tables), ..of(new(file, shape)?)? })
 }
 

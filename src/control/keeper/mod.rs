@@ -12,6 +12,7 @@ mod moving;
 mod received;
 pub mod sync_report;
 pub mod syncing;
+mod templates;
 
 use crate::control::keeper::counters::KeeperCounters;
 use crate::control::keeper::former::FormerConnections;
@@ -34,6 +35,8 @@ use std::time::{Duration, Instant};
 const GATHER: Duration = Duration::from_millis(2);
 /// Interval of sweeps, each of an eighth of the tables.
 const SWEEP: Duration = Duration::from_millis(250);
+/// Sweeps between two copies of all templates: five seconds.
+const TEMPLATES_EVERY: u32 = 20;
 /// Buckets checked in one stretch: about 2 ms.
 const STRETCH: usize = 1 << 15;
 
@@ -45,6 +48,8 @@ pub struct KeeperSettings<'a> {
     pub services: Vec<Option<ServiceId>>,
     /// Tables of connections.
     pub writers: (ShadowWriter<V4Key>, ShadowWriter<WideKey>),
+    /// Table of persistence templates.
+    pub templates: ShadowWriter<WideKey>,
     /// This process as their writer.
     pub session: ShadowSession,
     /// Tables of the process before whose entries are to be moved.
@@ -68,7 +73,8 @@ impl Keeper {
     /// # Errors
     /// If the system gives no thread.
     pub fn start(settings: KeeperSettings<'_>, running: &Workers) -> io::Result<Self> {
-        let KeeperSettings { workers, services, writers: (compact, wide), session, former } = settings;
+        let KeeperSettings { workers, services, writers: (compact, wide), templates, session, former } =
+            settings;
         let (Some(journals), Some(ShadowTables { clock, .. })) = (&running.journals, &workers.shadow) else {
             return Err(io::Error::other("the workers have no journals"));
         };
@@ -80,6 +86,7 @@ impl Keeper {
             services,
         };
         let kept = KeptConnections::new((compact, wide), sources, journals.journals.clone(), clock.clone())
+            .with_templates(templates)
             .with_former(former);
         let counters = Arc::clone(kept.counters());
         let sleeper = Arc::clone(&journals.sleeper);
@@ -91,6 +98,7 @@ impl Keeper {
             stop: Arc::clone(&stop),
             epoch: workers.epoch,
             swept_at: Instant::now(),
+            sweeps: 0,
             session,
         };
         keeping.session.renew(monotonic());
@@ -139,6 +147,8 @@ struct Keeping {
     stop: Arc<AtomicBool>,
     epoch: Instant,
     swept_at: Instant,
+    /// Sweeps so far.
+    sweeps: u32,
     session: ShadowSession,
 }
 
@@ -157,6 +167,7 @@ impl Keeping {
         }
         let now = self.now();
         self.kept.take_events(now);
+        self.kept.keep_templates(now);
         self.syncing.end(&mut self.kept, now);
         self.session
     }
@@ -207,6 +218,10 @@ impl Keeping {
         let now = self.now();
         self.kept.renew(now, SecondTick::from_monotonic(monotonic()));
         self.kept.sweep(now);
+        self.sweeps = self.sweeps.wrapping_add(1);
+        if self.sweeps.is_multiple_of(TEMPLATES_EVERY) {
+            self.kept.keep_templates(now);
+        }
     }
 
     fn is_stopped(&self) -> bool {
