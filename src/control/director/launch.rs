@@ -37,7 +37,7 @@ use crate::control::workers::{ShadowTables, WorkerSettings, backend, random_seed
 use crate::flow::{V4Key, WideKey};
 use crate::health::passive::PassiveHealth;
 use crate::io::{CarrierDevice, Steering};
-use crate::model::{Config, Diagnostic, DirectorConfig};
+use crate::model::{Config, Diagnostic, DirectorConfig, VirtualService};
 use crate::neighbor::{NeighborSettings, Neighbors, Timing};
 use crate::schedule::{Loads, Templates};
 use crate::shadow::{Digest, ShadowNames, ShadowParts, ShadowSession, ShadowWriter};
@@ -231,10 +231,12 @@ impl LaunchMemory {
     /// Makes the memory, with the tables of so many workers.
     fn new(config: &Config, workers: usize) -> io::Result<Self> {
         let (connections, servers) = (config.director.connections as usize, SERVERS);
+        let has_wide =
+            config.services.iter().flat_map(VirtualService::all_matches).any(|of| !of.is_compact());
         Ok(Self {
             loads: Arc::new(Loads::new(servers)),
             templates: Arc::new(Templates::new(connections, servers, random_seed()?)),
-            spare: SpareTables::new(connections, workers)?,
+            spare: SpareTables::new(connections, workers, has_wide)?,
         })
     }
 }

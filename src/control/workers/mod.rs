@@ -7,7 +7,7 @@ pub mod status;
 pub mod steering_set;
 pub mod watchdog;
 
-use crate::flow::{Flow, FlowEntry, FlowTable, V4Key, WideKey};
+use crate::flow::{Flow, FlowEntry, V4Key, WideKey};
 use crate::forward::{Forwarder, Journal, ShadowAccess, Snapshot};
 use crate::io::{PortInfo, Ports};
 use crate::model::Wait;
@@ -23,7 +23,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
 use nix::unistd::gettid;
 pub use seed::random_seed;
-use spare::SpareTables;
+use spare::{SpareOf, SpareTables};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -92,6 +92,8 @@ pub struct Workers {
     pub refused: Arc<RefusedFrames>,
     /// Their journals, if there are shadow tables.
     pub journals: Option<WorkerJournals>,
+    /// Tables of wide keys that are there already.
+    spare: SpareOf<WideKey>,
 }
 
 /// One running worker.
@@ -128,7 +130,14 @@ impl Workers {
             Some(_) => Some(WorkerJournals::new(ports.len())?),
             None => None,
         };
-        let mut workers = Self { handles: Vec::new(), connections: each, stop, refused, journals };
+        let mut workers = Self {
+            handles: Vec::new(),
+            connections: each,
+            stop,
+            refused,
+            journals,
+            spare: settings.spare.wide.clone(),
+        };
         let ring = HandOver::ring(ports.len())?;
         for (number, ((ports, info), hand_over)) in ports.into_iter().zip(ring).enumerate() {
             let core = cores.get(number % cores.len().max(1)).copied();
@@ -166,7 +175,7 @@ impl Workers {
     /// If the system gives no randomness, or a worker is stalled. The next call sends the missing tables.
     pub fn set_wide_table(&mut self) -> io::Result<()> {
         for handle in self.handles.iter_mut().filter(|handle| !handle.has_wide_table) {
-            let table = FlowTable::new(self.connections, random_seed()?);
+            let table = self.spare.take(self.connections)?;
             let sent = handle.client.0.send_timeout(WorkerRequest::WideTable(table), TABLE_TIMEOUT);
             sent.map_err(|_| io::Error::other("a worker does not take a table; see the log"))?;
             handle.has_wide_table = true;
@@ -242,7 +251,7 @@ impl WorkerHandle {
             refused: Arc::clone(refused),
         };
         let mut forwarder = Forwarder::with_table(
-            settings.spare.take(connections)?,
+            settings.spare.compact.take(connections)?,
             random_seed()?,
             Arc::clone(&settings.loads),
             Arc::clone(&settings.templates),
