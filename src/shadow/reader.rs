@@ -2,7 +2,7 @@
 
 use super::key::ShadowKey;
 use super::table::ShadowTable;
-use super::value::ShadowValue;
+use super::value::{ShadowEntry, ShadowValue};
 use super::words::{Region, Words};
 use crate::time::SecondTick;
 use std::sync::Arc;
@@ -31,6 +31,18 @@ impl<K: ShadowKey, W: Words> ShadowReader<K, W> {
             std::hint::spin_loop();
         }
         None
+    }
+
+    /// Number of buckets, for [`ShadowReader::entries`].
+    #[must_use]
+    pub fn buckets(&self) -> usize {
+        self.0.buckets()
+    }
+
+    /// The entries of a bucket, expired ones too; none before it is checked, and if the writer changes it at each attempt.
+    pub fn entries(&self, bucket: usize) -> impl Iterator<Item = ShadowEntry<K>> + use<K, W> {
+        let found = (0..ATTEMPTS).find_map(|_| self.0.entries(bucket).ok());
+        found.into_iter().flatten().flatten()
     }
 
     /// Prefetches the first candidate bucket of `key`.

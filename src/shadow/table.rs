@@ -95,6 +95,17 @@ impl<K: ShadowKey, W: Words> ShadowTable<K, W> {
         K::Rest::read(|word| self.words.load(rest_at::<K>(at, word)))
     }
 
+    /// The entries of a bucket, as a reader sees them.
+    pub(super) fn entries(&self, bucket: usize) -> Result<[Option<ShadowEntry<K>>; SLOTS], Torn> {
+        let start = self.stripes.read(bucket)?;
+        if !start.is_readable {
+            return Ok([const { None }; SLOTS]);
+        }
+        let mut slots = ShadowSlot::all(bucket);
+        let entries = std::array::from_fn(|_| slots.next().and_then(|at| self.entry(at)));
+        self.stripes.end([start]).map(|()| entries)
+    }
+
     /// Stores an entry in a vacant slot: the tag last, so that the entry is complete as soon as it is there.
     pub(super) fn store(&self, at: ShadowSlot, entry: ShadowEntry<K>) {
         let _section = self.write(at.bucket);

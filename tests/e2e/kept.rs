@@ -39,8 +39,11 @@ fn connections_outlive_a_kill_and_an_orderly_end(backend: &str) {
         let (_, home) = director.end(signal);
         director = Director::start_in(home, &deployment.director, &config);
         wait_until("the loads of all", PATIENCE, || active(&director) == connections.len());
+        let listed = || director.connections("ESTABLISHED").len();
+        assert_eq!(listed(), connections.len(), "also of connections that no worker has yet");
         connections.iter_mut().for_each(|connection| connection.exchange("data"));
         settle();
+        assert_eq!(listed(), connections.len());
         assert_eq!(active(&director), connections.len(), "each counts once");
     }
     let open = connections.len();

@@ -205,6 +205,7 @@ fn daemons_are_started_and_stopped_at_run_time(backend: &str) {
     );
     let mut connections = pair.open();
     wait_for("the second has all", second, CONNECTIONS);
+    assert_eq!(second.connections("ESTABLISHED").len(), CONNECTIONS, "ipvsadm -Lnc lists those of the other");
     wait_until("both have heard each other", PATIENCE, || {
         [first, second].iter().all(|director| {
             let status = director.client().sync().unwrap();

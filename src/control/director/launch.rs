@@ -30,7 +30,7 @@ use crate::control::state::registry::{Registry, VipState};
 use crate::control::state::steered::steered;
 use crate::control::sync::SyncState;
 use crate::control::takeover::{HandedState, TakeoverListener};
-use crate::control::workers::backend::BackendSteps;
+use crate::control::workers::backend::{BackendSteps, RunningBackend};
 use crate::control::workers::spare::SpareTables;
 use crate::control::workers::watchdog::Watchdog;
 use crate::control::workers::{ShadowTables, WorkerSettings, backend, random_seed};
@@ -83,6 +83,15 @@ struct LaunchTables {
     former: Option<FormerConnections>,
 }
 
+/// Those tables with the keeper, which has the shadow memory.
+struct KeptTables {
+    registry: Registry,
+    names: ShadowNames,
+    reclaims: BTreeSet<Digest>,
+    workers: WorkerSettings,
+    keeper: Keeper,
+}
+
 /// The memory that takes long to be made.
 struct LaunchMemory {
     loads: Arc<Loads>,
@@ -117,18 +126,8 @@ impl Director {
         backend.steering.check(&config.services.iter().flat_map(steered).collect::<Vec<_>>())?;
         let LaunchSteps { entrance, entered, tables, neighbors: sockets, answers, pings, .. } = steps;
         let entered = entered.expect(LAUNCHED);
-        let LaunchTables { registry, names, reclaims, workers, writers, kept_templates, session, former } =
-            tables.expect(LAUNCHED);
-        let services = registry.services_of_servers();
-        let settings = KeeperSettings {
-            workers: &workers,
-            services,
-            writers,
-            templates: kept_templates,
-            session,
-            former,
-        };
-        let keeper = Keeper::start(settings, &backend.workers)?;
+        let KeptTables { registry, names, reclaims, workers, keeper } =
+            tables.expect(LAUNCHED).keep(&backend)?;
         let (answers, pings) = (answers.expect(LAUNCHED), PingResponder::new(pings.expect(LAUNCHED))?);
         let (machines, Entered { socket, exporter, next, handover, device, role, state, .. }) =
             ((neighbors, auditor), entered);
@@ -146,6 +145,7 @@ impl Director {
             keeper,
             loads: workers.loads,
             templates: workers.templates,
+            shadow: workers.shadow,
             epoch: workers.epoch,
             carriers: Carriers::new(&host.interfaces),
             host,
@@ -282,6 +282,21 @@ impl LaunchTables {
             session,
             former,
         })
+    }
+
+    /// Starts the keeper of these tables.
+    fn keep(self, backend: &RunningBackend) -> io::Result<KeptTables> {
+        let Self { registry, names, reclaims, workers, writers, kept_templates, session, former } = self;
+        let settings = KeeperSettings {
+            workers: &workers,
+            services: registry.services_of_servers(),
+            writers,
+            templates: kept_templates,
+            session,
+            former,
+        };
+        let keeper = Keeper::start(settings, &backend.workers)?;
+        Ok(KeptTables { registry, names, reclaims, workers, keeper })
     }
 }
 

@@ -52,6 +52,7 @@ use crate::control::state::availability::AvailabilityWatch;
 use crate::control::state::events::EventRing;
 use crate::control::state::registry::Registry;
 use crate::control::sync::SyncState;
+use crate::control::workers::ShadowTables;
 use crate::control::workers::backend::RunningBackend;
 use crate::control::workers::watchdog::Watchdog;
 use crate::forward::Snapshot;
@@ -92,6 +93,8 @@ struct Director {
     keeper: Keeper,
     loads: Arc<Loads>,
     templates: Arc<Templates>,
+    /// Readers of the shadow memory.
+    shadow: Option<ShadowTables>,
     /// Tick 0.
     epoch: Instant,
     /// The neighbor machine, the auditor and their sockets, until the event loop takes them.

@@ -69,6 +69,7 @@ impl Director {
             ids: self.registry.id_addresses(),
             workers: self.backend.workers.handles().iter().map(WorkerHandle::client).collect(),
             templates: Arc::clone(&self.templates),
+            shadow: self.shadow.clone(),
             now: self.now(),
         };
         tokio::task::spawn_blocking(move || {

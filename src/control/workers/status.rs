@@ -5,11 +5,12 @@ use crate::control::host::carriers::Carriers;
 use crate::control::state::availability::Availability;
 use crate::control::state::registry::{Registry, ServerEntry, ServiceEntry, VipState};
 use crate::control::state::snapshot::IdAddresses;
-use crate::control::workers::{WorkerClient, WorkerHandle, Workers};
-use crate::flow::{Flow, FlowEntry};
+use crate::control::workers::{ShadowTables, WorkerClient, WorkerHandle, Workers};
+use crate::flow::{Flow, FlowEntry, FlowKey};
 use crate::health::passive::Figures;
 use crate::model::{FTP, Persistence, ServerId, ServiceAddress, ServiceIdentity, VirtualService};
 use crate::schedule::{Loads, Template, Templates};
+use crate::shadow::{ShadowClock, ShadowEntry, ShadowKey, ShadowReader, ShadowValue};
 use crate::stats::{DropReason, Handshakes};
 use crate::time::{Span, Tick};
 use crate::wire::Protocol;
@@ -246,6 +247,8 @@ pub(in crate::control) struct ListingTask {
     pub(in crate::control) ids: IdAddresses,
     pub(in crate::control) workers: Vec<WorkerClient>,
     pub(in crate::control) templates: Arc<Templates>,
+    /// Connections that no worker has: of the process before, or of another director.
+    pub(in crate::control) shadow: Option<ShadowTables>,
     /// Time that deadlines are compared with.
     pub(in crate::control) now: Tick,
 }
@@ -263,11 +266,34 @@ impl ListingTask {
                 return false;
             }
         }
+        if let Some(ShadowTables { compact, wide, clock }) = &self.shadow {
+            let mut add = |entry| list.push(connection_line(ids, &entry, now));
+            let _ = unowned(compact, clock, now).try_for_each(&mut add);
+            let _ = unowned(wide, clock, now).try_for_each(&mut add);
+        }
         let _ =
             self.templates.list(now).try_for_each(|template| list.push(template_line(ids, &template, now)));
         let _ = chunks.blocking_send(list.chunk); // the client may have disconnected
         true
     }
+}
+
+/// The entries of a shadow table that no worker has.
+fn unowned<K: ShadowKey + FlowKey>(
+    table: &ShadowReader<K>,
+    clock: &ShadowClock,
+    now: Tick,
+) -> impl Iterator<Item = FlowEntry<Flow>> {
+    let second = clock.second(now);
+    let entries = (0..table.buckets()).flat_map(|bucket| table.entries(bucket));
+    let stands = move |value: &ShadowValue| value.owner.is_none() && !second.reached(value.deadline);
+    entries.filter(move |entry| stands(&entry.value)).map(move |ShadowEntry { key, value }| FlowEntry {
+        key: key.flow(),
+        deadline: clock.tick(value.deadline, now),
+        server: value.server,
+        state: value.state,
+        template: value.template,
+    })
 }
 
 /// Collects connections and sends them in chunks.
@@ -376,6 +402,7 @@ mod tests {
         let listing = |workers| ListingTask {
             ids: IdAddresses { services: HashMap::new(), matches: HashMap::new(), servers: HashMap::new() },
             workers,
+            shadow: None,
             templates: Arc::new(Templates::new(0, 0, Seed([1; 4]))),
             now: Tick(0),
         };
