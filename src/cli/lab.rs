@@ -111,6 +111,9 @@ struct HaArgs {
     /// Times that the master is killed by SIGKILL
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::within(1..=1000_u16))]
     kills: u16,
+    /// Times that a new process takes over from the master's
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::within(1..=1000_u16))]
+    upgrades: u16,
 }
 
 #[derive(Debug, clap::Args)]
@@ -203,7 +206,7 @@ fn complete(args: &Args) -> Result<ExitCode, Diagnostic> {
 }
 
 fn drill(args: &HaArgs) -> Result<ExitCode, Diagnostic> {
-    let HaArgs { name, backend, ipv6, connections, kills } = args;
+    let HaArgs { name, backend, ipv6, connections, kills, upgrades } = args;
     let options = ha::DrillOptions {
         name: name.clone(),
         exe: exe()?,
@@ -211,6 +214,7 @@ fn drill(args: &HaArgs) -> Result<ExitCode, Diagnostic> {
         is_ipv6: *ipv6,
         connections: usize::from(*connections),
         kills: usize::from(*kills),
+        upgrades: usize::from(*upgrades),
     };
     let console = Console::stdout();
     let report = ha::run(&options, &console, &Interrupt::install()?)?;

@@ -45,9 +45,12 @@ pub fn run(
     interrupt: &Interrupt,
 ) -> Result<DrillReport, Diagnostic> {
     let mut site = DrillSite::build(options, console, interrupt)?;
-    let kills = std::iter::repeat_n(DrillEvent::Kill, options.kills);
-    let others = [DrillEvent::LinkPulled, DrillEvent::Restart, DrillEvent::Upgrade];
-    let events = [DrillEvent::PlannedSwitch].into_iter().chain(kills).chain(others);
+    let counts = |event| match event {
+        DrillEvent::Kill => options.kills,
+        DrillEvent::Upgrade => options.upgrades,
+        _ => 1,
+    };
+    let events = DrillEvent::ALL.into_iter().flat_map(|event| std::iter::repeat_n(event, counts(event)));
     let mut results = Vec::new();
     for event in events {
         let result = strike(&mut site, event, options.connections)?;
@@ -135,38 +138,39 @@ impl DrillReport {
         self.results.iter().all(EventResult::is_good)
     }
 
-    /// Times of silence at kills, sorted.
-    fn kill_silences(&self) -> Vec<Duration> {
-        let kills = self.results.iter().filter(|result| result.event == DrillEvent::Kill);
-        let mut silences: Vec<_> = kills.map(|result| result.silence).collect();
-        silences.sort();
-        silences
+    fn of(&self, event: DrillEvent) -> Vec<EventResult> {
+        self.results.iter().filter(|result| result.event == event).copied().collect()
     }
 }
 
 impl fmt::Display for DrillReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let silences = self.kill_silences();
-        let mut others =
-            self.results.iter().filter(|result| silences.len() == 1 || result.event != DrillEvent::Kill);
-        others.try_for_each(|result| writeln!(f, "{result}"))?;
-        if let [first, .., last] = silences[..] {
-            let at =
-                |percent: usize| silences[(silences.len() * percent).div_ceil(100) - 1].as_secs_f64() * 1e3;
-            let lost: usize =
-                self.results.iter().filter(|of| of.event == DrillEvent::Kill).map(|of| of.lost).sum();
-            writeln!(
-                f,
-                "kill -9, {} times: {lost} lost in all; silence in ms: min {:.1}, p50 {:.1}, p90 {:.1}, p99 {:.1}, max {:.1}",
-                silences.len(),
-                first.as_secs_f64() * 1e3,
-                at(50),
-                at(90),
-                at(99),
-                last.as_secs_f64() * 1e3
-            )?;
-        }
-        Ok(())
+        DrillEvent::ALL.into_iter().try_for_each(|event| match &self.of(event)[..] {
+            [] => Ok(()),
+            [one] => writeln!(f, "{one}"),
+            several => writeln!(f, "{}", Repeated(several)),
+        })
+    }
+}
+
+/// Several results of one event.
+struct Repeated<'a>(&'a [EventResult]);
+
+impl fmt::Display for Repeated<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut silences: Vec<_> = self.0.iter().map(|of| of.silence.as_secs_f64() * 1e3).collect();
+        silences.sort_by(f64::total_cmp);
+        let at = |percent: usize| silences[(silences.len() * percent).div_ceil(100).max(1) - 1];
+        let (event, count) = (self.0[0].event, self.0.len());
+        let lost: usize = self.0.iter().map(|of| of.lost).sum();
+        let good = if self.0.iter().all(EventResult::is_good) { "" } else { "  <- too many" };
+        write!(
+            f,
+            "{}, {count} times: {lost} lost in all, silence in ms: min {:.1}, ",
+            event.name(),
+            silences[0]
+        )?;
+        write!(f, "p50 {:.1}, p90 {:.1}, p99 {:.1}, max {:.1}{good}", at(50), at(90), at(99), at(100))
     }
 }
 
@@ -193,8 +197,8 @@ mod tests {
         let report = DrillReport { results };
         assert_eq!(
             report.to_string(),
-            "restart             1 of 1000 lost, silence   300.0 ms  <- too many\n\
-             kill -9, 100 times: 0 lost in all; silence in ms: min 1.0, p50 50.0, p90 90.0, p99 99.0, max 100.0\n"
+            "kill -9, 100 times: 0 lost in all, silence in ms: min 1.0, p50 50.0, p90 90.0, p99 99.0, max 100.0\n\
+             restart             1 of 1000 lost, silence   300.0 ms  <- too many\n"
         );
         assert!(!report.is_good());
     }

@@ -18,6 +18,10 @@ pub enum DrillEvent {
 }
 
 impl DrillEvent {
+    /// All, in the order of a drill.
+    pub const ALL: [Self; 5] =
+        [Self::PlannedSwitch, Self::Kill, Self::LinkPulled, Self::Restart, Self::Upgrade];
+
     /// True if no connection may be lost.
     #[must_use]
     pub fn loses_nothing(self) -> bool {

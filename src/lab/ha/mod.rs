@@ -38,4 +38,6 @@ pub struct DrillOptions {
     pub connections: usize,
     /// Number of kills by SIGKILL.
     pub kills: usize,
+    /// Number of upgrades.
+    pub upgrades: usize,
 }
