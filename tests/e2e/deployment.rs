@@ -107,7 +107,8 @@ impl Deployment {
         for real in &self.real {
             add_ipv6(real);
             real.run("sysctl -qw net.ipv6.conf.lo.disable_ipv6=0");
-            real.run(&format!("ip address add {VIP6}/128 dev lo preferred_lft 0"));
+            // Without nodad an address of lo is tentative for a moment, too, and bind(2) fails then.
+            real.run(&format!("ip address add {VIP6}/128 dev lo nodad preferred_lft 0"));
         }
         if let Some(router) = router {
             router.run("sysctl -qw net.ipv6.conf.all.forwarding=1");

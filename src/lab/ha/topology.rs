@@ -104,6 +104,6 @@ fn vip_on_lo(options: &DrillOptions, server: &str) -> StepGroup {
     group.set(&netns, "net/ipv4/conf/all/arp_ignore", 1);
     group.set(&netns, "net/ipv4/conf/all/arp_announce", 2);
     group.ip(&netns, &format!("address add {VIP}/32 dev lo"));
-    group.ip(&netns, &format!("address add {VIP6}/128 dev lo preferred_lft 0"));
+    group.ip(&netns, &format!("address add {VIP6}/128 dev lo nodad preferred_lft 0"));
     group
 }

@@ -21,7 +21,7 @@ const TIMEOUT_MAX: u32 = 900;
 /// Words of the header and of a page.
 const PAGE: u64 = 512;
 /// First word of the tables.
-const TABLES: u64 = PAGE + 3 * 2 * 65_536;
+const TABLES: u64 = PAGE + 4 * 2 * 65_536;
 
 /// Outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ fn of_tables(input: &mut Input<'_>) -> u64 {
 fn works(mut parts: ShadowParts) -> usize {
     let names =
         parts.names.matches().count() + parts.names.services().count() + parts.names.servers().count();
-    assert!(names <= 3 * 65_536);
+    assert!(names <= 3 * 65_536 && parts.names.claims().count() <= 65_536);
     uses(&mut parts.compact, compact) + uses(&mut parts.wide, wide) + uses(&mut parts.templates, wide)
 }
 
