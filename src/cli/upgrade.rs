@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -31,10 +31,17 @@ pub(super) struct Args {
     /// Only reload the configuration file, if the running program is this one and no changed key needs a restart
     #[arg(long)]
     if_needed: bool,
+
+    /// Start the process that takes over from this one, print its number and end
+    #[arg(long, hide = true, value_name = "PID")]
+    start_after: Option<u32>,
 }
 
 /// Replaces the running director by a new process.
 pub(super) fn main(args: &Args, socket: &Path) -> ExitCode {
+    if let Some(process) = args.start_after {
+        return finish(start(process).map(|next| println!("{next}")));
+    }
     match reload_suffices(args, socket) {
         Ok(true) => change::reload(socket),
         Ok(false) => finish(upgrade(socket)),
@@ -52,17 +59,20 @@ fn reload_suffices(args: &Args, socket: &Path) -> Result<bool, Diagnostic> {
 
 /// True if the process runs the file of this program.
 fn is_this_program(process: u32) -> bool {
-    let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
     let own = exe().ok().and_then(|path| identity(&path));
     own.is_some() && own == identity(Path::new(&format!("/proc/{process}/exe")))
+}
+
+/// Device and inode of a file.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino())).ok()
 }
 
 fn upgrade(socket: &Path) -> Result<(), Diagnostic> {
     let director = Blocking::new(socket)?.named("upgrade");
     let before = director.status()?;
     check_unit(before.pid)?;
-    let mut next = start(before.pid)?;
-    let after = wait_ready(&director, &mut next)?;
+    let after = wait_ready(&director, start_orphan(before.pid)?)?;
     println!(
         "process {} ({}) has taken over from {} ({})",
         after.pid, after.version, before.pid, before.version
@@ -87,8 +97,21 @@ fn check_unit(process: u32) -> Result<(), Diagnostic> {
     }
 }
 
-/// Starts the new process as the running one was started.
-fn start(process: u32) -> Result<Child, Diagnostic> {
+/// Starts the new process by another one that ends at once, so that the service manager is its parent: systemd waits for an orderly end
+/// of its own children alone. Returns its number.
+fn start_orphan(process: u32) -> Result<u32, Diagnostic> {
+    let mut command = Command::new(exe()?);
+    command.args(["upgrade", "--start-after", &process.to_string()]);
+    command.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().map_err(|error| Diagnostic::io("starting the new process", &error))?;
+    let number = String::from_utf8_lossy(&output.stdout).trim().parse();
+    number.map_err(|_| {
+        Diagnostic::system("the new process has not been started").remedy("see the message above")
+    })
+}
+
+/// Starts the new process as the running one was started. Returns its number.
+fn start(process: u32) -> Result<u32, Diagnostic> {
     let unreadable = |error: procfs::ProcError| {
         Diagnostic::system(format!("reading the arguments of process {process}"))
             .cause(error.to_string())
@@ -102,10 +125,17 @@ fn start(process: u32) -> Result<Child, Diagnostic> {
     let mut command = Command::new(exe()?);
     command.args(arguments(&words));
     command.env_clear().envs(environment.into_iter().filter(|(name, _)| !is_of_one_process(name)));
-    command.current_dir(running.cwd().map_err(unreadable)?);
+    command.current_dir(directory(&running.cwd().map_err(unreadable)?, process));
     // A group of its own: Ctrl-C ends this command alone.
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
-    command.spawn().map_err(|error| Diagnostic::io("starting the new process", &error))
+    let child = command.spawn().map_err(|error| Diagnostic::io("starting the new process", &error))?;
+    Ok(child.id())
+}
+
+/// The directory of the running director; the root, where that is the directory of another mount namespace, as in a unit with a sandbox.
+fn directory(path: &Path, process: u32) -> &Path {
+    let own = identity(Path::new(&format!("/proc/{process}/cwd")));
+    if own.is_some() && own == identity(path) { path } else { Path::new("/") }
 }
 
 /// The arguments of the running director, with `--takeover` once.
@@ -118,23 +148,26 @@ fn is_of_one_process(name: &OsString) -> bool {
     OF_ONE_PROCESS.iter().any(|one| name == one)
 }
 
-fn wait_ready(
-    director: &Blocking,
-    next: &mut Child,
-) -> Result<crate::control::api::overview::Status, Diagnostic> {
+fn wait_ready(director: &Blocking, next: u32) -> Result<crate::control::api::overview::Status, Diagnostic> {
     let begin = Instant::now();
     while begin.elapsed() < READY_MAX {
-        if let Ok(Some(status)) = next.try_wait() {
-            return Err(Diagnostic::system(format!("the new process has ended ({status})"))
+        if !is_alive(next) {
+            return Err(Diagnostic::system("the new process has ended")
                 .remedy("see its messages above; until it has taken over, the running director goes on"));
         }
         match director.status() {
-            Ok(status) if status.pid == next.id() && status.ready => return Ok(status),
+            Ok(status) if status.pid == next && status.ready => return Ok(status),
             _ => sleep(POLL), // nothing answers for a moment during the switch
         }
     }
-    let what = format!("process {} is not ready after {} s", next.id(), READY_MAX.as_secs());
+    let what = format!("process {next} is not ready after {} s", READY_MAX.as_secs());
     Err(Diagnostic::system(what).remedy("see its messages above, and \"directrix status\""))
+}
+
+/// True while the process runs. A zombie does not.
+fn is_alive(process: u32) -> bool {
+    let stat = Process::new(process.cast_signed()).and_then(|process| process.stat());
+    stat.is_ok_and(|stat| stat.state != 'Z')
 }
 
 #[cfg(test)]
