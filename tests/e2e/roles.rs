@@ -29,9 +29,10 @@ on_both_backends! {
 }
 
 const SECOND: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 148);
-const EXAMPLES: [&str; 2] = [
+const EXAMPLES: [&str; 3] = [
     include_str!("../../docs/examples/keepalived-2.2.7.conf"),
     include_str!("../../docs/examples/keepalived.conf"),
+    include_str!("../../docs/examples/keepalived-ipvs.conf"),
 ];
 
 /// A director with its keepalived.
@@ -401,6 +402,7 @@ fn the_example_files_are_valid_for_keepalived() {
         lines.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(complaints(EXAMPLES[0]), [""; 0]);
+    assert_eq!(complaints(EXAMPLES[2]), [""; 0]);
     let newer = complaints(EXAMPLES[1]);
     if version.contains("v2.2.7") {
         // It has neither the key, nor an instance without an address.
