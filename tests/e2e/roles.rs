@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -47,7 +47,6 @@ struct Member {
 /// The parent process, which the child with VRRP outlives if it is killed.
 struct Keepalived {
     parent: Process,
-    files: PathBuf,
 }
 
 impl Keepalived {
@@ -80,16 +79,16 @@ impl Keepalived {
             file("vrrp.pid")
         ));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        Self { parent: Process(command.spawn().unwrap()), files: files.to_owned() }
+        Self { parent: Process(command.spawn().unwrap()) }
     }
 
     /// Kills both processes.
     fn kill(&self) {
-        let child = std::fs::read_to_string(self.files.join("vrrp.pid"));
-        let child = child.ok().and_then(|pid| pid.trim().parse().ok());
         let parent = Pid::from_raw(self.parent.0.id().cast_signed());
         let _ = kill(parent, Signal::SIGSTOP); // it would start another child
-        if let Some(child) = child {
+        // A child that has just been started has not written its pid file yet.
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        for child in children.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse().ok()) {
             let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
         }
         let _ = kill(parent, Signal::SIGKILL);

@@ -117,21 +117,18 @@ impl Member {
         end(self.director.take(), runner)
     }
 
-    /// Kills everything, keepalived's parent first, which would start another child.
+    /// Kills everything; keepalived's parent is stopped first, as it would start another child.
     pub(super) fn kill(&mut self) {
-        let vrrp = fs::read_to_string(self.file("vrrp.pid"));
-        let vrrp = vrrp.ok().and_then(|pid| pid.trim().parse().ok()).map(Pid::from_raw);
-        let running = self.keepalived.is_some();
         if let Some(parent) = &self.keepalived {
-            let _ = kill(Pid::from_raw(parent.id().cast_signed()), Signal::SIGSTOP); // it may have ended
-        }
-        let director = self.director.take();
-        for child in [director, self.keepalived.take()].into_iter().flatten() {
-            let mut child = child;
-            let _ = child.kill(); // it may have ended
-            if let Some(vrrp) = vrrp.filter(|_| running) {
-                let _ = kill(vrrp, Signal::SIGKILL); // likewise
+            let parent = parent.id();
+            let _ = kill(Pid::from_raw(parent.cast_signed()), Signal::SIGSTOP); // it may have ended
+            let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+            for child in children.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse().ok()) {
+                let _ = kill(Pid::from_raw(child), Signal::SIGKILL); // likewise
             }
+        }
+        for mut child in [self.director.take(), self.keepalived.take()].into_iter().flatten() {
+            let _ = child.kill(); // it may have ended
             let _ = child.wait();
         }
     }
