@@ -83,7 +83,7 @@ struct LaunchTables {
     former: Option<FormerConnections>,
 }
 
-/// Those tables with the keeper, which has the shadow memory.
+/// The launched tables with the keeper, which has the shadow memory.
 struct KeptTables {
     registry: Registry,
     names: ShadowNames,

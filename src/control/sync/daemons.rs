@@ -61,13 +61,13 @@ impl SyncDaemons {
         Self { master: None, backup: None, peers: Vec::new(), unicast: false, hello: SyncConfig::HELLO }
     }
 
-    /// Those of a director's configuration.
+    /// Daemons of a director's configuration.
     #[must_use]
     pub fn configured(config: &DirectorConfig) -> Self {
         config.sync.as_ref().map_or_else(Self::none, Self::of)
     }
 
-    /// Those of a `[sync]` table.
+    /// Daemons of a `[sync]` table.
     #[must_use]
     pub fn of(config: &SyncConfig) -> Self {
         let SyncConfig { interface, group, port, ttl, syncid, .. } = config.clone();
