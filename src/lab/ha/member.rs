@@ -28,7 +28,6 @@ pub(super) struct Member {
     exe: PathBuf,
     director: Option<Child>,
     keepalived: Option<Child>,
-    starts: usize,
 }
 
 impl Member {
@@ -48,7 +47,7 @@ impl Member {
             .replace("priority 150", &format!("priority {priority}"));
         fs::write(directory.join("keepalived.conf"), keepalived).map_err(failed)?;
         let (netns, exe) = (namespace(options, host), options.exe.clone());
-        Ok(Self { host, netns, directory, exe, director: None, keepalived: None, starts: 0 })
+        Ok(Self { host, netns, directory, exe, director: None, keepalived: None })
     }
 
     /// Starts the director, and waits until it is ready.
@@ -67,7 +66,7 @@ impl Member {
         Ok(())
     }
 
-    fn spawn_director(&mut self, runner: &Runner<'_>, more: &[&str]) -> Result<Child, Diagnostic> {
+    fn spawn_director(&self, runner: &Runner<'_>, more: &[&str]) -> Result<Child, Diagnostic> {
         let file = self.file("directrix.toml").display().to_string();
         let (exe, socket) = (self.exe.display().to_string(), self.socket().display().to_string());
         let words = [&exe, "--socket", &socket, "run", "--config", &file];
@@ -94,10 +93,9 @@ impl Member {
         Ok(())
     }
 
-    fn spawn(&mut self, runner: &Runner<'_>, words: &[&str], role: &str) -> Result<Child, Diagnostic> {
+    fn spawn(&self, runner: &Runner<'_>, words: &[&str], role: &str) -> Result<Child, Diagnostic> {
         let step = Step::within(&self.netns, words.iter().copied());
         runner.console.print(&format!("{step} &"));
-        self.starts += 1;
         let failed = |error: std::io::Error| Diagnostic::io(format!("cannot start {role}"), &error);
         let log = self.file(&format!("{role}.log"));
         let log = File::options().create(true).append(true).open(log).map_err(failed)?;
