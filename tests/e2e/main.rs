@@ -37,6 +37,7 @@ mod health_kinds;
 mod health_servers;
 mod health_vip;
 mod host;
+mod hostile_sync;
 mod http;
 mod idle;
 mod include;

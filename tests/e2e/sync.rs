@@ -20,23 +20,23 @@ on_both_backends! {
     daemons_are_started_and_stopped_at_run_time
 }
 
-const SECOND: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 148);
-const FORGER: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 66);
+pub(crate) const SECOND: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 148);
+pub(crate) const FORGER: Ipv4Addr = Ipv4Addr::new(192, 168, 195, 66);
 const CONNECTIONS: usize = 60;
 /// Of the echo service.
 const SERVICE: &str = "-t 192.168.195.150:7";
 
 const ROLE: &str = "[ha]\nrole = \"command\"\n";
 
-fn sync(rest: &str) -> String {
+pub(crate) fn sync(rest: &str) -> String {
     format!("[sync]\ninterface = \"eth0\"\nsyncid = 51\nhello = 1\n{rest}\n")
 }
 
-fn config(deployment: &Deployment, backend: &str, tables: &str) -> String {
+pub(crate) fn config(deployment: &Deployment, backend: &str, tables: &str) -> String {
     Config { tables: format!("{ROLE}{tables}"), ..Config::new(backend) }.text(deployment)
 }
 
-fn active(director: &Director) -> usize {
+pub(crate) fn active(director: &Director) -> usize {
     director.load(SERVICE).iter().map(|(active, _)| active).sum()
 }
 
@@ -77,7 +77,7 @@ impl Pair {
 }
 
 #[track_caller]
-fn exchange(connections: &mut [EchoConnection]) {
+pub(crate) fn exchange(connections: &mut [EchoConnection]) {
     connections.iter_mut().for_each(|connection| connection.exchange("data"));
 }
 
