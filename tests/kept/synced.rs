@@ -87,8 +87,28 @@ fn a_short_connection_is_told_twice() {
         assert_eq!(states, [ConnState::Established, ConnState::FinWait]);
         records.iter().for_each(|record| other.kept.receive(record, Tick(0)).unwrap());
         assert_eq!((one.load(), other.load()), ((0, 1), (0, 1)));
-        other.wait(300); // all buckets are swept by then
-        assert_eq!(other.load(), (0, 0));
+        [&mut one, &mut other].into_iter().for_each(|site| site.wait(300)); // all buckets are swept by then
+        assert_eq!((one.load(), other.load()), ((0, 0), (0, 0)));
+        assert_eq!(one.kept.take_due(), [], "its end was told once, whatever its timeout");
+    });
+}
+
+#[test]
+fn a_half_closed_connection_is_told_while_frames_come() {
+    with_pair(&plain(), |mut one, _| {
+        let flow = TestFlow::V4(1);
+        one.open(0, flow);
+        one.decide(0, &flow.frame(FIN | ACK)).unwrap();
+        assert_eq!(told(&mut one).len(), 2);
+        for _ in 0..10 {
+            one.wait(20);
+            one.decide(0, &flow.frame(ACK)).unwrap();
+        }
+        assert!((2..=5).contains(&one.kept.take_due().len()));
+        one.wait(60);
+        one.kept.take_due();
+        one.wait(100);
+        assert_eq!((one.kept.take_due(), one.load()), (Vec::new(), (0, 0)));
     });
 }
 

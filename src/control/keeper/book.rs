@@ -6,7 +6,11 @@ use crate::forward::{JournalKind, Snapshot};
 use crate::model::ServerId;
 use crate::shadow::{ShadowValue, Stored};
 use crate::sync::{NameHash, SyncDigest, SyncOccasion, SyncRecord};
+use crate::time::Span;
 use std::sync::Arc;
+
+/// A connection in a closing state that has moved its deadline by more goes on, as one that is half closed.
+const GOES_ON_AFTER: Span = Span::from_secs(5);
 
 /// Book of the entries' names, while this director sends or receives records.
 pub(super) struct SyncBook {
@@ -116,7 +120,9 @@ impl SyncBook {
             JournalKind::Ended => None,
             _ if before.is_some_and(|before| before.server != value.server) => Some(SyncOccasion::Moved),
             JournalKind::Changed => Some(SyncOccasion::Changed { from }),
-            JournalKind::Refreshed => self.refreshes.then_some(SyncOccasion::Refreshed),
+            JournalKind::Refreshed => {
+                (self.refreshes && goes_on(value, before)).then_some(SyncOccasion::Refreshed)
+            }
             // From another worker nothing changes; another director's connection is now this one's.
             JournalKind::Adopted => {
                 before.is_none_or(|before| before.owner.is_none()).then_some(SyncOccasion::Refreshed)
@@ -137,4 +143,13 @@ impl SyncBook {
     pub(super) fn take_due(&mut self) -> Vec<SyncRecord> {
         std::mem::take(&mut self.due)
     }
+}
+
+/// True unless the connection is closing, and no frame has come since its last event but for those of the end itself.
+fn goes_on(value: ShadowValue, before: Option<ShadowValue>) -> bool {
+    let is_closing = !value.state.assures();
+    let stands = |before: ShadowValue| {
+        before.state == value.state && value.deadline.since(before.deadline) <= GOES_ON_AFTER.secs()
+    };
+    !(is_closing && before.is_some_and(stands))
 }
