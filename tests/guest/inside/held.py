@@ -1,11 +1,16 @@
-"""Echo connections that are held, and downloads that take 30 seconds.
+"""Echo connections that are held, and downloads without an end.
 
 held.py serve ADDRESS PORT       echoes
 held.py hold ADDRESS PORT COUNT  opens connections, prints "open N"; for each line of its standard input it sends over all, and
                                  prints "alive N"
 held.py give ADDRESS PORT        sends numbered pieces to each client
-held.py take ADDRESS PORT        takes them, and prints "whole" or where the first piece is wrong
+held.py take ADDRESS PORT        takes them until the first one that is wrong, or the end of its standard input; for each line of
+                                 that it prints "whole" after MORE more
 """
+import contextlib
+import itertools
+import os
+import select
 import socket
 import struct
 import sys
@@ -13,7 +18,11 @@ import threading
 import time
 
 PATIENCE = 60
-PIECES, PIECE, PAUSE = 1200, 4096, 0.025
+PIECE, PAUSE, MORE = 4096, 0.025, 60
+
+
+def piece_of(number):
+    return struct.pack("!Q", number) * (PIECE // 8)
 
 
 def echo(sock):
@@ -22,10 +31,10 @@ def echo(sock):
 
 
 def give(sock):
-    for number in range(PIECES):
-        sock.sendall(struct.pack("!Q", number) * (PIECE // 8))
-        time.sleep(PAUSE)
-    sock.close()
+    with contextlib.suppress(ConnectionError):
+        for number in itertools.count():
+            sock.sendall(piece_of(number))
+            time.sleep(PAUSE)
 
 
 def receive_exactly(sock, count):
@@ -36,16 +45,23 @@ def receive_exactly(sock, count):
 
 
 def take(address, port):
+    last = None
     with socket.create_connection((address, port), PATIENCE) as sock:
-        for number in range(PIECES):
+        for number in itertools.count():
             piece = receive_exactly(sock, PIECE)
-            if piece != struct.pack("!Q", number) * (PIECE // 8):
-                sys.exit(f"piece {number} of {PIECES} is wrong, {len(piece)} bytes")
-    print("whole")
+            if piece != piece_of(number):
+                sys.exit(f"piece {number} is wrong, {len(piece)} bytes")
+            if number == last:
+                print("whole", flush=True)
+            if select.select([0], [], [], 0)[0]:
+                if not os.read(0, 64):
+                    return
+                last = number + MORE
 
 
 def serve(address, port, answer):
-    with socket.create_server((address, port), backlog=512) as listener:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family, backlog=512) as listener:
         while True:
             threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
 
