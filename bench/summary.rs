@@ -46,7 +46,7 @@ fn row(benchmark: &Value, estimates: &Value) -> Value {
 
 /// Results of `results.rs` and tools/instructions.
 fn others(directory: &Path, rows: &mut Vec<Value>) {
-    for name in ["instructions", "memory", "stall"] {
+    for name in ["instructions", "memory", "stall", "sync"] {
         let found = read(&directory.join(format!("{name}.json")));
         rows.extend(found.as_ref().and_then(Value::as_array).into_iter().flatten().cloned());
     }

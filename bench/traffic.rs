@@ -3,8 +3,11 @@
 
 #[path = "frames.rs"]
 mod frames;
+#[path = "keeping.rs"]
+mod keeping;
 
 pub use frames::{Kind, SYN};
+pub use keeping::BenchKeeper;
 
 use directrix::flow::FlowTable;
 use directrix::forward::{BATCH, Forwarder, NextHop, Route, ServiceMap, Snapshot, Verdict};
@@ -82,6 +85,11 @@ impl Lives {
         Self::FRAMES.into_iter().zip(0..).map(move |(flags, stage)| (first(stage), flags))
     }
 
+    /// Number of connections that were opened.
+    pub fn opened(&self) -> u32 {
+        self.newest
+    }
+
     /// True once every batch belongs to connections that were opened.
     pub fn all_open(&self) -> bool {
         self.newest >= 5 * Self::GAP_MS * self.per_ms
@@ -97,6 +105,8 @@ pub struct Pipeline {
     flows: u32,
     new_client: u32,
     pub now: Tick,
+    site: Site,
+    keeper: Option<BenchKeeper>,
 }
 
 impl Pipeline {
@@ -115,19 +125,58 @@ impl Pipeline {
             Forwarder::new(flows as usize, SEED, Arc::clone(&site.loads), templates, counters);
         forwarder.adopt(Arc::clone(&site.snapshot));
         let (batch, verdicts) = (vec![vec![0; 60]; BATCH], Vec::with_capacity(BATCH));
-        Self { forwarder, batch, verdicts, random: 1, flows, new_client: NEW_CLIENTS, now: Tick(0) }
+        Self {
+            forwarder,
+            batch,
+            verdicts,
+            random: 1,
+            flows,
+            new_client: NEW_CLIENTS,
+            now: Tick(0),
+            site: site.clone(),
+            keeper: None,
+        }
     }
 
     /// A pipeline with `flows` established connections of each kind.
     pub fn of_kinds(kinds: &[Kind], flows: u32) -> Self {
+        let mut pipeline = Self::for_kinds(kinds, flows);
+        pipeline.establish_kinds(kinds, flows);
+        pipeline
+    }
+
+    /// A pipeline without connections, for `flows` of each kind.
+    pub fn for_kinds(kinds: &[Kind], flows: u32) -> Self {
         // A service that shares a table may hold 8/9 of it.
         let room = if kinds.len() > 1 { 2 * flows * kinds.len() as u32 } else { flows };
         let mut pipeline = Self::empty(room, &Site::of_kinds(kinds, 10));
         pipeline.forwarder.set_wide_table(FlowTable::new(room as usize, SEED));
-        for kind in kinds {
-            pipeline.establish_of(*kind, flows);
-        }
         pipeline
+    }
+
+    /// Gives the worker a journal and the shadow table, as in a running director. The events are taken by [`Self::keep`].
+    #[must_use]
+    pub fn shadowed(mut self) -> Self {
+        // An entry of the shadow table outlives its connection by some seconds.
+        let (keeper, access) = BenchKeeper::new(&self.site, 2 * self.flows as usize);
+        self.forwarder.set_shadow(access);
+        self.keeper = Some(keeper);
+        self
+    }
+
+    /// The keeper for a thread of its own.
+    pub fn take_keeper(&mut self) -> Option<BenchKeeper> {
+        self.keeper.take()
+    }
+
+    /// Takes the events that wait in the journal, if there is one.
+    pub fn keep(&mut self) {
+        self.keeper.iter_mut().for_each(|keeper| keeper.keep(self.now));
+    }
+
+    /// Establishes `flows` connections of each kind.
+    pub fn establish_kinds(&mut self, kinds: &[Kind], flows: u32) {
+        kinds.iter().for_each(|kind| self.establish_of(*kind, flows));
     }
 
     /// Establishes the first `count` flows; only these are used from then on.
@@ -142,6 +191,7 @@ impl Pipeline {
                     kind.write(&mut self.batch[at as usize], (first + at).min(count - 1), flags);
                 }
                 self.decide();
+                self.keep();
             }
         }
         self.flows = count;
