@@ -143,7 +143,13 @@ impl<K: ShadowKey, W: Words> ShadowTable<K, W> {
     /// Prefetches the words of the first candidate bucket.
     #[inline]
     pub(super) fn prefetch(&self, key: K) {
-        self.words.prefetch(self.pair(key).first() * bucket_words::<K>());
+        self.prefetch_bucket(self.pair(key).first());
+    }
+
+    /// Prefetches the words of a bucket.
+    #[inline]
+    pub(super) fn prefetch_bucket(&self, bucket: usize) {
+        self.words.prefetch(bucket * bucket_words::<K>());
     }
 
     /// Looks up the value of a key once, beside the writer. No value has its deadline checked.

@@ -82,6 +82,12 @@ impl<K: ShadowKey, W: Words> ShadowWriter<K, W> {
         self.table.buckets()
     }
 
+    /// Prefetches both candidate buckets of a key.
+    #[inline]
+    pub fn prefetch(&self, key: K) {
+        self.table.both(key).into_iter().for_each(|bucket| self.table.prefetch_bucket(bucket));
+    }
+
     /// The value of a key, expired or not.
     #[must_use]
     pub fn get(&self, key: K) -> Option<ShadowValue> {

@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// Time of a full sweep, in calls.
 const SWEEP_CALLS: usize = 8;
+/// Events whose entries are prefetched before the first of them is applied, so that their cache misses overlap.
+const AHEAD: usize = 16;
 
 /// Everything that the loads and templates of connections depend on.
 pub struct LoadSources {
@@ -116,18 +118,34 @@ impl KeptConnections {
 
     /// Applies the events that wait in the journals. Returns their number.
     pub fn take_events(&mut self, now: Tick) -> usize {
-        let mut taken = 0;
-        for worker in 0..self.journals.len() {
-            // Bounded, as a worker may add events faster.
-            let waiting: usize = 2 * Journal::CAPACITY;
-            for _ in 0..waiting {
-                let Some(event) = self.journals[worker].take() else { break };
-                self.apply(worker as u8, &event, now); // fewer than 255
-                taken += 1;
-            }
-        }
+        let taken = (0..self.journals.len()).map(|worker| self.take_events_of(worker, now)).sum();
         self.count();
         taken
+    }
+
+    /// Applies the events of a worker, up to a bound, as it may add events faster.
+    fn take_events_of(&mut self, worker: usize, now: Tick) -> usize {
+        let mut taken = 0;
+        while taken < 2 * Journal::CAPACITY {
+            let mut next = [None; AHEAD];
+            let waiting = std::iter::from_fn(|| self.journals[worker].take());
+            next.iter_mut().zip(waiting).for_each(|(place, event)| *place = Some(event));
+            next.iter().flatten().for_each(|event| self.prefetch(event.key));
+            next.iter().flatten().for_each(|event| self.apply(worker as u8, event, now)); // fewer than 255
+            let met = next.iter().flatten().count();
+            taken += met;
+            if met < AHEAD {
+                break;
+            }
+        }
+        taken
+    }
+
+    fn prefetch(&self, key: AnyKey) {
+        match key {
+            AnyKey::Compact(key) => self.compact.prefetch(key),
+            AnyKey::Wide(key) => self.wide.prefetch(key),
+        }
     }
 
     /// Applies an event of a worker.
