@@ -6,6 +6,8 @@
 pub mod boot;
 mod errno;
 pub(crate) mod ethtool;
+#[cfg(test)]
+pub(crate) mod freed;
 pub mod live_frames;
 pub(crate) mod memory;
 pub(crate) mod netdev;
