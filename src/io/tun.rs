@@ -5,6 +5,7 @@
 //! (`linkwatch_urgent_event` in net/core/link_watch.c).
 
 use crate::model::Diagnostic;
+use crate::sys::apart::ApartDescriptor;
 use crate::sys::tun;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,7 +20,13 @@ const BUSY_POLL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct CarrierDevice {
     name: String,
-    queue: OwnedFd,
+    queue: Queue,
+}
+
+#[derive(Debug)]
+enum Queue {
+    Shared(OwnedFd),
+    Apart(ApartDescriptor),
 }
 
 impl CarrierDevice {
@@ -32,7 +39,7 @@ impl CarrierDevice {
         // Before the device is up, so that no carrier is ever seen.
         let ready = tun::set_carrier(queue.as_fd(), false).and_then(|()| tun::set_up(name));
         ready.map_err(|error| Diagnostic::io(format!("setting up the TUN device {name}"), &error))?;
-        Ok(Self { name: name.to_owned(), queue })
+        Ok(Self { name: name.to_owned(), queue: Queue::Shared(queue) })
     }
 
     /// Takes over the device of another process by the descriptor of its queue. Its carrier stays as it is.
@@ -40,13 +47,31 @@ impl CarrierDevice {
     /// # Errors
     /// If the descriptor is no queue of a TUN device.
     pub fn from_fd(queue: OwnedFd) -> io::Result<Self> {
-        Ok(Self { name: tun::name(queue.as_fd())?, queue })
+        Ok(Self { name: tun::name(queue.as_fd())?, queue: Queue::Shared(queue) })
+    }
+
+    /// Makes the device end within milliseconds of SIGKILL: only a thread of its own keeps the queue. Without that, the
+    /// kernel frees the tables and sockets of the process first. To be called once privileges have been dropped, as the
+    /// thread has those of its start.
+    ///
+    /// # Errors
+    /// If the thread cannot be started. The device stays as it is.
+    pub fn keep_apart(&mut self) -> io::Result<()> {
+        if let Queue::Shared(queue) = &self.queue {
+            self.queue = Queue::Apart(ApartDescriptor::start("carrier", queue.as_fd(), switch)?);
+        }
+        Ok(())
     }
 
     /// The queue, for a process that takes the device over.
-    #[must_use]
-    pub fn into_fd(self) -> OwnedFd {
-        self.queue
+    ///
+    /// # Errors
+    /// If no descriptor is free for it.
+    pub fn into_fd(self) -> io::Result<OwnedFd> {
+        match self.queue {
+            Queue::Shared(queue) => Ok(queue),
+            Queue::Apart(apart) => apart.release(),
+        }
     }
 
     /// Name of the device.
@@ -60,14 +85,15 @@ impl CarrierDevice {
     /// # Errors
     /// Errors of ioctl(2).
     pub fn set_carrier(&self, on: bool) -> io::Result<()> {
-        tun::set_carrier(self.queue.as_fd(), on)
+        match &self.queue {
+            Queue::Shared(queue) => tun::set_carrier(queue.as_fd(), on),
+            Queue::Apart(apart) => apart.call(on.into()),
+        }
     }
 }
 
-impl AsFd for CarrierDevice {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.queue.as_fd()
-    }
+fn switch(queue: BorrowedFd<'_>, on: u8) -> io::Result<()> {
+    tun::set_carrier(queue, on != 0)
 }
 
 fn create_when_free(name: &str) -> io::Result<OwnedFd> {
@@ -124,30 +150,35 @@ mod tests {
     #[test]
     fn the_carrier_follows_and_the_device_ends() {
         alone(|| {
-            let device = CarrierDevice::create("dx0").unwrap();
-            let shown = link("dx0");
-            assert!(shown.contains("NO-CARRIER") && shown.contains(",UP>"), "{shown}");
-            assert!(shown.contains("persist off") && !shown.contains("inet"), "{shown}");
-            for on in [true, false, true] {
-                device.set_carrier(on).unwrap();
-                assert_eq!(link("dx0").contains("LOWER_UP"), on, "{}", link("dx0"));
+            for apart in [false, true] {
+                let mut device = CarrierDevice::create("dx0").unwrap();
+                let shown = link("dx0");
+                assert!(shown.contains("NO-CARRIER") && shown.contains(",UP>"), "{shown}");
+                assert!(shown.contains("persist off") && !shown.contains("inet"), "{shown}");
+                if apart {
+                    device.keep_apart().unwrap();
+                }
+                for on in [true, false, true] {
+                    device.set_carrier(on).unwrap();
+                    assert_eq!(link("dx0").contains("LOWER_UP"), on, "{}", link("dx0"));
+                }
+                drop(device);
+                assert_eq!(link("dx0"), "");
             }
-            drop(device);
-            assert_eq!(link("dx0"), "");
         });
     }
 
     #[test]
-    fn a_copy_of_the_descriptor_keeps_the_device() {
+    fn the_queue_keeps_the_device_for_another_process() {
         alone(|| {
-            let device = CarrierDevice::create("dx0").unwrap();
+            let mut device = CarrierDevice::create("dx0").unwrap();
             device.set_carrier(true).unwrap();
-            let copy = device.as_fd().try_clone_to_owned().unwrap();
-            drop(device);
-            assert!(link("dx0").contains("LOWER_UP"));
-            let taken = CarrierDevice::from_fd(copy).unwrap();
-            assert_eq!(taken.name(), "dx0");
-            taken.set_carrier(false).unwrap();
+            for _ in 0..2 {
+                device = CarrierDevice::from_fd(device.into_fd().unwrap()).unwrap();
+                assert!(device.name() == "dx0" && link("dx0").contains("LOWER_UP"));
+                device.keep_apart().unwrap();
+            }
+            device.set_carrier(false).unwrap();
             assert!(link("dx0").contains("NO-CARRIER"));
         });
         CarrierDevice::from_fd(fs::File::open("/dev/null").unwrap().into()).unwrap_err();

@@ -3,6 +3,7 @@
 //! Each file wraps one kernel interface in safe functions and decides nothing. Errors are plain
 //! [`std::io::Error`]s; the callers add cause and remedy. All calls act in the calling thread's network namespace.
 
+pub(crate) mod apart;
 pub mod boot;
 mod errno;
 pub(crate) mod ethtool;

@@ -31,7 +31,7 @@ impl Director {
             self.ready.readiness = TrafficReadiness::carried_on();
             self.ready.signals.tell(true);
         }
-        self.ready.signals.check()
+        self.ready.signals.settle()
     }
 
     /// Waits for the first results of the checks of the start.

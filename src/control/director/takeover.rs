@@ -53,7 +53,7 @@ impl Director {
         let stopped = self.backend.workers.stop();
         self.keeper.stop();
         let tun = self.ready.signals.pass();
-        self.handover.keep(HandedDescriptor::Tun, Ok(tun));
+        self.handover.keep(HandedDescriptor::Tun, tun);
         let workers = &self.backend.workers;
         let totals = |server| status::totals(workers, server);
         let state = HandedState {

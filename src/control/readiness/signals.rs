@@ -3,6 +3,7 @@
 use super::file::ReadyFile;
 use crate::io::CarrierDevice;
 use crate::model::Diagnostic;
+use std::io;
 use std::os::fd::OwnedFd;
 
 /// The signals of readiness that are configured.
@@ -39,11 +40,17 @@ impl ReadySignals {
         self.file.is_some()
     }
 
-    /// Checks that the file can be written by the user that the director runs as.
+    /// Prepares the signals once privileges have been dropped, and checks that this user can write the file.
     ///
     /// # Errors
     /// [`Diagnostic`] with cause and remedy.
-    pub fn check(&mut self) -> Result<(), Diagnostic> {
+    pub fn settle(&mut self) -> Result<(), Diagnostic> {
+        if let Some(device) = &mut self.device
+            && let Err(error) = device.keep_apart()
+        {
+            let tun = device.name();
+            tracing::warn!(tun, %error, "the TUN device will end late after SIGKILL");
+        }
         self.file.as_mut().map_or(Ok(()), ReadyFile::check)
     }
 
@@ -78,9 +85,12 @@ impl ReadySignals {
     }
 
     /// Ends without a change of file and carrier, for the next process. Returns the queue of the TUN device.
-    pub fn pass(&mut self) -> Option<OwnedFd> {
+    ///
+    /// # Errors
+    /// If no descriptor is free for the queue. The device ends.
+    pub fn pass(&mut self) -> io::Result<Option<OwnedFd>> {
         self.file.take().into_iter().for_each(ReadyFile::leave);
-        self.device.take().map(CarrierDevice::into_fd)
+        self.device.take().map(CarrierDevice::into_fd).transpose()
     }
 
     /// Withdraws for the end of the director: removes the TUN device, which routing daemons see at once. It cannot be made
