@@ -57,7 +57,7 @@ impl Keepalived {
                 &format!("{}/vrrp.fifo", files.display()),
             )
             .replace(
-                "priority 150",
+                "priority 250",
                 &format!("priority {priority}\n    track_file {{\n        sick weight 0\n    }}"),
             )
             .replace(
@@ -159,8 +159,8 @@ impl Site {
         let deployment = Deployment::reference();
         let peers = Peers::start(&deployment);
         let second_host = deployment.plug("second", SECOND);
-        let mut first = Member::start_in(home, &deployment, &deployment.director, backend, 150);
-        let mut second = Member::start_in(second_home, &deployment, &second_host, backend, 100);
+        let mut first = Member::start_in(home, &deployment, &deployment.director, backend, 250);
+        let mut second = Member::start_in(second_home, &deployment, &second_host, backend, 240);
         assert_eq!([first.role(), second.role()], [Role::Backup; 2], "before a line of keepalived");
         assert_eq!(answers(&deployment.client), [""; 0], "a backup is silent");
         first.start_keepalived(&deployment.director);
@@ -320,7 +320,7 @@ fn a_restarted_director_keeps_its_role(backend: &str) {
 fn a_line_is_an_announcement_within_milliseconds(backend: &str) {
     const TIMES: usize = 25;
     let deployment = Deployment::reference();
-    let member = Member::start(&deployment, &deployment.director, backend, 150);
+    let member = Member::start(&deployment, &deployment.director, backend, 250);
     let path = member.home.path().join("vrrp.fifo");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let mut fifo = File::options().read(true).write(true).open(&path).unwrap();

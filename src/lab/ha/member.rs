@@ -44,7 +44,7 @@ impl Member {
         fs::write(directory.join("directrix.toml"), configuration(options, &files)).map_err(failed)?;
         let keepalived = KEEPALIVED
             .replace("/run/directrix/vrrp.fifo directrix directrix", &format!("{files}/vrrp.fifo"))
-            .replace("priority 150", &format!("priority {priority}"));
+            .replace("priority 250", &format!("priority {priority}"));
         fs::write(directory.join("keepalived.conf"), keepalived).map_err(failed)?;
         let (netns, exe) = (namespace(options, host), options.exe.clone());
         Ok(Self { host, netns, directory, exe, director: None, keepalived: None })

@@ -73,7 +73,7 @@ impl<'a> DrillSite<'a> {
             let child = self.start_server(server)?;
             self.servers.push(child);
         }
-        for member in [("dir1", 150), ("dir2", 100)] {
+        for member in [("dir1", 250), ("dir2", 240)] {
             let mut member = Member::new(self.options, member, &self.directory)?;
             member.start_director(&runner)?;
             member.start_keepalived(&runner)?;
