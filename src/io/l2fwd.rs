@@ -8,27 +8,25 @@
 #![allow(unsafe_code)]
 
 use super::Interface;
-use super::xdp::{CopyMode, RING_LEN, chunk_len};
+use super::xdp::{CopyMode, RING_LEN, RingSocket, Umem, chunk_len, empty};
 use crate::forward::BATCH;
+use crate::sys::{poll, xsk};
 use crate::wire::MacAddr;
 use crate::wire::ethernet::Addresses;
+use libc::xdp_desc;
 use std::io;
-use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use xsk_rs::config::{BindFlags, FrameSize, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
-use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
+use std::time::Duration;
 
 /// One socket on queue 0 of an interface, without copying if the driver can, as directrix does.
 pub struct L2fwd {
     umem: Umem,
-    receive: RxQueue,
-    transmit: TxQueue,
-    fill: FillQueue,
-    completion: CompQueue,
-    descs: [FrameDesc; BATCH],
+    rings: RingSocket,
+    /// Received, and not yet sent back.
+    descs: Vec<xdp_desc>,
     /// In the transmit ring, on their way, or in the completion ring.
-    sending: usize,
+    sending: u32,
 }
 
 impl L2fwd {
@@ -42,32 +40,21 @@ impl L2fwd {
     }
 
     fn bind(interface: &Interface, copy_mode: CopyMode) -> io::Result<Self> {
-        let ring = QueueSize::new(RING_LEN).map_err(io::Error::other)?;
-        let (umem, frames) = umem(ring, chunk_len(copy_mode, interface.mtu))?;
-        let name = interface.name.parse().map_err(io::Error::other)?;
-        let config = SocketConfig::builder()
-            .rx_queue_size(ring)
-            .tx_queue_size(ring)
-            .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-            .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copy_mode.flag())
-            .build();
-        // SAFETY: the flag that the contract requires, INHIBIT_PROG_LOAD, is in `config`.
-        let made = unsafe { Socket::new(config, &umem, &name, 0) };
-        let (transmit, receive, rings) = made.map_err(io::Error::other)?;
-        let (mut fill, completion) = rings.ok_or_else(|| io::Error::from_raw_os_error(libc::EBUSY))?;
-        // SAFETY: the frames are of the UMEM that the ring belongs to, each is given once, and there is no
-        // other user of them.
-        unsafe { fill.produce(&frames[..RING_LEN as usize]) };
-        let descs = [FrameDesc::default(); BATCH];
-        Ok(Self { umem, receive, transmit, fill, completion, descs, sending: 0 })
+        // As much packet memory as [`super::xdp`] has for one socket.
+        let umem = Umem::new(2 * RING_LEN, chunk_len(copy_mode, interface.mtu), false)?;
+        let mut rings = umem.register(RING_LEN)?;
+        let flags = libc::XDP_USE_NEED_WAKEUP | copy_mode.flag();
+        xsk::bind(rings.as_fd(), interface.index, 0, flags)?;
+        let frames = umem.chunks().take(RING_LEN as usize).map(|desc| desc.addr);
+        // SAFETY: the chunks are of the UMEM of this socket, each is given once, and there is no other user of them.
+        unsafe { rings.fill.push(frames) };
+        Ok(Self { umem, rings, descs: Vec::with_capacity(BATCH), sending: 0 })
     }
 
     /// The socket.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the socket is open as long as the queues that `self` owns, which the result
-        // borrows.
-        unsafe { BorrowedFd::borrow_raw(self.receive.fd().as_raw_fd()) }
+        self.rings.as_fd()
     }
 
     /// Sends every frame back, to `destination` from `source`, without ever sleeping, until `stop` is
@@ -75,10 +62,9 @@ impl L2fwd {
     pub fn run(&mut self, destination: MacAddr, source: MacAddr, stop: &AtomicBool) {
         while !stop.load(Relaxed) {
             self.complete();
-            let count = self.receive();
-            if count > 0 {
-                self.readdress(count, Addresses::new(destination, source));
-                self.send(count);
+            if self.receive() {
+                self.readdress(Addresses::new(destination, source));
+                self.send();
             }
         }
     }
@@ -89,60 +75,51 @@ impl L2fwd {
             return;
         }
         self.kick();
-        // SAFETY: the descriptors are scratch space that the call overwrites; the ring belongs to
-        // the UMEM of all frames.
-        let sent = unsafe { self.completion.consume(&mut self.descs) };
-        // SAFETY: the kernel has just given these chunks back. There is room: all chunks in use
-        // together, all that `open` has given, fill the ring and no more.
-        unsafe { self.fill.produce(&self.descs[..sent]) };
-        self.sending -= sent;
+        let sent = &mut self.descs;
+        self.sending -= self.rings.completion.take(BATCH as u32, |addr| sent.push(empty(addr)));
+        // There is room: all chunks in use together, all that `bind` has given, fill the ring and no more.
+        self.rings.fill.room(sent.len() as u32);
+        // SAFETY: the kernel has just given these chunks back.
+        unsafe { self.rings.fill.push(sent.drain(..).map(|desc| desc.addr)) };
     }
 
-    fn receive(&mut self) -> usize {
-        // SAFETY: as in `complete`.
-        let count = unsafe { self.receive.consume(&mut self.descs) };
-        if count == 0 && self.fill.needs_wakeup() {
+    /// Returns true if there are frames to send back.
+    fn receive(&mut self) -> bool {
+        let received = &mut self.descs;
+        let count = self.rings.receive.take(BATCH as u32, |desc| received.push(desc));
+        if count == 0 && self.rings.fill.needs_wakeup() {
             // A wake-up that fails is tried again in the next round.
-            let _ = self.fill.wakeup(self.receive.fd_mut(), 0);
+            let _ = poll::wait(&mut [poll::for_input(self.fd())], Duration::ZERO);
         }
-        count
+        count > 0
     }
 
-    fn readdress(&mut self, count: usize, addresses: Addresses) {
-        for desc in &mut self.descs[..count] {
+    fn readdress(&mut self, addresses: Addresses) {
+        for desc in &self.descs {
             // SAFETY: the descriptor has just been received, so it describes a chunk of this UMEM that
             // the kernel has let go of, and `descs` holds each chunk once.
-            let mut data = unsafe { self.umem.data_mut(desc) };
-            addresses.write(data.contents_mut());
+            addresses.write(unsafe { self.umem.data(desc).as_mut() });
         }
     }
 
     /// The transmit ring has as many entries as there are chunks in use: there is always room.
-    fn send(&mut self, count: usize) {
+    fn send(&mut self) {
+        self.rings.transmit.room(self.descs.len() as u32);
         // SAFETY: as in `readdress`; from here on the kernel is the chunks' only user.
-        self.sending += unsafe { self.transmit.produce(&self.descs[..count]) };
+        self.sending += unsafe { self.rings.transmit.push(self.descs.drain(..)) };
         self.kick();
     }
 
     /// In copy mode each call sends a few dozen frames at most.
     fn kick(&mut self) {
-        while self.transmit.nb_free_exact() < RING_LEN && self.transmit.needs_wakeup() {
-            let before = self.transmit.nb_free_exact();
-            if self.transmit.wakeup().is_err() || self.transmit.nb_free_exact() == before {
+        loop {
+            let before = self.rings.transmit.pending();
+            if before == 0 || !self.rings.transmit.needs_wakeup() || self.rings.wake_sender().is_err() {
+                return;
+            }
+            if self.rings.transmit.pending() == before {
                 return;
             }
         }
     }
-}
-
-/// As much packet memory as [`super::xdp`] has for one socket.
-fn umem(ring: QueueSize, chunk_len: u32) -> io::Result<(Umem, Vec<FrameDesc>)> {
-    let config = UmemConfig::builder()
-        .frame_size(FrameSize::new(chunk_len).map_err(io::Error::other)?)
-        .fill_queue_size(ring)
-        .comp_queue_size(ring)
-        .build()
-        .map_err(io::Error::other)?;
-    let frames = NonZeroU32::new(2 * RING_LEN).expect("a ring has entries");
-    Umem::new(config, frames, false).map_err(io::Error::other)
 }

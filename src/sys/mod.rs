@@ -26,6 +26,7 @@ pub(crate) mod socket;
 pub(crate) mod trial;
 pub(crate) mod tun;
 mod uapi;
+pub(crate) mod xsk;
 
 pub(crate) use errno::errno;
 pub use peer::PeerCredentials;

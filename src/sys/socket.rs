@@ -73,7 +73,12 @@ fn membership(group: Ipv4Addr, index: u32) -> libc::ip_mreqn {
 }
 
 /// Sets an option; `value` must be of the type that the kernel reads for it.
-fn set_option<T: Copy>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+pub(super) fn set_option<T: Copy>(
+    socket: BorrowedFd<'_>,
+    level: c_int,
+    name: c_int,
+    value: &T,
+) -> io::Result<()> {
     let length = size_of::<T>() as libc::socklen_t; // a few bytes
     // SAFETY: setsockopt(2) reads `length` bytes at the pointer, which are those of `value`; it outlives the call. None
     // of the types used here has pointers.

@@ -49,7 +49,7 @@ fn compile(source: &str) -> Result<(), String> {
 }
 
 fn packages() -> &'static str {
-    "on Debian: apt install clang llvm libclang-dev linux-libc-dev (or name another clang in CLANG)"
+    "on Debian: apt install clang linux-libc-dev (or name another clang in CLANG)"
 }
 
 /// The programs run on the machine that directrix is built for, in its byte order.

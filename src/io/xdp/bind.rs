@@ -7,17 +7,17 @@ use super::copy_mode::CopyMode;
 use super::frame::{Frame, XdpBatch};
 use super::ports::{Receiver, XdpPorts};
 use super::queue_assignment::WorkerQueues;
-use super::socket::{Rings, XdpSocket};
+use super::rings::RingSocket;
+use super::socket::XdpSocket;
+use super::umem::Umem;
 use crate::io::bpf::Buffers;
 use crate::io::{Interface, PortPlan};
-use std::error::Error;
+use crate::sys::xsk;
 use std::fmt;
 use std::io;
-use std::num::NonZeroU32;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 use std::time::{Duration, Instant};
-use xsk_rs::config::{BindFlags, FrameSize, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
-use xsk_rs::{Socket, Umem};
 
 /// Longest wait for a busy queue: the kernel releases the queue of a closed socket in the background.
 const BUSY_MAX: Duration = Duration::from_secs(2);
@@ -42,12 +42,11 @@ pub(super) struct BindError {
     pub(super) in_huge_pages: bool,
 }
 
-/// The registered UMEM of a worker, and its free frames.
+/// The packet memory of a worker, with the socket that it is registered with and its free frames.
 pub(super) struct Registered {
     umem: Umem,
+    owner: RingSocket,
     free: Vec<Frame>,
-    /// In bytes.
-    chunk_len: u32,
 }
 
 /// Registers a UMEM for each worker.
@@ -70,8 +69,8 @@ fn register(
         chunk_len: chunk_len(copy_mode, plan.interfaces[0].mtu),
         huge_pages: plan.huge_pages,
     };
-    let (umem, free) = memory.register(ring_len)?;
-    Ok(Registered { umem, free, chunk_len: memory.chunk_len })
+    let failed = |error| BindError { what: memory.to_string(), error, in_huge_pages: memory.huge_pages };
+    memory.register(ring_len).map_err(failed)
 }
 
 /// Binds a socket to each queue of the workers.
@@ -91,21 +90,27 @@ pub(super) fn bind_all(
 fn worker(
     plan: &PortPlan,
     assignment: &WorkerQueues,
-    Registered { umem, free, chunk_len }: Registered,
+    Registered { umem, owner, free }: Registered,
     options: SocketOptions,
 ) -> Result<XdpPorts, BindError> {
-    let interfaces = &plan.interfaces;
-    let bind = |interface: &Interface, queue| socket(&umem, interface, queue, options);
-    let mut client = Vec::new();
-    for (index, queue) in assignment.client.iter().enumerate() {
-        let sender = if *queue < assignment.client_transmits_below { index } else { 0 };
-        client.push(Receiver { socket: bind(&interfaces[0], *queue)?, sender });
+    let SocketOptions { copy_mode, ring_len, buffers } = options;
+    let mut owner = Some(owner);
+    let mut sockets: Vec<XdpSocket> = Vec::new();
+    for (interface, queue) in assignment.all(&plan.interfaces) {
+        let what = || format!("binding to queue {queue} of {}", interface.name);
+        let bound = match owner.take() {
+            Some(owner) => bind_owner(owner, interface, queue, options),
+            None => bind_shared(sockets[0].fd(), interface, queue, ring_len),
+        };
+        let rings = bound.map_err(|error| BindError { what: what(), error, in_huge_pages: false })?;
+        sockets.push(XdpSocket::new(rings, ring_len, interface.mtu, buffers));
     }
-    let servers = interfaces[1..]
-        .iter()
-        .map(|interface| bind(interface, assignment.server))
-        .collect::<Result<_, _>>()?;
-    Ok(XdpPorts::new(XdpBatch::new(umem, chunk_len, options.copy_mode), free, client, servers))
+    let servers = sockets.split_off(assignment.client.len());
+    let sender = |(index, queue)| if queue < assignment.client_transmits_below { index } else { 0 };
+    let senders = assignment.client.iter().copied().enumerate().map(sender);
+    let client =
+        sockets.into_iter().zip(senders).map(|(socket, sender)| Receiver { socket, sender }).collect();
+    Ok(XdpPorts::new(XdpBatch::new(umem, copy_mode), free, client, servers))
 }
 
 /// A worker's packet memory.
@@ -120,23 +125,12 @@ struct Memory {
 }
 
 impl Memory {
-    fn register(&self, ring_len: u32) -> Result<(Umem, Vec<Frame>), BindError> {
-        let config = UmemConfig::builder()
-            .frame_size(FrameSize::new(self.chunk_len).expect("it is at least 2048"))
-            .fill_queue_size(queue_size(ring_len))
-            .comp_queue_size(queue_size(ring_len))
-            .build()
-            .expect("a chunk has room for the headroom");
-        let chunks = NonZeroU32::new(self.chunks).expect("rings and sockets are not zero");
-        let made = Umem::new(config, chunks, self.huge_pages);
-        let (umem, descs) = made.map_err(|error| BindError {
-            what: self.to_string(),
-            error: root(&error),
-            in_huge_pages: self.huge_pages,
-        })?;
+    fn register(&self, ring_len: u32) -> io::Result<Registered> {
+        let umem = Umem::new(self.chunks, self.chunk_len, self.huge_pages)?;
+        let owner = umem.register(ring_len)?;
         // SAFETY: these describe the chunks of the UMEM, each one once, and none is in use yet.
-        let free = descs.into_iter().map(|desc| unsafe { Frame::new(desc) }).collect();
-        Ok((umem, free))
+        let free = umem.chunks().map(|desc| unsafe { Frame::new(desc) }).collect();
+        Ok(Registered { umem, owner, free })
     }
 }
 
@@ -147,60 +141,43 @@ impl fmt::Display for Memory {
     }
 }
 
-fn socket(
-    umem: &Umem,
+/// Binds the first socket of a UMEM, whose flags are those of all.
+fn bind_owner(
+    socket: RingSocket,
     interface: &Interface,
     queue: u32,
-    options: SocketOptions,
-) -> Result<XdpSocket, BindError> {
-    let SocketOptions { copy_mode, ring_len, buffers } = options;
+    SocketOptions { copy_mode, buffers, .. }: SocketOptions,
+) -> io::Result<RingSocket> {
+    let several = match buffers {
+        Buffers::One => 0,
+        Buffers::Several => libc::XDP_USE_SG,
+    };
+    let flags = libc::XDP_USE_NEED_WAKEUP | copy_mode.flag() | several;
+    when_free(|| xsk::bind(socket.as_fd(), interface.index, queue, flags))?;
+    Ok(socket)
+}
+
+/// Binds another socket to the UMEM of `owner`.
+fn bind_shared(
+    owner: BorrowedFd<'_>,
+    interface: &Interface,
+    queue: u32,
+    ring_len: u32,
+) -> io::Result<RingSocket> {
+    let socket = RingSocket::create(xsk::socket()?, ring_len)?;
+    when_free(|| xsk::bind_shared(socket.as_fd(), interface.index, queue, owner))?;
+    Ok(socket)
+}
+
+/// Tries to bind until the queue is free.
+fn when_free(bind: impl Fn() -> io::Result<()>) -> io::Result<()> {
     let start = Instant::now();
     loop {
-        match bind(umem, &interface.name, queue, config(copy_mode, ring_len, buffers)) {
-            Ok(rings) => return Ok(XdpSocket::new(rings, ring_len, interface.mtu, buffers)),
+        match bind() {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && start.elapsed() < BUSY_MAX => {
                 thread::sleep(BUSY_POLL);
             }
-            Err(error) => {
-                let what = format!("binding to queue {queue} of {}", interface.name);
-                return Err(BindError { what, error, in_huge_pages: false });
-            }
+            other => return other,
         }
-    }
-}
-
-fn bind(umem: &Umem, interface: &str, queue: u32, config: SocketConfig) -> io::Result<Rings> {
-    let interface = interface.parse().map_err(io::Error::other)?;
-    // SAFETY: the flag that the contract requires, INHIBIT_PROG_LOAD, is in `config`.
-    let made = unsafe { Socket::new(config, umem, &interface, queue) };
-    let (transmit, receive, rings) = made.map_err(|error| root(&error))?;
-    // A second socket on the same queue would share the rings of the first.
-    let (fill, completion) = rings.ok_or_else(|| io::Error::from_raw_os_error(libc::EBUSY))?;
-    Ok(Rings { receive, transmit, fill, completion })
-}
-
-fn config(copy_mode: CopyMode, ring_len: u32, buffers: Buffers) -> SocketConfig {
-    let several = match buffers {
-        Buffers::One => BindFlags::empty(),
-        Buffers::Several => BindFlags::XDP_USE_SG,
-    };
-    SocketConfig::builder()
-        .rx_queue_size(queue_size(ring_len))
-        .tx_queue_size(queue_size(ring_len))
-        .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-        .bind_flags(BindFlags::XDP_USE_NEED_WAKEUP | copy_mode.flag() | several)
-        .build()
-}
-
-fn queue_size(ring_len: u32) -> QueueSize {
-    QueueSize::new(ring_len).expect("a ring length is a power of two")
-}
-
-/// Extracts the errno from an error of xsk-rs.
-fn root(error: &(dyn Error + 'static)) -> io::Error {
-    let os = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    match os.and_then(io::Error::raw_os_error) {
-        Some(number) => io::Error::from_raw_os_error(number),
-        None => io::Error::other(error.to_string()),
     }
 }

@@ -9,7 +9,7 @@ use crate::io::bpf::Buffers;
 /// without multi-buffer support have. In shorter ones, packet memory takes fewer sets of the caches.
 const CHUNK_LENS: [u32; 2] = [2048, 4096];
 /// XDP_PACKET_HEADROOM of linux/bpf.h: the kernel keeps so much of a chunk free, in bytes.
-const HEADROOM: u32 = 256;
+pub(super) const HEADROOM: u32 = 256;
 /// Ethernet header and two VLAN tags, in bytes.
 const LINK_HEADERS: u32 = 14 + 2 * 4;
 /// Coarsest unit in which NICs count a receive buffer, in bytes. A buffer that is no multiple of it is used

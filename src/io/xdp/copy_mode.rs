@@ -1,7 +1,5 @@
 //! Copy mode of an AF_XDP socket.
 
-use xsk_rs::config::BindFlags;
-
 /// Copy mode: zero-copy if the driver itself accesses the UMEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::io) enum CopyMode {
@@ -13,10 +11,10 @@ pub(in crate::io) enum CopyMode {
 
 impl CopyMode {
     /// The flag of bind(2).
-    pub(in crate::io) fn flag(self) -> BindFlags {
+    pub(in crate::io) fn flag(self) -> u16 {
         match self {
-            Self::Zero => BindFlags::XDP_ZEROCOPY,
-            Self::Copy => BindFlags::XDP_COPY,
+            Self::Zero => libc::XDP_ZEROCOPY,
+            Self::Copy => libc::XDP_COPY,
         }
     }
 }

@@ -2,14 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use super::chunk;
+use super::chunk::{self, HEADROOM};
 use super::copy_mode::CopyMode;
+use super::umem::Umem;
 use crate::forward::{BATCH, Batch};
 use crate::sys::memory::prefetch;
 use crate::wire::vlan;
-use std::io::Write;
-use std::slice;
-use xsk_rs::{FrameDesc, Umem};
+use libc::xdp_desc;
 
 /// Ownership token of one chunk of a worker's UMEM: the right to read and write it.
 ///
@@ -22,29 +21,29 @@ use xsk_rs::{FrameDesc, Umem};
 /// and no chunk is counted twice. No `Frame` leaves the [`super::XdpPorts`] that it belongs to.
 #[derive(Debug)]
 #[must_use = "a dropped frame is memory lost until the worker ends"]
-pub(super) struct Frame(FrameDesc);
+pub(super) struct Frame(xdp_desc);
 
 impl Frame {
     /// # Safety
     /// `desc` must describe a chunk of this worker's UMEM. Neither the kernel nor another frame may use that
     /// chunk.
-    pub(super) unsafe fn new(desc: FrameDesc) -> Self {
+    pub(super) unsafe fn new(desc: xdp_desc) -> Self {
         Self(desc)
     }
 
     /// Passes ownership to the kernel.
-    pub(super) fn into_desc(self) -> FrameDesc {
+    pub(super) fn into_desc(self) -> xdp_desc {
         self.0
     }
 
     /// Length of the received data in bytes.
     pub(super) fn len(&self) -> usize {
-        self.0.lengths().data()
+        self.0.len as usize
     }
 
     /// True if the packet goes on in the frame that follows.
     pub(super) fn continues(&self) -> bool {
-        self.0.has_more_frames()
+        self.0.options & libc::XDP_PKT_CONTD != 0
     }
 }
 
@@ -52,8 +51,7 @@ impl Frame {
 #[cold]
 pub(super) fn tags_len(umem: &Umem, head: &Frame) -> usize {
     // SAFETY: the frame is a chunk of this UMEM that nothing writes to while it is borrowed.
-    let data = unsafe { umem.data(&head.0) };
-    vlan::tags_len(data.contents())
+    vlan::tags_len(unsafe { umem.data(&head.0).as_ref() })
 }
 
 /// Number of leading `frames` that form whole packets.
@@ -78,8 +76,6 @@ pub(super) fn tail_count(head: &Frame, tails: &[Frame]) -> usize {
 #[derive(Debug)]
 pub struct XdpBatch {
     pub(super) umem: Umem,
-    /// Length of the UMEM's chunks, in bytes.
-    chunk_len: usize,
     /// Zero-copy if drivers write into the chunks themselves.
     copy_mode: CopyMode,
     /// One for each packet: its only frame, or its first.
@@ -89,10 +85,10 @@ pub struct XdpBatch {
 }
 
 impl XdpBatch {
-    /// For the frames of `umem`, whose chunks have this length in bytes, and no others.
-    pub(super) fn new(umem: Umem, chunk_len: u32, copy_mode: CopyMode) -> Self {
+    /// For the frames of `umem`, and no others.
+    pub(super) fn new(umem: Umem, copy_mode: CopyMode) -> Self {
         let [frames, tails] = [Vec::with_capacity(BATCH), Vec::with_capacity(2 * BATCH)];
-        Self { umem, chunk_len: chunk_len as usize, copy_mode, frames, tails }
+        Self { umem, copy_mode, frames, tails }
     }
 
     /// Adds whole packets.
@@ -116,39 +112,32 @@ impl XdpBatch {
 
     /// Offset of the chunk of `frame` in the UMEM, in bytes.
     pub(super) fn chunk(&self, frame: &Frame) -> usize {
-        frame.0.addr() / self.chunk_len * self.chunk_len
+        self.umem.chunk(&frame.0)
     }
 
     /// The received bytes of `frame`.
     pub(super) fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
-        // SAFETY: as in `Batch::frame`, and nothing is written.
-        let data = unsafe { self.umem.data(&frame.0) };
-        let bytes = data.contents();
-        // SAFETY: the same bytes, for as long as both `self` and `frame` are borrowed: the frame cannot be moved away or
-        // written to in that time, and the UMEM stays mapped while `self.umem` lives.
-        unsafe { slice::from_raw_parts(bytes.as_ptr(), bytes.len()) }
+        // SAFETY: as in `Batch::frame`, and nothing is written for as long as both `self` and `frame` are borrowed: the frame
+        // cannot be moved away or written to in that time, and the UMEM stays mapped while `self.umem` lives.
+        unsafe { self.umem.data(&frame.0).as_ref() }
     }
 
     /// Copies `bytes` to `frame` as a packet of its own. Returns false, and changes nothing, if they do not fit.
     pub(super) fn write(&self, frame: &mut Frame, bytes: &[u8]) -> bool {
-        let room = self.chunk(frame) + self.chunk_len - frame.0.addr();
-        if bytes.len() > room {
+        if bytes.len() > self.umem.chunk_len() - HEADROOM as usize {
             return false;
         }
-        frame.0.set_options(0); // the chunk may have been a part of a packet in several
-        // SAFETY: as in `Batch::frame`. The bytes written end within the frame's own chunk.
-        let mut data = unsafe { self.umem.data_mut(&mut frame.0) };
-        let mut cursor = data.cursor();
-        cursor.set_pos(0);
-        cursor.write_all(bytes).is_ok()
+        let addr = self.chunk(frame) as u64 + u64::from(HEADROOM);
+        frame.0 = xdp_desc { addr, len: bytes.len() as u32, options: 0 };
+        // SAFETY: as in `Batch::frame`. The data end within the frame's own chunk.
+        unsafe { self.umem.data(&frame.0).as_mut() }.copy_from_slice(bytes);
+        true
     }
 
     /// Prefetches the headers: another core has just written them, so each access would miss the cache.
     pub(super) fn prefetch(&self) {
         for frame in &self.frames {
-            // SAFETY: as in `Batch::frame`, and nothing is written.
-            let data = unsafe { self.umem.data(&frame.0) };
-            prefetch(data.contents().as_ptr());
+            prefetch(self.umem.data(&frame.0).cast::<u8>().as_ptr());
         }
     }
 }
@@ -159,14 +148,10 @@ impl Batch for XdpBatch {
     }
 
     fn frame(&mut self, index: usize) -> &mut [u8] {
-        let frame = &mut self.frames[index];
-        // SAFETY: a `Frame` is the sole right to its chunk, the chunk belongs to this UMEM (both
-        // by the contracts of `Frame::new` and `XdpBatch::new`), and it is borrowed mutably.
-        let mut data = unsafe { self.umem.data_mut(&mut frame.0) };
-        let bytes = data.contents_mut();
-        // SAFETY: the same bytes, for as long as `self` is borrowed mutably: the frame cannot be
-        // moved away in that time, and the UMEM stays mapped while `self.umem` lives.
-        unsafe { slice::from_raw_parts_mut(bytes.as_mut_ptr(), bytes.len()) }
+        // SAFETY: a `Frame` is the sole right to its chunk, and the chunk belongs to this UMEM (both by the contracts of
+        // `Frame::new` and `XdpBatch::new`). `self` is borrowed mutably as long as the bytes are: the frame cannot be moved
+        // away in that time, and the UMEM stays mapped while `self.umem` lives.
+        unsafe { self.umem.data(&self.frames[index].0).as_mut() }
     }
 
     fn rest(&self, index: usize) -> usize {
@@ -174,6 +159,6 @@ impl Batch for XdpBatch {
     }
 
     fn may_be_cut(&self, index: usize) -> bool {
-        self.copy_mode == CopyMode::Zero && chunk::may_end_at(self.frames[index].len(), self.chunk_len)
+        self.copy_mode == CopyMode::Zero && chunk::may_end_at(self.frames[index].len(), self.umem.chunk_len())
     }
 }

@@ -13,14 +13,18 @@ mod generic;
 mod losses;
 mod ports;
 mod queue_assignment;
+mod rings;
 mod socket;
 mod steering;
+mod umem;
 
 pub(super) use chunk::chunk_len;
 pub use chunk::{MTU_MAX, ONE_BUFFER_MTU_MAX};
 pub(super) use copy_mode::CopyMode;
 pub use frame::XdpBatch;
 pub use ports::{FrameCount, XdpPorts};
+pub(super) use rings::RingSocket;
+pub(super) use umem::{Umem, empty};
 
 use super::bpf::{AllowedModes, Buffers, XdpMode};
 use super::veth::{self, Checksums};

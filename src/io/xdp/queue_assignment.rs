@@ -16,6 +16,17 @@ pub(super) struct WorkerQueues {
     pub(super) server: u32,
 }
 
+impl WorkerQueues {
+    /// The queues with their interfaces: those to receive from, then those that transmit on the server side.
+    pub(super) fn all<'a>(
+        &'a self,
+        interfaces: &'a [Interface],
+    ) -> impl Iterator<Item = (&'a Interface, u32)> {
+        let client = self.client.iter().map(|queue| (&interfaces[0], *queue));
+        client.chain(interfaces[1..].iter().map(|interface| (interface, self.server)))
+    }
+}
+
 /// Assigns the queues of the client side round robin.
 ///
 /// # Errors
