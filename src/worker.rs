@@ -138,6 +138,12 @@ impl<P: Ports> Worker<P> {
         }
     }
 
+    /// Gives the ports back. The worker must have ended its run.
+    #[must_use]
+    pub fn into_ports(self) -> P {
+        self.ports
+    }
+
     /// Runs until [`Shared::stop`] is set.
     ///
     /// # Errors

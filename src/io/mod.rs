@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod claim;
 pub mod frames;
 mod groups;
+pub mod handed;
 pub mod interface;
 pub mod l2fwd;
 mod long_frames;
@@ -27,6 +28,7 @@ pub use crate::model::PortRange;
 pub use crate::stats::Levels;
 pub use frames::{AsyncFrameSocket, FrameKind, FrameSocket};
 pub use groups::{GroupChange, MulticastGroups};
+pub use handed::{HandedPorts, HandedRings};
 pub use interface::{Interface, OwnAddress};
 pub use long_frames::{FrameHead, HEAD_MAX, LongFrames};
 pub use sender::FrameSender;
@@ -37,7 +39,7 @@ pub use veth::VethPeer;
 use crate::forward::{Batch, Verdict};
 use crate::model::{Diagnostic, InterfaceIndex, ServiceAddress};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// One worker's (interface, queue) pairs: its receive ports, and transmission on every interface.
@@ -83,6 +85,14 @@ pub trait Ports: Send {
     fn lost(&mut self, port: usize) -> Lost {
         let _ = port; // a backend without a kernel loses none
         Lost::default()
+    }
+
+    /// Gives the sockets away, for a process that goes on with them. `None` if the backend cannot: they are closed.
+    fn into_handed(self) -> Option<HandedPorts>
+    where
+        Self: Sized,
+    {
+        None
     }
 }
 
@@ -184,4 +194,10 @@ pub trait Steering: Send {
 
     /// Stops the redirection. All frames pass to the kernel again.
     fn stop(&mut self);
+
+    /// Gives away the attachment of the program, which goes on redirecting until another process replaces it. `None` if the
+    /// backend cannot: then nothing has changed.
+    fn hand_over(&mut self) -> Option<OwnedFd> {
+        None
+    }
 }

@@ -21,7 +21,7 @@ use tokio::io::unix::AsyncFd;
 /// Bytes of a message at most.
 pub const MESSAGE_MAX: usize = 4096;
 /// Descriptors of a message at most.
-pub const DESCRIPTORS_MAX: usize = 16;
+pub const DESCRIPTORS_MAX: usize = 253; // SCM_MAX_FD of net/scm.h
 /// Bytes of a text at most.
 const TEXT_MAX: u64 = 256 << 20;
 

@@ -95,21 +95,44 @@ pub(crate) fn statistics(socket: BorrowedFd<'_>) -> io::Result<libc::xdp_statist
     Ok(statistics)
 }
 
-/// Packet memory: a memory file that is mapped, and that another process can map, too.
+/// A shared mapping of a file or a socket.
 #[derive(Debug)]
-pub(crate) struct PacketMemory {
+struct SharedMapping {
     start: NonNull<u8>,
     length: NonZeroUsize,
-    /// Length of the mapping: whole pages of the file.
-    mapped: NonZeroUsize,
-    file: File,
 }
 
 // SAFETY: the mapping belongs to this value until it is dropped, and any thread may access it. Accesses go through raw
 // pointers, whose users prove that nothing else accesses the bytes.
-unsafe impl Send for PacketMemory {}
+unsafe impl Send for SharedMapping {}
 // SAFETY: as above.
-unsafe impl Sync for PacketMemory {}
+unsafe impl Sync for SharedMapping {}
+
+impl SharedMapping {
+    fn new(file: impl AsFd, length: NonZeroUsize, offset: libc::off_t) -> io::Result<Self> {
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
+        // SAFETY: a new mapping at an address that the kernel chooses.
+        let start = unsafe { mmap(None, length, access, flags, file, offset) }?;
+        Ok(Self { start: start.cast(), length })
+    }
+}
+
+impl Drop for SharedMapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's, as long as it is; nothing borrows it any more.
+        let _ = unsafe { munmap(self.start.cast(), self.length.get()) }; // fails for another address alone
+    }
+}
+
+/// Packet memory: a memory file that is mapped, and that another process can map, too.
+#[derive(Debug)]
+pub(crate) struct PacketMemory {
+    /// Whole pages of the file.
+    mapping: SharedMapping,
+    length: NonZeroUsize,
+    file: File,
+}
 
 impl PacketMemory {
     /// Creates memory of `length` bytes, in huge pages if asked for.
@@ -121,10 +144,9 @@ impl PacketMemory {
         let file = File::from(memfd_create(c"directrix-packets", MFdFlags::MFD_CLOEXEC | huge)?);
         let mapped = whole_pages(&file, length)?;
         file.set_len(mapped.get() as u64)?;
-        Self::map(file, length, mapped)
+        Ok(Self { mapping: SharedMapping::new(&file, mapped, 0)?, length, file })
     }
 
-    #[cfg(test)]
     /// Maps the memory of another process by its descriptor.
     ///
     /// # Errors
@@ -135,20 +157,17 @@ impl PacketMemory {
         if file.metadata()?.len() != mapped.get() as u64 {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        Self::map(file, length, mapped)
+        Ok(Self { mapping: SharedMapping::new(&file, mapped, 0)?, length, file })
     }
 
-    fn map(file: File, length: NonZeroUsize, mapped: NonZeroUsize) -> io::Result<Self> {
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
-        // SAFETY: a new mapping at an address that the kernel chooses.
-        let start = unsafe { mmap(None, mapped, access, flags, &file, 0) }?;
-        Ok(Self { start: start.cast(), length, mapped, file })
+    /// Unmaps the memory, for a process that maps it by the descriptor.
+    pub(crate) fn into_file(self) -> OwnedFd {
+        self.file.into()
     }
 
     /// First byte of the memory.
     pub(crate) fn start(&self) -> NonNull<u8> {
-        self.start
+        self.mapping.start
     }
 
     /// Length in bytes.
@@ -162,7 +181,7 @@ impl PacketMemory {
     /// Errors of setsockopt(2). ENOBUFS or EPERM if too little memory may be locked.
     pub(crate) fn register(&self, socket: BorrowedFd<'_>, chunk_len: u32) -> io::Result<()> {
         let registration = libc::xdp_umem_reg {
-            addr: self.start.as_ptr().expose_provenance() as u64,
+            addr: self.start().as_ptr().expose_provenance() as u64,
             len: self.length() as u64,
             chunk_size: chunk_len,
             headroom: 0,
@@ -170,19 +189,6 @@ impl PacketMemory {
             tx_metadata_len: 0,
         };
         set_option(socket, libc::SOL_XDP, libc::XDP_UMEM_REG, &registration)
-    }
-}
-
-impl AsFd for PacketMemory {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-}
-
-impl Drop for PacketMemory {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this value's, as long as it is; nothing borrows it any more.
-        let _ = unsafe { munmap(self.start.cast(), self.mapped.get()) }; // fails for another address alone
     }
 }
 
@@ -273,15 +279,11 @@ impl MappedRings {
 
 /// A ring in memory that is shared with the kernel. Its indices count on and on, modulo 2^32.
 pub(crate) struct MappedRing<T> {
-    start: NonNull<u8>,
-    length: NonZeroUsize,
+    mapping: SharedMapping,
     offsets: xdp_ring_offset,
     len: u32,
     entries: PhantomData<T>,
 }
-
-// SAFETY: the mapping belongs to this value until it is dropped, and any thread may access it.
-unsafe impl<T: Send> Send for MappedRing<T> {}
 
 impl<T: Copy> MappedRing<T> {
     fn map(socket: BorrowedFd<'_>, kind: RingKind, offsets: &xdp_mmap_offsets, len: u32) -> io::Result<Self> {
@@ -289,11 +291,8 @@ impl<T: Copy> MappedRing<T> {
         let offsets = kind.offsets(offsets);
         let length = offsets.desc as usize + len as usize * size_of::<T>();
         let length = NonZeroUsize::new(length).expect("it has entries");
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
-        // SAFETY: a new mapping at an address that the kernel chooses.
-        let start = unsafe { mmap(None, length, access, flags, socket, kind.page_offset()) }?;
-        Ok(Self { start: start.cast(), length, offsets, len, entries: PhantomData })
+        let mapping = SharedMapping::new(socket, length, kind.page_offset())?;
+        Ok(Self { mapping, offsets, len, entries: PhantomData })
     }
 
     /// Number of entries, a power of two.
@@ -339,14 +338,14 @@ impl<T: Copy> MappedRing<T> {
     fn entry(&self, index: u32) -> NonNull<T> {
         let at = self.offsets.desc as usize + (index & (self.len - 1)) as usize * size_of::<T>();
         // SAFETY: the masked index is below `len`, and the mapping has `len` entries behind `desc`, see `map`.
-        unsafe { self.start.add(at).cast() }
+        unsafe { self.mapping.start.add(at).cast() }
     }
 
     fn word(&self, offset: u64) -> &AtomicU32 {
         // SAFETY: the kernel's offsets of producer, consumer and flags are within the ring's header, before `desc`, and aligned
         // (`struct xdp_ring` in net/xdp/xsk_queue.h). The word is accessed as an atomic on this side, as with
         // smp_load_acquire and smp_store_release on the kernel's. It is mapped as long as `self` is.
-        unsafe { AtomicU32::from_ptr(self.start.add(offset as usize).cast().as_ptr()) }
+        unsafe { AtomicU32::from_ptr(self.mapping.start.add(offset as usize).cast().as_ptr()) }
     }
 }
 
@@ -358,25 +357,15 @@ impl<T: Copy> MappedRing<T> {
         let length = NonZeroUsize::new(desc as usize + len as usize * size_of::<T>()).unwrap();
         let memory = PacketMemory::new(length, false).unwrap();
         let side = || {
-            let file = memory.as_fd().try_clone_to_owned().unwrap();
-            let mapped = PacketMemory::of_file(file, length).unwrap();
-            let (start, length) = (mapped.start(), mapped.mapped);
-            std::mem::forget(mapped); // the ring unmaps it
+            let mapping = SharedMapping::new(&memory.file, length, 0).unwrap();
             let offsets = xdp_ring_offset { producer, consumer, desc, flags };
-            Self { start, length, offsets, len, entries: PhantomData }
+            Self { mapping, offsets, len, entries: PhantomData }
         };
         let sides = [side(), side()];
         let start = |index: &AtomicU32| index.store(first, std::sync::atomic::Ordering::Relaxed);
         start(sides[0].producer());
         start(sides[0].consumer());
         sides
-    }
-}
-
-impl<T> Drop for MappedRing<T> {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this value's, as long as it is; nothing borrows it any more.
-        let _ = unsafe { munmap(self.start.cast(), self.length.get()) }; // fails for another address alone
     }
 }
 

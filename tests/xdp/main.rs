@@ -8,6 +8,7 @@
 
 mod choice;
 mod forwarding;
+mod handing_over;
 mod harness;
 mod losses;
 mod ownership;

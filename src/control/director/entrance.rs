@@ -11,7 +11,7 @@ use crate::control::http::socket::{self, ControlSocket};
 use crate::control::keeper::memory::{self, OpenedShadow};
 use crate::control::role::{KeptRole, RoleState};
 use crate::control::takeover::{Former, HandedDescriptor, HandedState, Inheritance, Offer, TakeoverListener};
-use crate::io::CarrierDevice;
+use crate::io::{CarrierDevice, HandedRings};
 use crate::model::{Config, Diagnostic, DiagnosticKind, KeepConnections};
 use crate::time::Tick;
 use std::os::fd::OwnedFd;
@@ -44,6 +44,8 @@ pub(super) struct Entered {
     pub(super) handover: Handover,
     pub(super) device: Option<CarrierDevice>,
     pub(super) role: RoleState,
+    /// Sockets of the process before, until the backend takes them.
+    pub(super) rings: Option<HandedRings>,
     /// Until the tables take it.
     pub(super) shadow: Option<OpenedShadow>,
     /// State of the process before.
@@ -75,9 +77,10 @@ impl Entrance<'_> {
         let mut role = RoleState::new(&config.director.ha, KeptRole::beside(path), Tick(0));
         let shadow = shadow(config, path, passed(HandedDescriptor::Shadow))?;
         handover.keep_shadow(&shadow.parts.session);
+        let rings = inheritance.as_mut().and_then(Inheritance::rings);
         let state = inheritance.map(|of| of.state);
         state.iter().filter_map(|of| of.role).for_each(|former| role.machine.carry_on(former));
-        Ok(Entered { socket, exporter, next, handover, device, role, shadow: Some(shadow), state })
+        Ok(Entered { socket, exporter, next, handover, device, role, rings, shadow: Some(shadow), state })
     }
 
     fn inheritance(&self) -> Result<Option<Inheritance>, Diagnostic> {

@@ -36,7 +36,7 @@ use crate::control::workers::watchdog::Watchdog;
 use crate::control::workers::{ShadowTables, WorkerSettings, backend, random_seed};
 use crate::flow::{V4Key, WideKey};
 use crate::health::passive::PassiveHealth;
-use crate::io::{CarrierDevice, Steering};
+use crate::io::{CarrierDevice, HandedRings, Steering};
 use crate::model::{Config, Diagnostic, DirectorConfig, VirtualService};
 use crate::neighbor::{NeighborSettings, Neighbors, Timing};
 use crate::schedule::{Loads, Templates};
@@ -214,6 +214,10 @@ impl BackendSteps for LaunchSteps<'_> {
             self.entered = Some(self.entrance.enter()?);
         }
         Ok(())
+    }
+
+    fn rings(&mut self) -> Option<HandedRings> {
+        self.entered.as_mut().and_then(|entered| entered.rings.take())
     }
 
     fn settings(&mut self, steering: &dyn Steering) -> Result<&WorkerSettings, Diagnostic> {

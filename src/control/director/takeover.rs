@@ -8,6 +8,7 @@ use crate::control::takeover::{
     claimed,
 };
 use crate::control::workers::status;
+use crate::io::HandedRings;
 use crate::model::{Config, Diagnostic, DirectorConfig, Places, parse};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -50,27 +51,44 @@ impl Director {
         let (is_ready, role) = (self.ready.readiness.reason().is_none(), Some(self.role.role()));
         self.handover.is_over = true;
         self.handover.end_service();
-        let stopped = self.backend.workers.stop();
+        let (rings, stopped) = self.stop_for_next();
         self.keeper.stop();
         let tun = self.ready.signals.pass();
         self.handover.keep(HandedDescriptor::Tun, tun);
         let workers = &self.backend.workers;
         let totals = |server| status::totals(workers, server);
+        let names = self.handover.passed.iter().map(|(name, _)| *name);
+        let sockets = rings.iter().flat_map(|rings| &rings.descriptors);
         let state = HandedState {
-            descriptors: self.handover.passed.iter().map(|(name, _)| *name).collect(),
+            descriptors: names.chain(sockets.clone().map(|_| HandedDescriptor::Ring)).collect(),
             is_ready,
             role,
             claimed: claimed(&self.registry),
             services: HandedService::all_of(&self.registry, &totals, begin),
             daemons: self.daemons_of_commands(),
+            rings: rings.as_ref().map(|rings| rings.facts.clone()),
         };
-        let descriptors: Vec<BorrowedFd<'_>> =
-            self.handover.passed.iter().map(|(_, descriptor)| descriptor.as_fd()).collect();
+        let passed = self.handover.passed.iter().map(|(_, descriptor)| descriptor);
+        let descriptors: Vec<BorrowedFd<'_>> = passed.chain(sockets).map(AsFd::as_fd).collect();
         next.hand_over(&state, &descriptors)?;
-        self.backend.steering.stop(); // while the next process binds its sockets
-        let ms = begin.elapsed().as_millis();
-        tracing::info!(process = next.process(), ms, "handed over: the next process forwards");
-        stopped.map_err(|error| DirectorError::worker_ended(error.to_string()))
+        let (has_rings, ms) = (rings.is_some(), begin.elapsed().as_millis());
+        if !has_rings {
+            self.backend.steering.stop(); // while the next process binds its sockets
+        }
+        tracing::info!(process = next.process(), has_rings, ms, "handed over: the next process forwards");
+        stopped
+    }
+
+    /// Stops forwarding. Returns the workers' sockets, if the next process can go on with them.
+    fn stop_for_next(&mut self) -> (Option<HandedRings>, Result<(), DirectorError>) {
+        match self.backend.workers.stop() {
+            Ok(ports) if ports.iter().all(Option::is_some) => {
+                let attachment = self.backend.steering.hand_over();
+                (attachment.and_then(|attachment| HandedRings::new(attachment, ports)), Ok(()))
+            }
+            Ok(_) => (None, Ok(())),
+            Err(error) => (None, Err(DirectorError::worker_ended(error.to_string()))),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::message::{FormerMessage, HandedDescriptor, HandedState, NextMessage, Offer, PROTOCOL};
 use super::path;
+use crate::io::HandedRings;
 use crate::model::Diagnostic;
 use crate::sys::passing;
 use serde::de::DeserializeOwned;
@@ -102,10 +103,19 @@ impl Former {
 }
 
 impl Inheritance {
+    /// Takes the sockets of the workers, if they were handed over.
+    pub(in crate::control) fn rings(&mut self) -> Option<HandedRings> {
+        let facts = self.state.rings.take()?;
+        let is_ring = |(name, _): &mut (HandedDescriptor, OwnedFd)| *name == HandedDescriptor::Ring;
+        let descriptors =
+            self.descriptors.extract_if(.., is_ring).map(|(_, descriptor)| descriptor).collect();
+        Some(HandedRings { facts, descriptors })
+    }
+
     /// Takes the descriptor of this name, if there is one.
     pub(in crate::control) fn take(&mut self, name: HandedDescriptor) -> Option<OwnedFd> {
         let place = self.descriptors.iter().position(|(of, _)| *of == name)?;
-        Some(self.descriptors.swap_remove(place).1)
+        Some(self.descriptors.remove(place).1)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::control::state::registry::{
     Reachability, Registry, ServerEntry, ServiceEntry, TotalsOf, VipState,
 };
 use crate::control::sync::SyncDaemon;
+use crate::io::handed::RingFacts;
 use crate::model::{HealthMode, Role, ServiceIdentity, Weight};
 use crate::wire::MacAddr;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,8 @@ pub(in crate::control) enum HandedDescriptor {
     Metrics,
     /// The TUN device.
     Tun,
+    /// The program's attachment, packet memory or a socket of the workers, in the order of [`crate::io::HandedRings`].
+    Ring,
     /// One that this version does not know.
     #[serde(other)]
     Unknown,
@@ -97,6 +100,8 @@ pub(in crate::control) struct HandedState {
     pub(in crate::control) services: Vec<HandedService>,
     /// Sync daemons, if commands have made them others than the configuration has.
     pub(in crate::control) daemons: Option<HandedDaemons>,
+    /// The workers' sockets, if they go on.
+    pub(in crate::control) rings: Option<RingFacts>,
 }
 
 /// Sync daemons.

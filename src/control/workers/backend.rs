@@ -3,7 +3,7 @@
 use crate::control::workers::steering_set::SteeringSet;
 use crate::control::workers::{WorkerSettings, Workers};
 use crate::io::xdp::Predecessor;
-use crate::io::{Interface, Opened, PortPlan, Ports, Steering, packet, xdp};
+use crate::io::{HandedRings, Interface, Opened, PortPlan, Ports, Steering, packet, xdp};
 use crate::model::{BackendChoice, Diagnostic, DirectorConfig, WorkerCount};
 
 /// A running backend. It receives no frame until its steering set has services.
@@ -38,6 +38,9 @@ pub trait BackendSteps {
     /// [`Diagnostic`]; the backend is then not opened.
     fn enter(&mut self) -> Result<(), Diagnostic>;
 
+    /// Sockets that the process before has handed over, after [`BackendSteps::enter`]. A second call returns none.
+    fn rings(&mut self) -> Option<HandedRings>;
+
     /// Returns the parameters of the workers: called between opening the backend and starting the workers.
     ///
     /// # Errors
@@ -68,7 +71,7 @@ pub fn launch(
     match choice {
         BackendChoice::Xdp => {
             let (takes_over, copies) = (steps.takes_over(), steps.former_copies());
-            let before = Predecessor { copies, release: &mut || steps.enter() };
+            let before = Predecessor { copies, release: &mut || released(steps) };
             let opened = xdp::open_after(plan, takes_over.then_some(before))?;
             Ok(start("xdp", opened, steps)?.with_reason(CHOSEN))
         }
@@ -90,8 +93,13 @@ pub fn launch(
 
 fn native(plan: &PortPlan, steps: &mut dyn BackendSteps) -> Result<Opened<xdp::XdpPorts>, Diagnostic> {
     let (takes_over, copies) = (steps.takes_over(), steps.former_copies());
-    let before = Predecessor { copies, release: &mut || steps.enter() };
+    let before = Predecessor { copies, release: &mut || released(steps) };
     xdp::open_native(plan, takes_over.then_some(before))
+}
+
+fn released(steps: &mut dyn BackendSteps) -> Result<Option<HandedRings>, Diagnostic> {
+    steps.enter()?;
+    Ok(steps.rings())
 }
 
 fn start<P: Ports + 'static>(

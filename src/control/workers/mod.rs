@@ -9,7 +9,7 @@ pub mod watchdog;
 
 use crate::flow::{Flow, FlowEntry, V4Key, WideKey};
 use crate::forward::{Forwarder, Journal, ShadowAccess, Snapshot};
-use crate::io::{PortInfo, Ports};
+use crate::io::{HandedPorts, PortInfo, Ports};
 use crate::model::Wait;
 use crate::schedule::{Loads, Templates};
 use crate::shadow::{ShadowClock, ShadowReader};
@@ -28,7 +28,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Timeout of a worker's reply: many times its longest sleep.
@@ -110,7 +110,7 @@ pub struct WorkerHandle {
     /// True once it has the flow table of wildcard-port services.
     has_wide_table: bool,
     /// `None` once it was stopped.
-    thread: Option<JoinHandle<io::Result<()>>>,
+    thread: Option<JoinHandle<io::Result<Option<HandedPorts>>>>,
 }
 
 impl Workers {
@@ -195,18 +195,17 @@ impl Workers {
         self.handles.iter().all(|handle| handle.thread.as_ref().is_some_and(|thread| !thread.is_finished()))
     }
 
-    /// Stops all workers and waits for them, as dropping does. Their counters stay.
+    /// Stops all workers and waits for them, as dropping does. Their counters stay. Returns their sockets, as far as another
+    /// process can go on with them.
     ///
     /// # Errors
     /// The first error of a worker.
-    pub fn stop(&mut self) -> io::Result<()> {
+    pub fn stop(&mut self) -> io::Result<Vec<Option<HandedPorts>>> {
         self.stop.store(true, Relaxed);
         let threads = self.handles.iter_mut().filter_map(|handle| handle.thread.take());
         let ends: Vec<_> = threads.map(JoinHandle::join).collect();
-        for end in ends {
-            end.map_err(|_| io::Error::other("a worker panicked"))??;
-        }
-        Ok(())
+        let end = |end: thread::Result<_>| end.map_err(|_| io::Error::other("a worker panicked"))?;
+        ends.into_iter().map(end).collect()
     }
 }
 
@@ -264,7 +263,9 @@ impl WorkerHandle {
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             let is_pinned = core.is_some_and(core_affinity::set_for_current);
             let _ = pinned.send((is_pinned, gettid().as_raw())); // received below
-            Worker::new(ports, forwarder, shared, inbox, wait).run()
+            let mut worker = Worker::new(ports, forwarder, shared, inbox, wait);
+            worker.run()?;
+            Ok(worker.into_ports().into_handed())
         })?;
         let (pinned, thread_id) = is_pinned.recv().unwrap_or_default();
         let core = core.filter(|_| pinned).map(|core| core.id);

@@ -3,6 +3,7 @@
 use crate::io::{SteeredService, Steering};
 use crate::model::Diagnostic;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::os::fd::OwnedFd;
 
 /// A steering with its active services: it is updated only for differences.
 pub struct SteeringSet {
@@ -74,6 +75,11 @@ impl SteeringSet {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.refused
+    }
+
+    /// Gives away the attachment of the program, if the backend can. See [`Steering::hand_over`].
+    pub fn hand_over(&mut self) -> Option<OwnedFd> {
+        self.steering.hand_over()
     }
 
     /// Stops the redirection.

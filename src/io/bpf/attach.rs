@@ -48,6 +48,20 @@ pub fn attach_steering(
     attach(program.as_fd(), interface, modes)
 }
 
+/// Puts the loaded `directrix_steer` in the place of the attached program. No frame passes without one of them.
+///
+/// # Errors
+/// [`Diagnostic`] if the kernel refuses.
+pub fn replace_steering(
+    programs: &mut Programs,
+    attached: &Attached,
+    interface: &Interface,
+    buffers: Buffers,
+) -> Result<(), Diagnostic> {
+    let program = programs.steer(buffers).fd().expect("it has been loaded");
+    attached.link.replace(program.as_fd()).map_err(|error| errors::attach_error(interface, &error))
+}
+
 /// Attaches a loaded XDP program in one of `modes`, native if possible.
 ///
 /// # Errors

@@ -29,6 +29,19 @@ impl AsFd for BpfLink {
     }
 }
 
+impl From<OwnedFd> for BpfLink {
+    /// Takes over the attachment of another process.
+    fn from(link: OwnedFd) -> Self {
+        Self(link)
+    }
+}
+
+impl From<BpfLink> for OwnedFd {
+    fn from(BpfLink(link): BpfLink) -> Self {
+        link
+    }
+}
+
 /// The part of `union bpf_attr` that BPF_LINK_CREATE reads for XDP and TCX (linux/bpf.h,
 /// `link_create`).
 #[repr(C)]

@@ -14,7 +14,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 
-pub use attach::{Attached, attach, attach_guard, attach_steering, load_steering};
+pub use attach::{Attached, attach, attach_guard, attach_steering, load_steering, replace_steering};
 pub use errors::attached_program;
 pub(super) use errors::{CAPABILITIES, occupied, os_error};
 pub use link::BpfLink;

@@ -5,12 +5,13 @@
 use super::chunk::chunk_len;
 use super::copy_mode::CopyMode;
 use super::frame::{Frame, XdpBatch};
-use super::ports::{Receiver, XdpPorts};
+use super::ports::{PortMemory, XdpPorts};
 use super::queue_assignment::WorkerQueues;
 use super::rings::RingSocket;
 use super::socket::XdpSocket;
 use super::umem::Umem;
 use crate::io::bpf::Buffers;
+use crate::io::handed::RingShape;
 use crate::io::{Interface, PortPlan};
 use crate::sys::xsk;
 use std::fmt;
@@ -31,6 +32,18 @@ pub(super) struct SocketOptions {
     /// Entries in each ring, a power of two.
     pub(super) ring_len: u32,
     pub(super) buffers: Buffers,
+}
+
+impl SocketOptions {
+    /// Parameters of the sockets, which those of another process have to have to take their place.
+    pub(super) fn shape(&self, plan: &PortPlan) -> RingShape {
+        RingShape {
+            ring_len: self.ring_len,
+            chunk_len: chunk_len(self.copy_mode, plan.interfaces[0].mtu),
+            zero_copy: self.copy_mode == CopyMode::Zero,
+            several: self.buffers == Buffers::Several,
+        }
+    }
 }
 
 /// A step of opening a worker's sockets that failed.
@@ -61,14 +74,12 @@ pub(super) fn register_all(
 fn register(
     plan: &PortPlan,
     assignment: &WorkerQueues,
-    SocketOptions { copy_mode, ring_len, .. }: SocketOptions,
+    options: SocketOptions,
 ) -> Result<Registered, BindError> {
+    let RingShape { ring_len, chunk_len, .. } = options.shape(plan);
     let (receivers, senders) = (assignment.client.len(), assignment.client.len() + plan.interfaces.len() - 1);
-    let memory = Memory {
-        chunks: ring_len * (receivers + senders) as u32,
-        chunk_len: chunk_len(copy_mode, plan.interfaces[0].mtu),
-        huge_pages: plan.huge_pages,
-    };
+    let memory =
+        Memory { chunks: ring_len * (receivers + senders) as u32, chunk_len, huge_pages: plan.huge_pages };
     let failed = |error| BindError { what: memory.to_string(), error, in_huge_pages: memory.huge_pages };
     memory.register(ring_len).map_err(failed)
 }
@@ -93,24 +104,20 @@ fn worker(
     Registered { umem, owner, free }: Registered,
     options: SocketOptions,
 ) -> Result<XdpPorts, BindError> {
-    let SocketOptions { copy_mode, ring_len, buffers } = options;
+    let shape = options.shape(plan);
     let mut owner = Some(owner);
     let mut sockets: Vec<XdpSocket> = Vec::new();
     for (interface, queue) in assignment.all(&plan.interfaces) {
         let what = || format!("binding to queue {queue} of {}", interface.name);
         let bound = match owner.take() {
             Some(owner) => bind_owner(owner, interface, queue, options),
-            None => bind_shared(sockets[0].fd(), interface, queue, ring_len),
+            None => bind_shared(sockets[0].fd(), interface, queue, shape.ring_len),
         };
         let rings = bound.map_err(|error| BindError { what: what(), error, in_huge_pages: false })?;
-        sockets.push(XdpSocket::new(rings, ring_len, interface.mtu, buffers));
+        sockets.push(XdpSocket::new(rings, interface, queue, shape));
     }
-    let servers = sockets.split_off(assignment.client.len());
-    let sender = |(index, queue)| if queue < assignment.client_transmits_below { index } else { 0 };
-    let senders = assignment.client.iter().copied().enumerate().map(sender);
-    let client =
-        sockets.into_iter().zip(senders).map(|(socket, sender)| Receiver { socket, sender }).collect();
-    Ok(XdpPorts::new(XdpBatch::new(umem, copy_mode), free, client, servers))
+    let (batch, total) = (XdpBatch::new(umem, options.copy_mode), free.len());
+    Ok(XdpPorts::new(PortMemory { batch, free, total, shape }, sockets, assignment))
 }
 
 /// A worker's packet memory.

@@ -4,6 +4,7 @@
 //! steering program. `frame.rs` has the ownership token of a frame, `socket.rs` the rings, and [`XdpPorts`] one
 //! worker's sockets.
 
+mod adopt;
 mod bind;
 mod chunk;
 mod copy_mode;
@@ -26,11 +27,12 @@ pub use ports::{FrameCount, XdpPorts};
 pub(super) use rings::RingSocket;
 pub(super) use umem::{Umem, empty};
 
-use super::bpf::{AllowedModes, Buffers, XdpMode};
+use super::bpf::{AllowedModes, BpfLink, Buffers, XdpMode};
 use super::veth::{self, Checksums};
-use super::{Interface, Opened, PortInfo, PortPlan};
+use super::{HandedRings, Interface, Opened, PortInfo, PortPlan};
 use crate::model::Diagnostic;
 use crate::sys::memory;
+use adopt::WantedSockets;
 use bind::SocketOptions;
 use chunk::ZERO_COPY_MTU_MAX;
 use queue_assignment::WorkerQueues;
@@ -67,8 +69,8 @@ pub fn open_with(plan: &PortPlan, ring_len: u32) -> Result<Opened<XdpPorts>, Dia
 pub struct Predecessor<'a> {
     /// Whether it copies frames. Then zero-copy has been refused there, and is not tried again.
     pub copies: bool,
-    /// Asks it to release the queues: called before a socket is bound, perhaps several times.
-    pub release: &'a mut dyn FnMut() -> Result<(), Diagnostic>,
+    /// Asks it to release the queues, or to hand its sockets over: called before a socket is bound, perhaps several times.
+    pub release: &'a mut dyn FnMut() -> Result<Option<HandedRings>, Diagnostic>,
 }
 
 /// [`open`] after another process.
@@ -157,10 +159,18 @@ fn bind_and_attach(
         }
         let has_another = buffers == Buffers::Several && client.mtu <= MTU_MAX;
         // Programs and memory take longest: they are made before another process has to stop.
-        let steering = load(plan, options, modes)?;
+        let mut steering = load(plan, options, modes)?;
         let memories = bind::register_all(plan, assignments, options);
-        before.as_mut().map_or(Ok(()), |before| (before.release)())?;
-        let mut ports = match memories.and_then(|of| bind::bind_all(plan, assignments, of, options)) {
+        let handed = before.as_mut().map_or(Ok(None), |before| (before.release)())?;
+        let bound =
+            match handed.and_then(|handed| adopt(&WantedSockets { plan, assignments, options }, handed)) {
+                Some((ports, link)) => {
+                    steering.client.adopt(link);
+                    Ok(ports)
+                }
+                None => memories.and_then(|of| bind::bind_all(plan, assignments, of, options)),
+            };
+        let mut ports = match bound {
             Ok(ports) => ports,
             Err(failure) if copy_mode == CopyMode::Zero && errors::may_work_with_copy(&failure.error) => {
                 no_zero_copy = Some(crate::sys::errno(&failure.error));
@@ -183,6 +193,16 @@ fn bind_and_attach(
         return Ok((ports, name, steering));
     }
     unreachable!("copying either works or is refused")
+}
+
+/// Takes over the sockets of the process before, if they fit.
+fn adopt(wanted: &WantedSockets<'_>, handed: HandedRings) -> Option<(Vec<XdpPorts>, BpfLink)> {
+    let reason = match wanted.adopt(handed) {
+        Ok(adopted) => return Some(adopted),
+        Err(reason) => reason,
+    };
+    info!(%reason, "sockets of the process before are closed and opened anew");
+    None
 }
 
 /// The socket options for an interface with this MTU in bytes, the best first.

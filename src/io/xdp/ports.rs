@@ -1,9 +1,11 @@
 //! One worker's sockets, and the movement of frames between them.
 
 use super::frame::{Frame, XdpBatch, packet_count, tags_len, tail_count};
+use super::queue_assignment::WorkerQueues;
 use super::socket::XdpSocket;
 use crate::forward::{BATCH, Verdict};
 use crate::io::bpf::RedirectCounter;
+use crate::io::handed::{HandedPorts, RingShape, WorkerRings};
 use crate::io::{Levels, LongFrames, Lost, Ports, SendOutcome};
 use crate::model::InterfaceIndex;
 use crate::sys::poll;
@@ -24,6 +26,7 @@ pub struct XdpPorts {
     free: Vec<Frame>,
     /// Number of frames in all.
     total: usize,
+    shape: RingShape,
     /// The receive queues of interface 0.
     client: Vec<Receiver>,
     /// Transmit sockets of the interfaces from 1 on.
@@ -35,6 +38,15 @@ pub struct XdpPorts {
     long: LongFrames,
     /// The receive queues, and last the wake-up.
     polled: Vec<libc::pollfd>,
+}
+
+/// The packet memory of a worker, with its frames.
+pub(super) struct PortMemory {
+    pub(super) batch: XdpBatch,
+    pub(super) free: Vec<Frame>,
+    /// Number of frames in all.
+    pub(super) total: usize,
+    pub(super) shape: RingShape,
 }
 
 /// A receive queue.
@@ -61,20 +73,21 @@ pub struct FrameCount {
 }
 
 impl XdpPorts {
-    /// Takes the free frames of a UMEM and the sockets over it, and primes the fill rings.
-    pub(super) fn new(
-        batch: XdpBatch,
-        free: Vec<Frame>,
-        client: Vec<Receiver>,
-        servers: Vec<XdpSocket>,
-    ) -> Self {
+    /// Takes the sockets over a UMEM, those that receive first, and primes the fill rings.
+    pub(super) fn new(memory: PortMemory, mut sockets: Vec<XdpSocket>, assignment: &WorkerQueues) -> Self {
+        let PortMemory { batch, free, total, shape } = memory;
+        let servers = sockets.split_off(assignment.client.len());
+        let client: Vec<Receiver> = sockets
+            .into_iter()
+            .zip(assignment.senders())
+            .map(|(socket, sender)| Receiver { socket, sender })
+            .collect();
         let queues = client.iter().map(|receiver| poll::for_input(receiver.socket.fd()));
         let polled = queues.chain([poll::NOTHING]).collect();
         let outgoing = (0..=servers.len()).map(|_| Vec::with_capacity(BATCH)).collect();
-        let total = free.len();
         let (too_long, long) = (Vec::with_capacity(BATCH), LongFrames::default());
         let mut ports =
-            Self { batch, from: 0, free, total, client, servers, outgoing, too_long, long, polled };
+            Self { batch, from: 0, free, total, shape, client, servers, outgoing, too_long, long, polled };
         for receiver in &mut ports.client {
             receiver.socket.refill(&mut ports.free);
         }
@@ -272,5 +285,14 @@ impl Ports for XdpPorts {
 
     fn lost(&mut self, port: usize) -> Lost {
         self.client[port].socket.lost()
+    }
+
+    fn into_handed(self) -> Option<HandedPorts> {
+        let Self { batch, free, total, shape, client, servers, .. } = self;
+        let sockets = client.into_iter().map(|receiver| receiver.socket).chain(servers);
+        let (descriptors, sockets): (Vec<_>, _) = sockets.map(XdpSocket::into_handed).unzip();
+        let descriptors = [batch.umem.into_file()].into_iter().chain(descriptors).collect();
+        let free = free.into_iter().map(|frame| frame.into_desc().addr).collect();
+        Some(HandedPorts { shape, worker: WorkerRings { chunks: total as u32, free, sockets }, descriptors })
     }
 }

@@ -25,6 +25,13 @@ impl WorkerQueues {
         let client = self.client.iter().map(|queue| (&interfaces[0], *queue));
         client.chain(interfaces[1..].iter().map(|interface| (interface, self.server)))
     }
+
+    /// For each queue of `client` the index of the one that transmits for it: itself, if it can.
+    pub(super) fn senders(&self) -> impl Iterator<Item = usize> {
+        let sender =
+            |(index, queue): (usize, &u32)| if *queue < self.client_transmits_below { index } else { 0 };
+        self.client.iter().enumerate().map(sender)
+    }
 }
 
 /// Assigns the queues of the client side round robin.

@@ -135,6 +135,20 @@ impl RingSocket {
         Ok(Self::new(socket, rings))
     }
 
+    /// Maps the rings of a bound socket of another process, which have `len` entries. Since Linux 6.4.
+    ///
+    /// # Errors
+    /// Errors of getsockopt(2) and mmap(2).
+    pub(super) fn adopt(socket: OwnedFd, len: u32) -> io::Result<Self> {
+        let rings = MappedRings::of_socket(socket.as_fd(), len)?;
+        Ok(Self::new(socket, rings))
+    }
+
+    /// Unmaps the rings.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.socket
+    }
+
     fn new(socket: OwnedFd, rings: MappedRings) -> Self {
         let MappedRings { receive, transmit, fill, completion } = rings;
         Self {

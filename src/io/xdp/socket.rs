@@ -11,9 +11,11 @@ use super::rings::RingSocket;
 use super::umem::empty;
 use crate::forward::BATCH;
 use crate::io::bpf::{Buffers, RedirectCounter};
-use crate::io::{Levels, Lost};
+use crate::io::handed::{HandedSocket, RingShape};
+use crate::io::{Interface, Levels, Lost};
 use crate::sys::{poll, xsk};
-use std::os::fd::{AsFd, BorrowedFd};
+use libc::xdp_desc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// Limit of system calls per batch. In copy mode each sends 32 frames at most
@@ -34,29 +36,72 @@ pub(super) struct XdpSocket {
     buffers: Buffers,
     /// Frames of a packet whose last frame has not been received.
     partial: Vec<Frame>,
+    /// Indices of interface and queue.
+    place: (u32, u32),
     /// Packets received.
     received: u64,
     losses: LossMeter,
+    /// The kernel's counters of losses that the process before has counted.
+    before: KernelLosses,
+    /// The same, with those that this process has counted.
+    counted: KernelLosses,
     /// Counter of the steering program, once it is loaded.
     redirected: Option<RedirectCounter>,
 }
 
+/// Counters of XDP_STATISTICS.
+#[derive(Clone, Copy, Debug, Default)]
+struct KernelLosses {
+    rx_ring_full: u64,
+    rx_dropped: u64,
+}
+
 impl XdpSocket {
-    /// `ring_len` entries in each ring; `mtu` in bytes.
-    pub(super) fn new(rings: RingSocket, ring_len: u32, mtu: u32, buffers: Buffers) -> Self {
-        let frame_max = mtu as usize + crate::wire::ethernet::HEADER_LEN;
+    /// A socket that is bound to a queue of an interface.
+    pub(super) fn new(rings: RingSocket, interface: &Interface, queue: u32, shape: RingShape) -> Self {
         Self {
             rings,
-            ring_len,
-            frame_max,
+            ring_len: shape.ring_len,
+            frame_max: interface.mtu as usize + crate::wire::ethernet::HEADER_LEN,
             filled: 0,
             sending: 0,
-            buffers,
+            buffers: if shape.several { Buffers::Several } else { Buffers::One },
             partial: Vec::with_capacity(2 * BATCH),
+            place: (interface.index, queue),
             received: 0,
             losses: LossMeter::new(Instant::now()),
+            before: KernelLosses::default(),
+            counted: KernelLosses::default(),
             redirected: None,
         }
+    }
+
+    /// Goes on where the process before has left the socket.
+    ///
+    /// # Safety
+    /// The kernel has as many frames as `handed` says, and the incomplete packet is of frames that no one else has.
+    pub(super) unsafe fn carry_on(&mut self, handed: &HandedSocket) {
+        (self.filled, self.sending) = (handed.filled, handed.sending);
+        let descs = handed.partial.iter().map(|&(addr, len, options)| xdp_desc { addr, len, options });
+        // SAFETY: by the contract.
+        self.partial.extend(descs.map(|desc| unsafe { Frame::new(desc) }));
+        self.before = KernelLosses { rx_ring_full: handed.rx_ring_full, rx_dropped: handed.rx_dropped };
+        self.counted = self.before;
+    }
+
+    /// Gives the socket away.
+    pub(super) fn into_handed(self) -> (OwnedFd, HandedSocket) {
+        let partial = self.partial.into_iter().map(Frame::into_desc);
+        let facts = HandedSocket {
+            interface: self.place.0,
+            queue: self.place.1,
+            filled: self.filled,
+            sending: self.sending,
+            partial: partial.map(|desc| (desc.addr, desc.len, desc.options)).collect(),
+            rx_ring_full: self.counted.rx_ring_full,
+            rx_dropped: self.counted.rx_dropped,
+        };
+        (self.rings.into_fd(), facts)
     }
 
     /// Sets the redirect counter to compare the received frames with.
@@ -201,6 +246,9 @@ impl XdpSocket {
         let redirected =
             self.redirected.as_mut().and_then(|redirected| redirected.read().ok()).unwrap_or_default();
         let libc::xdp_statistics { rx_ring_full, rx_dropped, .. } = statistics;
+        self.counted = KernelLosses { rx_ring_full, rx_dropped };
+        let rx_ring_full = rx_ring_full.saturating_sub(self.before.rx_ring_full);
+        let rx_dropped = rx_dropped.saturating_sub(self.before.rx_dropped);
         self.losses.update(SocketCounters { redirected, received, rx_ring_full, rx_dropped }, Instant::now())
     }
 }

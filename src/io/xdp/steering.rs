@@ -5,7 +5,7 @@ use crate::io::bpf::{self, AllowedModes, Attached, BpfLink, Buffers, Programs, R
 use crate::io::{Interface, SteeredService, Steering};
 use crate::model::Diagnostic;
 use crate::sys::ethtool::{self, GroOff};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// The steering program of the client side and, if needed, of the server side.
 ///
@@ -32,11 +32,20 @@ impl Steering for XdpSteering {
 
     fn select(&mut self, services: &[SteeredService]) -> Result<(), Diagnostic> {
         self.check(services)?;
-        self.client.programs.set_services(services)
+        self.client.programs.set_services(services)?;
+        self.client.replace()
     }
 
     fn restores(&self) -> bool {
         std::iter::once(&self.client).chain(&self.server).any(|steered| !steered.gro_off.is_empty())
+    }
+
+    fn hand_over(&mut self) -> Option<OwnedFd> {
+        if self.server.is_some() {
+            return None;
+        }
+        let is_native = |attached: &mut Attached| attached.mode == XdpMode::Native;
+        self.client.attached.take_if(is_native).map(|attached| attached.link.into())
     }
 
     fn stop(&mut self) {
@@ -67,6 +76,8 @@ pub(super) struct SteeredInterface {
     interface: Interface,
     // Before `programs`: the attachment is dropped first.
     attached: Option<Attached>,
+    /// True while the attached program is that of another process.
+    is_foreign: bool,
     /// Keeps the kernel from what control answers: it passes the steering program.
     guard: Option<BpfLink>,
     gro_off: Vec<GroOff>,
@@ -93,11 +104,27 @@ impl SteeredInterface {
         Ok(Self {
             interface: interface.clone(),
             attached: None,
+            is_foreign: false,
             guard: None,
             gro_off: Vec::new(),
             programs,
             options,
         })
+    }
+
+    /// Takes over the attachment of another process, whose program redirects frames to the same sockets until services are set.
+    pub(super) fn adopt(&mut self, link: BpfLink) {
+        self.attached = Some(Attached { link, mode: XdpMode::Native, refusal: None });
+        self.is_foreign = true;
+    }
+
+    /// Puts the own program, which has the services, in the place of that of another process.
+    fn replace(&mut self) -> Result<(), Diagnostic> {
+        if let Some(attached) = self.attached.as_ref().filter(|_| self.is_foreign) {
+            bpf::replace_steering(&mut self.programs, attached, &self.interface, self.options.buffers)?;
+            self.is_foreign = false;
+        }
+        Ok(())
     }
 
     /// Redirects the frames of a queue to a socket.

@@ -8,7 +8,7 @@ use crate::sys::xsk::{self, PacketMemory};
 use libc::xdp_desc;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// Packet memory in chunks of one length. It belongs to the socket that is bound first, and others share it.
@@ -25,9 +25,20 @@ impl Umem {
     /// # Errors
     /// Errors of memfd_create(2), mmap(2).
     pub(in crate::io) fn new(chunks: u32, chunk_len: u32, huge_pages: bool) -> io::Result<Self> {
-        let length =
-            NonZeroUsize::new(chunks as usize * chunk_len as usize).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Self { memory: PacketMemory::new(length, huge_pages)?, chunk_len })
+        Ok(Self { memory: PacketMemory::new(length(chunks, chunk_len)?, huge_pages)?, chunk_len })
+    }
+
+    /// Maps the packet memory of another process.
+    ///
+    /// # Errors
+    /// Errors of mmap(2); [`io::ErrorKind::InvalidData`] if it has another length.
+    pub(super) fn of_file(file: OwnedFd, chunks: u32, chunk_len: u32) -> io::Result<Self> {
+        Ok(Self { memory: PacketMemory::of_file(file, length(chunks, chunk_len)?)?, chunk_len })
+    }
+
+    /// Unmaps the memory.
+    pub(super) fn into_file(self) -> OwnedFd {
+        self.memory.into_file()
     }
 
     /// Registers the memory with a new socket that has rings of `ring_len` entries, a power of two.
@@ -56,6 +67,11 @@ impl Umem {
         desc.addr as usize & !(self.chunk_len as usize - 1)
     }
 
+    /// True if the address is in this memory.
+    pub(super) fn has(&self, addr: u64) -> bool {
+        addr < self.memory.length() as u64
+    }
+
     /// Where the data of a descriptor begin, and their length in bytes.
     ///
     /// # Panics
@@ -71,10 +87,8 @@ impl Umem {
     }
 }
 
-impl AsFd for Umem {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.memory.as_fd()
-    }
+fn length(chunks: u32, chunk_len: u32) -> io::Result<NonZeroUsize> {
+    NonZeroUsize::new(chunks as usize * chunk_len as usize).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 /// The descriptor of a frame without data.
