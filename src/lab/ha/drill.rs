@@ -26,6 +26,8 @@ pub struct EventResult {
     pub lost: usize,
     /// Longest time without an answer to datagrams of one a millisecond.
     pub silence: Duration,
+    /// Datagrams without an answer.
+    pub unanswered: u64,
 }
 
 /// Outcome of a drill.
@@ -74,9 +76,9 @@ fn strike(site: &mut DrillSite<'_>, event: DrillEvent, wanted: usize) -> Result<
         site.wait_for_master(1 - master)?;
     }
     site.sleep(AFTER)?;
-    let HolderAnswer { lost, silence_us, .. } = site.ask(HolderCommand::Check)?;
+    let HolderAnswer { lost, silence_us, unanswered, .. } = site.ask(HolderCommand::Check)?;
     mend(site, event, master)?;
-    Ok(EventResult { event, held, lost, silence: Duration::from_micros(silence_us) })
+    Ok(EventResult { event, held, lost, silence: Duration::from_micros(silence_us), unanswered })
 }
 
 fn begin(site: &mut DrillSite<'_>, event: DrillEvent, master: usize) -> Result<(), Diagnostic> {
@@ -121,11 +123,11 @@ impl EventResult {
 
 impl fmt::Display for EventResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { event, held, lost, silence } = self;
+        let Self { event, held, lost, silence, unanswered } = self;
         let verdict = if self.is_good() { "" } else { "  <- too many" };
         write!(
             f,
-            "{event:<15} {lost:>5} of {held} lost, silence {:>7.1} ms{verdict}",
+            "{event:<15} {lost:>5} of {held} lost, silence {:>7.1} ms, {unanswered} datagrams unanswered{verdict}",
             silence.as_secs_f64() * 1e3
         )
     }
@@ -170,7 +172,10 @@ impl fmt::Display for Repeated<'_> {
             event.name(),
             silences[0]
         )?;
-        write!(f, "p50 {:.1}, p90 {:.1}, p99 {:.1}, max {:.1}{good}", at(50), at(90), at(99), at(100))
+        write!(f, "p50 {:.1}, p90 {:.1}, p99 {:.1}, max {:.1}; ", at(50), at(90), at(99), at(100))?;
+        let unanswered = || self.0.iter().map(|of| of.unanswered);
+        let (most, all) = (unanswered().max().unwrap_or_default(), unanswered().sum::<u64>());
+        write!(f, "datagrams unanswered: {all}, {most} at most{good}")
     }
 }
 
@@ -179,7 +184,7 @@ mod tests {
     use super::*;
 
     fn result(event: DrillEvent, lost: usize, ms: u64) -> EventResult {
-        EventResult { event, held: 1000, lost, silence: Duration::from_millis(ms) }
+        EventResult { event, held: 1000, lost, silence: Duration::from_millis(ms), unanswered: ms }
     }
 
     #[test]
@@ -197,8 +202,9 @@ mod tests {
         let report = DrillReport { results };
         assert_eq!(
             report.to_string(),
-            "kill -9, 100 times: 0 lost in all, silence in ms: min 1.0, p50 50.0, p90 90.0, p99 99.0, max 100.0\n\
-             restart             1 of 1000 lost, silence   300.0 ms  <- too many\n"
+            "kill -9, 100 times: 0 lost in all, silence in ms: min 1.0, p50 50.0, p90 90.0, p99 99.0, max 100.0; \
+             datagrams unanswered: 5050, 100 at most\n\
+             restart             1 of 1000 lost, silence   300.0 ms, 300 datagrams unanswered  <- too many\n"
         );
         assert!(!report.is_good());
     }

@@ -6,8 +6,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -20,6 +21,9 @@ const ECHO_MAX: Duration = Duration::from_secs(15);
 const PROBE: Duration = Duration::from_millis(1);
 /// Descriptors of connections, and some more.
 const FILES: u64 = 65_536;
+
+/// Reason for which the lock is never poisoned.
+const PROBED: &str = "the thread of the datagrams does not panic";
 
 /// Command to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,34 @@ pub struct HolderAnswer {
     pub lost: usize,
     /// Longest time between two answers to datagrams, in microseconds, since the last reset.
     pub silence_us: u64,
+    /// Datagrams without an answer between the last reset and this command.
+    pub unanswered: u64,
+}
+
+/// The flow of numbered datagrams.
+#[derive(Debug, Default)]
+struct ProbeFlow {
+    silence_us: AtomicU64,
+    /// Number of the next datagram.
+    next: AtomicU64,
+    /// Numbers of the answers since the last reset.
+    answered: Mutex<Vec<u64>>,
+}
+
+impl ProbeFlow {
+    /// Measures anew. Returns the number of the next datagram.
+    fn reset(&self) -> u64 {
+        self.silence_us.store(0, Relaxed);
+        self.answered.lock().expect(PROBED).clear();
+        self.next.load(Relaxed)
+    }
+
+    /// Datagrams of these numbers without an answer.
+    fn unanswered(&self, numbers: Range<u64>) -> u64 {
+        let answered = self.answered.lock().expect(PROBED);
+        let count = answered.iter().filter(|number| numbers.contains(number)).count() as u64;
+        numbers.end.saturating_sub(numbers.start).saturating_sub(count)
+    }
 }
 
 /// Runs the client until its standard input ends.
@@ -49,24 +81,25 @@ pub struct HolderAnswer {
 /// Errors of sockets, and of a command that is none.
 pub fn run(target: SocketAddr) -> io::Result<()> {
     raise_file_limit();
-    let silence = Arc::new(AtomicU64::new(0));
-    let probed = Arc::clone(&silence);
+    let flow = Arc::new(ProbeFlow::default());
+    let probed = Arc::clone(&flow);
     let socket = probe_socket(target)?;
     std::thread::spawn(move || probe(&socket, &probed));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut held, mut number) = (Vec::new(), 0);
+    let (mut held, mut number, mut first) = (Vec::new(), 0, 0);
     for line in io::stdin().lock().lines() {
-        let before = held.len();
+        let (before, next) = (held.len(), flow.next.load(Relaxed));
         match serde_json::from_str(&line?)? {
             HolderCommand::Open(count) => runtime.block_on(open(target, count, &mut held)),
-            HolderCommand::Reset => silence.store(0, Relaxed),
+            HolderCommand::Reset => first = flow.reset(),
             HolderCommand::Check => {
                 number += 1;
                 runtime.block_on(check(&mut held, number));
             }
         }
         let lost = before.saturating_sub(held.len());
-        let answer = HolderAnswer { alive: held.len(), lost, silence_us: silence.load(Relaxed) };
+        let (silence_us, unanswered) = (flow.silence_us.load(Relaxed), flow.unanswered(first..next));
+        let answer = HolderAnswer { alive: held.len(), lost, silence_us, unanswered };
         println!("{}", serde_json::to_string(&answer)?);
         io::stdout().flush()?;
     }
@@ -116,19 +149,21 @@ fn probe_socket(target: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Sends a datagram each millisecond, and keeps the longest time between two answers in microseconds.
-fn probe(socket: &UdpSocket, silence: &AtomicU64) {
+/// Sends a datagram each millisecond, and keeps the longest time between two answers.
+fn probe(socket: &UdpSocket, flow: &ProbeFlow) {
     let (mut answered, mut sent) = (Instant::now(), Instant::now());
-    let mut bytes = [0; 16];
     loop {
         if sent.elapsed() >= PROBE {
-            let _ = socket.send(&bytes); // no route, or a port that is not yet bound
+            let number = flow.next.fetch_add(1, Relaxed);
+            let _ = socket.send(&number.to_be_bytes()); // no route, or a port that is not yet bound
             sent = Instant::now();
         }
-        if socket.recv(&mut bytes).is_ok() {
+        let mut number = [0; 8];
+        if socket.recv(&mut number).is_ok() {
             answered = Instant::now();
+            flow.answered.lock().expect(PROBED).push(u64::from_be_bytes(number));
         }
-        silence.fetch_max(answered.elapsed().as_micros() as u64, Relaxed);
+        flow.silence_us.fetch_max(answered.elapsed().as_micros() as u64, Relaxed);
     }
 }
 
