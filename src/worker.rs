@@ -138,10 +138,10 @@ impl<P: Ports> Worker<P> {
         }
     }
 
-    /// Gives the ports back. The worker must have ended its run.
+    /// Gives ports and tables back, once the worker has ended its run. Both are large: to drop them takes milliseconds.
     #[must_use]
-    pub fn into_ports(self) -> P {
-        self.ports
+    pub fn into_parts(self) -> (P, Forwarder) {
+        (self.ports, self.forwarder)
     }
 
     /// Runs until [`Shared::stop`] is set.

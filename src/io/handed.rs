@@ -79,10 +79,9 @@ impl HandedRings {
     /// The most descriptors that are handed over.
     pub const DESCRIPTORS_MAX: usize = 240;
 
-    /// Joins the attachment of the program with the rings of all workers. `None` if a worker has none, or there are too many.
+    /// Joins the attachment of the program with the rings of all workers. `None` if there are none, or too many.
     #[must_use]
-    pub fn new(attachment: OwnedFd, workers: Vec<Option<HandedPorts>>) -> Option<Self> {
-        let workers = workers.into_iter().collect::<Option<Vec<_>>>()?;
+    pub fn new(attachment: OwnedFd, workers: Vec<HandedPorts>) -> Option<Self> {
         let shape = workers.first()?.shape;
         let (mut facts, mut descriptors) = (RingFacts { shape, workers: Vec::new() }, vec![attachment]);
         for HandedPorts { worker, descriptors: of_worker, .. } in workers {

@@ -87,12 +87,15 @@ pub trait Ports: Send {
         Lost::default()
     }
 
-    /// Gives the sockets away, for a process that goes on with them. `None` if the backend cannot: they are closed.
-    fn into_handed(self) -> Option<HandedPorts>
+    /// Gives the sockets away, for a process that goes on with them.
+    ///
+    /// # Errors
+    /// The ports themselves, if the backend cannot.
+    fn into_handed(self) -> Result<HandedPorts, Self>
     where
         Self: Sized,
     {
-        None
+        Err(self)
     }
 }
 

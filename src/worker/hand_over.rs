@@ -83,6 +83,11 @@ impl HandOver {
         Ok(Self::ring(1)?.remove(0))
     }
 
+    /// Wakes every worker that sleeps.
+    pub fn wake_all(&self) {
+        self.ring.inboxes.iter().for_each(|inbox| inbox.sleeper.wake());
+    }
+
     /// True if there is no other worker.
     #[must_use]
     pub fn is_alone(&self) -> bool {

@@ -26,7 +26,7 @@ fn opened(setup: &Setup) -> Backend {
 
 fn handed(Opened { workers, mut steering }: Backend) -> HandedRings {
     let attachment = steering.hand_over().expect("a veth pair has native XDP");
-    let ports = workers.into_iter().map(|(ports, _)| ports.into_handed()).collect();
+    let ports = workers.into_iter().map(|(ports, _)| ports.into_handed().ok().unwrap()).collect();
     HandedRings::new(attachment, ports).unwrap()
 }
 

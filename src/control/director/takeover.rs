@@ -7,7 +7,7 @@ use crate::control::takeover::{
     HandedDaemons, HandedDescriptor, HandedService, HandedState, Offer, TakeoverListener, TakeoverRequest,
     claimed,
 };
-use crate::control::workers::status;
+use crate::control::workers::{StoppedWorker, status};
 use crate::io::HandedRings;
 use crate::model::{Config, Diagnostic, DirectorConfig, Places, parse};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -51,7 +51,10 @@ impl Director {
         let (is_ready, role) = (self.ready.readiness.reason().is_none(), Some(self.role.role()));
         self.handover.is_over = true;
         self.handover.end_service();
-        let (rings, stopped) = self.stop_for_next();
+        let (rings, stopped) = match self.stop_for_next() {
+            Ok((rings, workers)) => (rings, Ok(workers)),
+            Err(error) => (None, Err(error)),
+        };
         self.keeper.stop();
         let tun = self.ready.signals.pass();
         self.handover.keep(HandedDescriptor::Tun, tun);
@@ -76,19 +79,19 @@ impl Director {
             self.backend.steering.stop(); // while the next process binds its sockets
         }
         tracing::info!(process = next.process(), has_rings, ms, "handed over: the next process forwards");
-        stopped
+        stopped.map(drop)
     }
 
-    /// Stops forwarding. Returns the workers' sockets, if the next process can go on with them.
-    fn stop_for_next(&mut self) -> (Option<HandedRings>, Result<(), DirectorError>) {
-        match self.backend.workers.stop() {
-            Ok(ports) if ports.iter().all(Option::is_some) => {
-                let attachment = self.backend.steering.hand_over();
-                (attachment.and_then(|attachment| HandedRings::new(attachment, ports)), Ok(()))
-            }
-            Ok(_) => (None, Ok(())),
-            Err(error) => (None, Err(DirectorError::worker_ended(error.to_string()))),
+    /// Stops forwarding. Returns the workers' sockets, if the next process can go on with them, and what is left of the workers.
+    fn stop_for_next(&mut self) -> Result<(Option<HandedRings>, Vec<StoppedWorker>), DirectorError> {
+        let stopped = self.backend.workers.stop();
+        let mut workers = stopped.map_err(|error| DirectorError::worker_ended(error.to_string()))?;
+        if workers.iter().any(|worker| worker.ports.is_none()) {
+            return Ok((None, workers));
         }
+        let ports = workers.iter_mut().filter_map(|worker| worker.ports.take()).collect();
+        let attachment = self.backend.steering.hand_over();
+        Ok((attachment.and_then(|attachment| HandedRings::new(attachment, ports)), workers))
     }
 }
 

@@ -88,12 +88,32 @@ pub struct Workers {
     /// Capacity of a table.
     connections: usize,
     stop: Arc<AtomicBool>,
+    /// Wakes them.
+    waker: Option<HandOver>,
     /// Frames that the control thread answers.
     pub refused: Arc<RefusedFrames>,
     /// Their journals, if there are shadow tables.
     pub journals: Option<WorkerJournals>,
     /// Tables of wide keys that are there already.
     spare: SpareOf<WideKey>,
+}
+
+/// Everything that is left of a worker. Dropping it frees memory and closes sockets, which takes milliseconds.
+pub struct StoppedWorker {
+    /// Sockets that another process can go on with.
+    pub ports: Option<HandedPorts>,
+    /// Tables, and sockets that are to be closed.
+    _rest: Box<dyn Send>,
+}
+
+impl StoppedWorker {
+    fn of<P: Ports + 'static>(worker: Worker<P>) -> Self {
+        let (ports, forwarder) = worker.into_parts();
+        match ports.into_handed() {
+            Ok(ports) => Self { ports: Some(ports), _rest: Box::new(forwarder) },
+            Err(ports) => Self { ports: None, _rest: Box::new((ports, forwarder)) },
+        }
+    }
 }
 
 /// One running worker.
@@ -110,7 +130,7 @@ pub struct WorkerHandle {
     /// True once it has the flow table of wildcard-port services.
     has_wide_table: bool,
     /// `None` once it was stopped.
-    thread: Option<JoinHandle<io::Result<Option<HandedPorts>>>>,
+    thread: Option<JoinHandle<io::Result<StoppedWorker>>>,
 }
 
 impl Workers {
@@ -134,11 +154,13 @@ impl Workers {
             handles: Vec::new(),
             connections: each,
             stop,
+            waker: None,
             refused,
             journals,
             spare: settings.spare.wide.clone(),
         };
         let ring = HandOver::ring(ports.len())?;
+        workers.waker = ring.first().cloned();
         for (number, ((ports, info), hand_over)) in ports.into_iter().zip(ring).enumerate() {
             let core = cores.get(number % cores.len().max(1)).copied();
             let handle = WorkerHandle::start(
@@ -195,13 +217,13 @@ impl Workers {
         self.handles.iter().all(|handle| handle.thread.as_ref().is_some_and(|thread| !thread.is_finished()))
     }
 
-    /// Stops all workers and waits for them, as dropping does. Their counters stay. Returns their sockets, as far as another
-    /// process can go on with them.
+    /// Stops all workers and waits for them, as dropping does. Their counters stay.
     ///
     /// # Errors
     /// The first error of a worker.
-    pub fn stop(&mut self) -> io::Result<Vec<Option<HandedPorts>>> {
+    pub fn stop(&mut self) -> io::Result<Vec<StoppedWorker>> {
         self.stop.store(true, Relaxed);
+        self.waker.iter().for_each(HandOver::wake_all);
         let threads = self.handles.iter_mut().filter_map(|handle| handle.thread.take());
         let ends: Vec<_> = threads.map(JoinHandle::join).collect();
         let end = |end: thread::Result<_>| end.map_err(|_| io::Error::other("a worker panicked"))?;
@@ -265,7 +287,7 @@ impl WorkerHandle {
             let _ = pinned.send((is_pinned, gettid().as_raw())); // received below
             let mut worker = Worker::new(ports, forwarder, shared, inbox, wait);
             worker.run()?;
-            Ok(worker.into_ports().into_handed())
+            Ok(StoppedWorker::of(worker))
         })?;
         let (pinned, thread_id) = is_pinned.recv().unwrap_or_default();
         let core = core.filter(|_| pinned).map(|core| core.id);

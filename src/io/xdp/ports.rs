@@ -287,12 +287,12 @@ impl Ports for XdpPorts {
         self.client[port].socket.lost()
     }
 
-    fn into_handed(self) -> Option<HandedPorts> {
+    fn into_handed(self) -> Result<HandedPorts, Self> {
         let Self { batch, free, total, shape, client, servers, .. } = self;
         let sockets = client.into_iter().map(|receiver| receiver.socket).chain(servers);
         let (descriptors, sockets): (Vec<_>, _) = sockets.map(XdpSocket::into_handed).unzip();
         let descriptors = [batch.umem.into_file()].into_iter().chain(descriptors).collect();
         let free = free.into_iter().map(|frame| frame.into_desc().addr).collect();
-        Some(HandedPorts { shape, worker: WorkerRings { chunks: total as u32, free, sockets }, descriptors })
+        Ok(HandedPorts { shape, worker: WorkerRings { chunks: total as u32, free, sockets }, descriptors })
     }
 }
