@@ -1,11 +1,12 @@
 //! keepalived's notify FIFO. keepalived makes it, removes it at its orderly end, and leaves it behind when it is killed.
 
 use super::signal::RoleSignal;
-use super::watch::{DirectoryWatch, identity, log_error};
+use super::watch::{DirectoryWatch, SourceErrors, identity};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use tokio::net::unix::pipe::Receiver;
 
 /// Capacity of a pipe, so that one read takes all lines.
@@ -16,8 +17,7 @@ pub(in crate::control) struct FifoReader {
     path: PathBuf,
     watch: DirectoryWatch,
     open: Option<OpenFifo>,
-    /// The last error, which is logged once.
-    failed: Option<ErrorKind>,
+    errors: SourceErrors,
 }
 
 struct OpenFifo {
@@ -42,7 +42,7 @@ enum FifoRead {
 impl FifoReader {
     pub(super) fn new(path: &str) -> Self {
         let path = PathBuf::from(path);
-        Self { watch: DirectoryWatch::of(&path), path, open: None, failed: None }
+        Self { watch: DirectoryWatch::of(&path), path, open: None, errors: SourceErrors::default() }
     }
 
     /// Returns the next input. Cancel-safe.
@@ -89,7 +89,8 @@ impl FifoReader {
         named?;
         match OpenFifo::open(&self.path) {
             Ok((fifo, first)) => {
-                (self.open, self.failed) = (Some(fifo), None);
+                self.open = Some(fifo);
+                self.errors.end();
                 tracing::info!(path = %self.path.display(), "the FIFO of keepalived is open");
                 match first {
                     Ok(FifoRead::End) => None, // keepalived is yet to come
@@ -97,7 +98,7 @@ impl FifoReader {
                 }
             }
             Err(error) => {
-                log_error(&mut self.failed, &self.path, &error);
+                self.errors.add(&self.path, &error, Instant::now());
                 None
             }
         }
@@ -120,7 +121,7 @@ impl FifoReader {
                 had_writer.then_some(RoleSignal::WriterGone)
             }
             Err(error) => {
-                log_error(&mut self.failed, &self.path, &error);
+                self.errors.add(&self.path, &error, Instant::now());
                 self.open = None;
                 None
             }

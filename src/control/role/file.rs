@@ -1,11 +1,12 @@
 //! A role file: one word, written in place or by a rename.
 
 use super::signal::RoleSignal;
-use super::watch::{DirectoryWatch, log_error};
+use super::watch::{DirectoryWatch, SourceErrors};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Bytes that are read at most.
 const BYTES_MAX: u64 = 256;
@@ -16,13 +17,13 @@ pub(in crate::control) struct RoleFile {
     watch: DirectoryWatch,
     /// The last content; the outer one is `None` before the first look.
     last: Option<Option<String>>,
-    failed: Option<ErrorKind>,
+    errors: SourceErrors,
 }
 
 impl RoleFile {
     pub(super) fn new(path: &str) -> Self {
         let path = PathBuf::from(path);
-        Self { watch: DirectoryWatch::of(&path), path, last: None, failed: None }
+        Self { watch: DirectoryWatch::of(&path), path, last: None, errors: SourceErrors::default() }
     }
 
     /// Returns the content once it differs. An empty file is being written: its content before counts. Cancel-safe.
@@ -32,11 +33,12 @@ impl RoleFile {
             match content(&self.path) {
                 Ok(Some(text)) if text.trim().is_empty() => {}
                 Ok(content) if self.last.as_ref() != Some(&content) => {
-                    (self.last, self.failed) = (Some(content.clone()), None);
+                    self.last = Some(content.clone());
+                    self.errors.end();
                     return RoleSignal::File(content);
                 }
                 Ok(_) => {}
-                Err(error) => log_error(&mut self.failed, &self.path, &error),
+                Err(error) => self.errors.add(&self.path, &error, Instant::now()),
             }
             self.watch.changed().await;
         }

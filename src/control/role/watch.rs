@@ -6,11 +6,13 @@ use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::unix::pipe::Receiver;
 
 /// Interval of looks while there is no such directory, and beside the watch.
 const LOOK: Duration = Duration::from_secs(1);
+/// Time for which an error lasts that is logged: shorter than two looks.
+const LASTS: Duration = Duration::from_millis(500);
 
 /// A watch of the directory of a file.
 #[derive(Debug)]
@@ -72,12 +74,59 @@ pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// Logs an error of a source unless it is the last one, or that the file is missing.
-pub(super) fn log_error(last: &mut Option<ErrorKind>, path: &Path, error: &io::Error) {
-    if last.replace(error.kind()) != Some(error.kind()) && error.kind() != ErrorKind::NotFound {
-        tracing::error!(
-            path = %path.display(), %error,
-            "reading the source of the role failed: let the director's user read it; until then the role stays"
-        );
+/// Errors of a source. Each kind is logged once, if it lasts: keepalived makes its FIFO as root, and gives it to the user of the
+/// configuration a moment later.
+#[derive(Debug, Default)]
+pub(super) struct SourceErrors {
+    /// The present error, since when, and whether it was logged.
+    present: Option<(ErrorKind, Instant, bool)>,
+}
+
+impl SourceErrors {
+    /// The source can be read.
+    pub(super) fn end(&mut self) {
+        self.present = None;
+    }
+
+    /// Logs the error, if it lasts and is not that the file is missing.
+    pub(super) fn add(&mut self, path: &Path, error: &io::Error, now: Instant) {
+        if self.lasts(error.kind(), now) && error.kind() != ErrorKind::NotFound {
+            tracing::error!(
+                path = %path.display(), %error,
+                "reading the source of the role failed: let the director's user read it; until then the role stays"
+            );
+        }
+    }
+
+    /// True once for an error of this kind that has lasted.
+    fn lasts(&mut self, kind: ErrorKind, now: Instant) -> bool {
+        match &mut self.present {
+            Some((of, since, logged)) if *of == kind => {
+                let lasts = now.duration_since(*since) >= LASTS;
+                lasts && !std::mem::replace(logged, *logged || lasts)
+            }
+            _ => {
+                self.present = Some((kind, now, false));
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_reported_once_if_it_lasts() {
+        let (mut errors, begin) = (SourceErrors::default(), Instant::now());
+        let mut at = |kind, ms| errors.lasts(kind, begin + Duration::from_millis(ms));
+        let (denied, other) = (ErrorKind::PermissionDenied, ErrorKind::InvalidData);
+        assert!(!at(denied, 0) && !at(denied, 2) && at(denied, 1_000) && !at(denied, 2_000));
+        assert!(!at(other, 2_100) && at(other, 3_100), "another one");
+        assert!(!at(denied, 3_200));
+        errors.end();
+        let mut at = |kind, ms| errors.lasts(kind, begin + Duration::from_millis(ms));
+        assert!(!at(denied, 4_000) && at(denied, 5_000), "again");
     }
 }
