@@ -79,7 +79,7 @@ impl XdpSocket {
     /// Goes on where the process before has left the socket.
     ///
     /// # Safety
-    /// The kernel has as many frames as `handed` says, and the incomplete packet is of frames that no one else has.
+    /// The kernel has as many frames as `handed` says, and nothing else has the frames of the incomplete packet.
     pub(super) unsafe fn carry_on(&mut self, handed: &HandedSocket) {
         (self.filled, self.sending) = (handed.filled, handed.sending);
         let descs = handed.partial.iter().map(|&(addr, len, options)| xdp_desc { addr, len, options });

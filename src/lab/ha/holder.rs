@@ -2,6 +2,7 @@
 //!
 //! It takes a command from each line of its standard input, and answers each by a line of JSON.
 
+use crate::sys::poll;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
@@ -145,7 +146,7 @@ fn probe_socket(target: SocketAddr) -> io::Result<UdpSocket> {
         if target.is_ipv4() { ([0; 4], 0).into() } else { (std::net::Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any)?;
     socket.connect(target)?;
-    socket.set_read_timeout(Some(PROBE))?;
+    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
@@ -158,8 +159,10 @@ fn probe(socket: &UdpSocket, flow: &ProbeFlow) {
             let _ = socket.send(&number.to_be_bytes()); // no route, or a port that is not yet bound
             sent = Instant::now();
         }
+        // The timeouts of sockets end with a tick of the kernel, which may be 10 ms long.
+        let _ = poll::wait(&mut [poll::for_input(socket)], PROBE.saturating_sub(sent.elapsed())); // recv(2) returns its errors
         let mut number = [0; 8];
-        if socket.recv(&mut number).is_ok() {
+        while socket.recv(&mut number).is_ok() {
             answered = Instant::now();
             flow.answered.lock().expect(PROBED).push(u64::from_be_bytes(number));
         }
