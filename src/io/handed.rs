@@ -48,11 +48,11 @@ pub struct RingShape {
 /// Memory and sockets of a worker. The addresses of chunks and data are offsets in its packet memory, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerRings {
-    /// Number of chunks: those that are free, those with the kernel, and those of incomplete packets.
+    /// Number of chunks: free ones, with the kernel, and of incomplete packets.
     pub chunks: u32,
     /// Chunks that are free.
     pub free: Vec<u64>,
-    /// The sockets: those that receive, then those that only send.
+    /// Sockets that receive, then sockets that only send.
     pub sockets: Vec<HandedSocket>,
 }
 

@@ -1,5 +1,5 @@
-//! What a test gives up and takes again. A child that another test of this process has forked holds copies of all
-//! descriptors until it executes its program, so that a lock or a socket's name is free a moment later.
+//! Locks and names that a test gives up and takes again. A child that another test of this process has forked holds copies of all
+//! descriptors until it executes its program, so that they are free a moment later.
 
 use std::time::{Duration, Instant};
 

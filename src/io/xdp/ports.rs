@@ -73,7 +73,7 @@ pub struct FrameCount {
 }
 
 impl XdpPorts {
-    /// Takes the sockets over a UMEM, those that receive first, and primes the fill rings.
+    /// Takes the sockets over a UMEM, receiving ones first, and primes the fill rings.
     pub(super) fn new(memory: PortMemory, mut sockets: Vec<XdpSocket>, assignment: &WorkerQueues) -> Self {
         let PortMemory { batch, free, total, shape } = memory;
         let servers = sockets.split_off(assignment.client.len());

@@ -17,7 +17,7 @@ pub(super) struct WorkerQueues {
 }
 
 impl WorkerQueues {
-    /// The queues with their interfaces: those to receive from, then those that transmit on the server side.
+    /// The queues with their interfaces: `client`, then `server` of each further interface.
     pub(super) fn all<'a>(
         &'a self,
         interfaces: &'a [Interface],

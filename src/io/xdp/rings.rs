@@ -71,7 +71,7 @@ impl<T: Copy> ProducerRing<T> {
     }
 }
 
-/// A ring that the kernel fills: with received frames, or with those that it has sent.
+/// A ring that the kernel fills: with received frames, or with sent ones.
 pub(in crate::io) struct ConsumerRing<T> {
     ring: MappedRing<T>,
     /// Index behind the last entry that this side has read.

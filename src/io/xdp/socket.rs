@@ -43,7 +43,7 @@ pub(super) struct XdpSocket {
     losses: LossMeter,
     /// The kernel's counters of losses that the process before has counted.
     before: KernelLosses,
-    /// The same, with those that this process has counted.
+    /// The same, of this process too.
     counted: KernelLosses,
     /// Counter of the steering program, once it is loaded.
     redirected: Option<RedirectCounter>,

@@ -72,7 +72,7 @@ impl Umem {
         addr < self.memory.length() as u64
     }
 
-    /// Where the data of a descriptor begin, and their length in bytes.
+    /// The data of a descriptor.
     ///
     /// # Panics
     /// If they are not within the memory.
