@@ -176,7 +176,8 @@ fn bind_shared(
     Ok(socket)
 }
 
-/// Tries to bind until the queue is free.
+/// Tries to bind until the queue is free. A socket keeps its rings when that fails (since Linux 5.11, `xsk_bind` in
+/// net/xdp/xsk.c).
 fn when_free(bind: impl Fn() -> io::Result<()>) -> io::Result<()> {
     let start = Instant::now();
     loop {
