@@ -5,9 +5,9 @@
 //!      ── Begin ───────────────────────▶  goes on as before
 //!      ◀─────────────────────── Offer ──  its configuration
 //! reads its file, resolves the host
-//!      ── Commit ──────────────────────▶  stops its workers, closes their sockets
+//!      ── Commit ──────────────────────▶  stops its workers
 //!      ◀─────────────────────── State ──  state and descriptors; answers for the VIPs still
-//! opens its sockets, forwards
+//! takes their sockets or opens its own, forwards
 //!      ── Done ────────────────────────▶  ends
 //! ```
 //! Until the Commit nothing has changed for the running director. If the next process fails after it, the running one ends with
