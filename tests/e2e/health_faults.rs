@@ -84,7 +84,10 @@ const FAULTS: [Fault; 10] = [
     Fault {
         name: "connections reset",
         begin: |site| site.filter(RESET),
-        end: |site| site.unfilter(),
+        end: |site| {
+            site.unfilter();
+            site.servers[0].renew_dnsmasq(&site.deployment.real[0]);
+        },
         down: &[
             Down(
                 &["http", "https", "dns over tcp", "smtp"],

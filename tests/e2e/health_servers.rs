@@ -60,18 +60,13 @@ impl Servers {
         let place = self.place();
         let mail = format!("env PYTHONPATH={place} /usr/bin/aiosmtpd -n -c handler.Handler -l");
         let commands = [
-            format!(
-                "dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file= --user=root --no-resolv --no-hosts \
-                 --local=/test/ --addn-hosts={place}/hosts"
-            ),
+            self.dnsmasq(),
             format!("nginx -p {place} -c {place}/nginx.conf -e {place}/errors"),
             format!("{mail} 0.0.0.0:{SMTP}"),
             format!("{mail} :::{SMTP}"),
         ];
         self.processes = commands.iter().map(|command| spawn(host, command)).collect();
-        let is_ours =
-            format!("ss -Hltn '( sport = {HTTP} or sport = {HTTPS} or sport = {DNS} or sport = {SMTP} )'");
-        wait_until("all listen", PATIENCE, || host.run(&is_ours).lines().count() == LISTENERS);
+        self.wait_for_listeners(host);
     }
 
     /// Ends the programs: their ports are closed from then on. dnsmasq has a child for each connection of TCP, which would keep
@@ -84,6 +79,31 @@ impl Servers {
     /// Sends a signal to every program. While they are stopped by SIGSTOP, the kernel still accepts connections.
     pub(crate) fn signal(&self, signal: Signal) {
         self.processes.iter().for_each(|process| killpg(pid(process), signal).unwrap());
+    }
+
+    /// Starts dnsmasq anew. It has a child for each connection of TCP; those of connections whose end it was not told wait for
+    /// minutes, and beyond 20 of them it takes no other connection.
+    pub(crate) fn renew_dnsmasq(&mut self, host: &Netns) {
+        killpg(pid(&self.processes[0]), Signal::SIGKILL).unwrap();
+        drop(self.processes.remove(0));
+        let sockets = format!("ss -Hltun 'sport = {DNS}'");
+        wait_until("the children have ended, too", PATIENCE, || host.run(&sockets).is_empty());
+        self.processes.insert(0, spawn(host, &self.dnsmasq()));
+        self.wait_for_listeners(host);
+    }
+
+    fn dnsmasq(&self) -> String {
+        format!(
+            "dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file= --user=root --no-resolv --no-hosts \
+             --local=/test/ --addn-hosts={}/hosts",
+            self.place()
+        )
+    }
+
+    fn wait_for_listeners(&self, host: &Netns) {
+        let is_ours =
+            format!("ss -Hltn '( sport = {HTTP} or sport = {HTTPS} or sport = {DNS} or sport = {SMTP} )'");
+        wait_until("all listen", PATIENCE, || host.run(&is_ours).lines().count() == LISTENERS);
     }
 
     /// Makes the answers wrong ("broken") or late ("slow"), or right again.
