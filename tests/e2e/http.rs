@@ -81,6 +81,13 @@ pub(crate) fn connect_in_turn(deployment: &Deployment, director: &Director, time
     answers
 }
 
+/// Checks the real servers of 30 connections of [`connect_in_turn`] by weights of 1 and 2. On a slow machine a connection may expire
+/// before the last one is made, a reset one after ten seconds, and one more goes to its server.
+#[track_caller]
+pub(crate) fn assert_by_weight(answers: [usize; 2]) {
+    assert!(answers == [10, 20] || answers == [11, 19] || answers == [9, 21], "{answers:?}");
+}
+
 /// A delayed ACK may be the last segment of a connection (TCP_DELACK_MAX is 200 ms).
 const DELAYED_ACK: Duration = Duration::from_millis(250);
 
