@@ -52,7 +52,7 @@ impl ApartDescriptor {
     /// Makes the thread carry out a command.
     ///
     /// # Errors
-    /// Those of the command.
+    /// Errors of the command, and of the socket to the thread.
     pub(crate) fn call(&self, command: u8) -> io::Result<()> {
         self.exchange(command).map(drop)
     }
