@@ -31,7 +31,8 @@ const WORD: usize = size_of::<AtomicU64>();
 /// Opens of a named file that another process replaces meanwhile.
 const OPENS_MAX: usize = 8;
 /// Seals of a memory file: its length stays.
-const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
+pub(super) const SEALS: SealFlag =
+    SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
 
 /// Reason why a file cannot be mapped.
 #[derive(Debug, thiserror::Error)]

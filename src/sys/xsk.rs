@@ -1,8 +1,10 @@
 //! AF_XDP sockets: packet memory, rings, binding (linux/if_xdp.h, Documentation/networking/af_xdp.rst of the kernel).
 #![allow(unsafe_code)]
 
+use super::shared_words::SEALS;
 use super::socket::set_option;
 use libc::{c_int, xdp_desc, xdp_mmap_offsets, xdp_ring_offset};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use std::fs::File;
@@ -141,20 +143,23 @@ impl PacketMemory {
     /// Errors of memfd_create(2), ftruncate(2) and mmap(2).
     pub(crate) fn new(length: NonZeroUsize, huge_pages: bool) -> io::Result<Self> {
         let huge = if huge_pages { MFdFlags::MFD_HUGETLB } else { MFdFlags::empty() };
-        let file = File::from(memfd_create(c"directrix-packets", MFdFlags::MFD_CLOEXEC | huge)?);
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING | huge;
+        let file = File::from(memfd_create(c"directrix-packets", flags)?);
         let mapped = whole_pages(&file, length)?;
         file.set_len(mapped.get() as u64)?;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?; // beyond the end of a file that shrinks, an access would be SIGBUS
         Ok(Self { mapping: SharedMapping::new(&file, mapped, 0)?, length, file })
     }
 
     /// Maps the memory of another process by its descriptor.
     ///
     /// # Errors
-    /// Errors of mmap(2); [`io::ErrorKind::InvalidData`] if the file has another length.
+    /// Errors of mmap(2); [`io::ErrorKind::InvalidData`] if the file has another length, or one that may change.
     pub(crate) fn of_file(file: OwnedFd, length: NonZeroUsize) -> io::Result<Self> {
         let file = File::from(file);
         let mapped = whole_pages(&file, length)?;
-        if file.metadata()?.len() != mapped.get() as u64 {
+        let seals = SealFlag::from_bits_truncate(fcntl(&file, FcntlArg::F_GET_SEALS)?);
+        if file.metadata()?.len() != mapped.get() as u64 || !seals.contains(SEALS) {
             return Err(io::ErrorKind::InvalidData.into());
         }
         Ok(Self { mapping: SharedMapping::new(&file, mapped, 0)?, length, file })

@@ -8,6 +8,9 @@ use directrix::io::xdp::{self, Predecessor, XdpPorts};
 use directrix::io::{Lost, Opened, Ports, SendOutcome};
 use directrix::model::InterfaceIndex;
 use directrix::wire::ethernet;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -110,13 +113,21 @@ fn no_frame_is_lost_while_sockets_change_hands() {
     assert_eq!(numbers, (0..FRAMES).collect::<Vec<_>>(), "each came back once");
 }
 
+/// Memory of the same length, which may be shortened.
+fn unsealed_copy(memory: &OwnedFd) -> OwnedFd {
+    let length = File::from(memory.try_clone().unwrap()).metadata().unwrap().len();
+    let copy = File::from(memfd_create(c"unsealed", MFdFlags::MFD_ALLOW_SEALING).unwrap());
+    copy.set_len(length).unwrap();
+    copy.into()
+}
+
 #[test]
 fn sockets_that_do_not_fit_are_opened_anew() {
     type Change = fn(&mut HandedRings);
     let net = Net::new(1);
     let wire = net.peer_wire();
     let setup = Setup::new(&[udp(VIP, 53)]);
-    let changes: [Change; 7] = [
+    let changes: [Change; 8] = [
         |rings| rings.facts.shape.ring_len = 64,
         |rings| rings.facts.workers.clear(),
         |rings| rings.facts.workers[0].sockets[0].queue = 7,
@@ -124,6 +135,7 @@ fn sockets_that_do_not_fit_are_opened_anew() {
         |rings| rings.facts.workers[0].free[0] = u64::MAX,
         |rings| rings.facts.workers[0].sockets[0].filled += 1,
         |rings| rings.descriptors.truncate(2),
+        |rings| rings.descriptors[1] = unsealed_copy(&rings.descriptors[1]),
     ];
     for (number, change) in changes.into_iter().enumerate() {
         net.director.enter(|| {
